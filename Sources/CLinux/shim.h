@@ -1,0 +1,11 @@
+// Kernel interfaces that Swift's Glibc module leaves out.
+// Do not define _GNU_SOURCE here: Swift's own Glibc module is built without it, and the importer then rejects
+// the diverging struct definitions. What needs it is declared by hand below.
+#include <pthread.h>
+#include <stddef.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+extern int accept4(int, struct sockaddr *, socklen_t *, int);
+extern int pthread_setname_np(pthread_t, const char *);

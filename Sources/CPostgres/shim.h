@@ -1,0 +1,3 @@
+// libpq.
+#include <stddef.h>
+#include <postgresql/libpq-fe.h>
