@@ -1,0 +1,241 @@
+import Foundation
+
+// The protocol between the control plane and its node agents, `/agent/v1`. Server and agent of neighbouring versions
+// work together: fields that one side does not know are ignored here, and only here.
+
+/// `POST /agent/v1/join`: the one call without a client certificate.
+public struct JoinRequest: Sendable, Codable {
+  public var token: String
+  public var name: String
+  /// A PKCS #10 request in PEM; its key never leaves the node.
+  public var certificateRequest: String
+  public var report: NodeReport
+
+  public init(token: String, name: String, certificateRequest: String, report: NodeReport) {
+    self.token = token
+    self.name = name
+    self.certificateRequest = certificateRequest
+    self.report = report
+  }
+}
+
+/// The node's new identity.
+public struct JoinAnswer: Sendable, Codable {
+  public var nodeId: NodeID
+  /// The client certificate and what it chains to, in PEM.
+  public var certificate: String
+
+  public init(nodeId: NodeID, certificate: String) {
+    self.nodeId = nodeId
+    self.certificate = certificate
+  }
+}
+
+/// `POST /agent/v1/renew`: a new certificate for the same node.
+public struct RenewRequest: Sendable, Codable {
+  public var certificateRequest: String
+
+  public init(certificateRequest: String) { self.certificateRequest = certificateRequest }
+}
+
+/// `PUT /agent/v1/node`: what the agent found out about its host. Renews the node's lease.
+public struct NodeReport: Sendable, Codable, Equatable {
+  public var architecture: String
+  public var accelerator: Accelerator
+  public var vcpus: Int
+  public var memoryMib: Int
+  public var diskGib: Int
+  /// Versions, CPU model and the like; shown to operators.
+  public var facts: [String: String]
+
+  public init(
+    architecture: String, accelerator: Accelerator, vcpus: Int, memoryMib: Int, diskGib: Int, facts: [String: String]
+  ) {
+    self.architecture = architecture
+    self.accelerator = accelerator
+    self.vcpus = vcpus
+    self.memoryMib = memoryMib
+    self.diskGib = diskGib
+    self.facts = facts
+  }
+}
+
+/// The answer to every report: for how long the node counts as alive.
+public struct LeaseAnswer: Sendable, Codable {
+  public var leaseSeconds: Int
+  /// VMs that were reported and that the control plane does not know on this node. They are left alone.
+  public var unknownVMs: [VMID]
+
+  public init(leaseSeconds: Int, unknownVMs: [VMID] = []) {
+    self.leaseSeconds = leaseSeconds
+    self.unknownVMs = unknownVMs
+  }
+}
+
+/// The answer to `GET /agent/v1/assignments?after=N&wait=S`: the documents of this node that changed behind `after`.
+public struct Assignments: Sendable, Codable {
+  /// Ask `after` this the next time.
+  public var revision: Int
+  public var documents: [Assignment]
+  /// Bytes that somebody waits for; see ``StreamRequest``.
+  public var streams: [StreamRequest]
+
+  public init(revision: Int, documents: [Assignment], streams: [StreamRequest] = []) {
+    self.revision = revision
+    self.documents = documents
+    self.streams = streams
+  }
+}
+
+/// The whole desired state of one VM on this node. `deleted` makes it a tombstone.
+public struct Assignment: Sendable, Codable, Equatable {
+  /// What makes sense once only.
+  public struct Request: Sendable, Codable, Equatable {
+    /// Asks the guest to reboot, or resets it.
+    public enum Kind: String, Sendable, Codable { case reboot, reset }
+
+    public var id: VMRequestID
+    public var kind: Kind
+
+    public init(id: VMRequestID, kind: Kind) {
+      self.id = id
+      self.kind = kind
+    }
+  }
+
+  /// What the boot disk is cloned from.
+  public struct BaseImage: Sendable, Codable, Equatable {
+    public var id: ImageID
+    public var sha256: String
+    public var format: ImageFormat
+    public var sizeBytes: Int
+
+    public init(id: ImageID, sha256: String, format: ImageFormat, sizeBytes: Int) {
+      self.id = id
+      self.sha256 = sha256
+      self.format = format
+      self.sizeBytes = sizeBytes
+    }
+  }
+
+  public var vm: VMID
+  public var incarnation: Int
+  public var generation: Int
+  public var deleted: Bool
+  public var power: Power
+  /// How long an ACPI shutdown may take before the power is cut.
+  public var stopGraceSeconds: Int
+  public var name: String
+  public var hostname: String
+  public var vcpus: Int
+  public var memoryMib: Int
+  public var diskGib: Int
+  public var accelerator: AcceleratorChoice
+  public var sshKeys: [String]
+  public var userData: String
+  public var image: BaseImage
+  public var requests: [Request]
+
+  public init(
+    vm: VMID, incarnation: Int, generation: Int, deleted: Bool, power: Power, stopGraceSeconds: Int, name: String,
+    hostname: String, vcpus: Int, memoryMib: Int, diskGib: Int, accelerator: AcceleratorChoice, sshKeys: [String],
+    userData: String, image: BaseImage, requests: [Request]
+  ) {
+    self.vm = vm
+    self.incarnation = incarnation
+    self.generation = generation
+    self.deleted = deleted
+    self.power = power
+    self.stopGraceSeconds = stopGraceSeconds
+    self.name = name
+    self.hostname = hostname
+    self.vcpus = vcpus
+    self.memoryMib = memoryMib
+    self.diskGib = diskGib
+    self.accelerator = accelerator
+    self.sshKeys = sshKeys
+    self.userData = userData
+    self.image = image
+    self.requests = requests
+  }
+}
+
+/// Bytes that a client waits for on one replica: the agent sends them as the body of `POST {url}/agent/v1/streams/{id}`,
+/// whose answer comes when the client has them all or has left.
+public struct StreamRequest: Sendable, Codable, Equatable {
+  public enum Kind: String, Sendable, Codable { case serialLog = "serial_log" }
+
+  public var id: StreamID
+  public var url: String
+  public var kind: Kind
+  public var vm: VMID
+  /// The first byte wanted; negative counts from the end.
+  public var offset: Int
+  public var follow: Bool
+
+  public init(id: StreamID, url: String, kind: Kind, vm: VMID, offset: Int, follow: Bool) {
+    self.id = id
+    self.url = url
+    self.kind = kind
+    self.vm = vm
+    self.offset = offset
+    self.follow = follow
+  }
+}
+
+/// `POST /agent/v1/observations`: what the agent sees. Renews the node's lease.
+public struct ObservationReport: Sendable, Codable {
+  public var observations: [Observation]
+
+  public init(observations: [Observation]) { self.observations = observations }
+}
+
+/// One VM as its agent sees it.
+public struct Observation: Sendable, Codable, Equatable {
+  /// The domain's power, as libvirt tells it.
+  public enum Power: String, Sendable, Codable, CaseIterable { case absent, stopped, running, paused, crashed }
+
+  /// What keeps the agent from bringing the VM to its desired state; it goes on trying.
+  public struct Problem: Sendable, Codable, Equatable {
+    public var code: OperationFailure
+    public var detail: String
+
+    public init(code: OperationFailure, detail: String) {
+      self.code = code
+      self.detail = detail
+    }
+  }
+
+  public var vm: VMID
+  public var incarnation: Int
+  /// The generation of the document that the agent worked to.
+  public var generation: Int
+  /// Counts the agent's reports; a late copy of an older one is dropped.
+  public var sequence: Int
+  public var power: Power
+  /// The guest turned itself off: nobody asked for it.
+  public var guestStopped: Bool
+  /// What the agent does now, in words: "downloading image".
+  public var activity: String?
+  /// Per cent of the activity.
+  public var progress: Int?
+  public var problem: Problem?
+  /// One-time requests that were carried out.
+  public var completedRequests: [VMRequestID]
+
+  public init(
+    vm: VMID, incarnation: Int, generation: Int, sequence: Int, power: Power, guestStopped: Bool = false,
+    activity: String? = nil, progress: Int? = nil, problem: Problem? = nil, completedRequests: [VMRequestID] = []
+  ) {
+    self.vm = vm
+    self.incarnation = incarnation
+    self.generation = generation
+    self.sequence = sequence
+    self.power = power
+    self.guestStopped = guestStopped
+    self.activity = activity
+    self.progress = progress
+    self.problem = problem
+    self.completedRequests = completedRequests
+  }
+}

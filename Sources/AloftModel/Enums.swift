@@ -1,0 +1,39 @@
+/// Whether a VM is meant to run.
+public enum Power: String, Sendable, Codable, CaseIterable { case running, stopped }
+
+/// How a CPU is virtualized: by itself, or emulated by QEMU.
+public enum Accelerator: String, Sendable, Codable, CaseIterable { case kvm, tcg }
+
+/// Which accelerator a VM accepts.
+public enum AcceleratorChoice: String, Sendable, Codable, CaseIterable { case any, kvm, tcg }
+
+/// The format of an image's content, found in the content itself.
+public enum ImageFormat: String, Sendable, Codable, CaseIterable { case qcow2, raw }
+
+/// What a VM is doing, as users see it. Derived, never stored.
+public enum VMState: String, Sendable, Codable, CaseIterable {
+  case creating, starting, running, stopping, stopped, rebooting, deleting, failed, unknown
+}
+
+/// How far an operation is.
+public enum OperationStatus: String, Sendable, Codable, CaseIterable { case queued, running, succeeded, failed }
+
+/// What an operation was asked to do.
+public enum OperationKind: String, Sendable, Codable, CaseIterable {
+  case createVM = "vm.create"
+  case startVM = "vm.start"
+  case stopVM = "vm.stop"
+  case rebootVM = "vm.reboot"
+  case deleteVM = "vm.delete"
+}
+
+/// Why an operation failed: a closed list.
+public enum OperationFailure: String, Sendable, Codable, CaseIterable {
+  case superseded
+  case deadlineExceeded = "deadline_exceeded"
+  case nodeRemoved = "node_removed"
+  case imageCorrupt = "image_corrupt"
+  case nodeDiskFull = "node_disk_full"
+  case hypervisorRefused = "hypervisor_refused"
+  case guestIgnored = "guest_ignored"
+}

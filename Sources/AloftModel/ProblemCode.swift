@@ -1,0 +1,110 @@
+/// The closed list of error codes of the API. The contract's `ProblemCode` holds the same list; a test compares them.
+public enum ProblemCode: String, Sendable, CaseIterable, Codable {
+  case unknownField = "unknown_field"
+  case missingField = "missing_field"
+  case wrongType = "wrong_type"
+  case outOfRange = "out_of_range"
+  case tooLong = "too_long"
+  case tooShort = "too_short"
+  case badFormat = "bad_format"
+  case notOneOf = "not_one_of"
+  case duplicateItem = "duplicate_item"
+  case unknownParameter = "unknown_parameter"
+  case badID = "bad_id"
+  case badCursor = "bad_cursor"
+  case badHTTP = "bad_http"
+  case notJSON = "not_json"
+  case badEncoding = "bad_encoding"
+  case bodyTooLarge = "body_too_large"
+  case bodyRequired = "body_required"
+  case unsupportedMediaType = "unsupported_media_type"
+  case unauthenticated = "unauthenticated"
+  case tokenInvalid = "token_invalid"
+  case tokenExpired = "token_expired"
+  case forbidden = "forbidden"
+  case notFound = "not_found"
+  case methodNotAllowed = "method_not_allowed"
+  case imageUnknown = "image_unknown"
+  case imageNotReady = "image_not_ready"
+  case nameTaken = "name_taken"
+  case inUse = "in_use"
+  case noCapacity = "no_capacity"
+  case wrongState = "wrong_state"
+  case preconditionFailed = "precondition_failed"
+  case idempotencyKeyReused = "idempotency_key_reused"
+  case checksumMismatch = "checksum_mismatch"
+  case uploadIncomplete = "upload_incomplete"
+  case imageInvalid = "image_invalid"
+  case nodeUnreachable = "node_unreachable"
+  case joinTokenInvalid = "join_token_invalid"
+  case unavailable = "unavailable"
+  case timeout = "timeout"
+  case `internal` = "internal"
+
+  /// The HTTP status that goes with the code.
+  public var status: Int {
+    switch self {
+    case .unknownField, .missingField, .wrongType, .outOfRange, .tooLong, .tooShort, .badFormat, .notOneOf,
+      .duplicateItem, .unknownParameter, .badID, .badCursor, .badHTTP, .notJSON, .badEncoding, .bodyRequired:
+      400
+    case .unauthenticated, .tokenInvalid, .tokenExpired, .joinTokenInvalid: 401
+    case .forbidden: 403
+    case .notFound: 404
+    case .methodNotAllowed: 405
+    case .timeout: 408
+    case .imageNotReady, .nameTaken, .inUse, .noCapacity, .wrongState: 409
+    case .preconditionFailed: 412
+    case .bodyTooLarge: 413
+    case .unsupportedMediaType: 415
+    case .imageUnknown, .idempotencyKeyReused, .checksumMismatch, .uploadIncomplete, .imageInvalid: 422
+    case .internal: 500
+    case .nodeUnreachable, .unavailable: 503
+    }
+  }
+
+  /// The kind of error in a few words.
+  public var title: String {
+    switch self {
+    case .unknownField: "Unknown field"
+    case .missingField: "Missing field"
+    case .wrongType: "Wrong type"
+    case .outOfRange: "Out of range"
+    case .tooLong: "Too long"
+    case .tooShort: "Too short"
+    case .badFormat: "Not in the expected format"
+    case .notOneOf: "Not one of the allowed values"
+    case .duplicateItem: "Given twice"
+    case .unknownParameter: "Unknown parameter"
+    case .badID: "Not an id of this kind"
+    case .badCursor: "Not a cursor of this list"
+    case .badHTTP: "Malformed HTTP request"
+    case .notJSON: "Not JSON"
+    case .badEncoding: "Not UTF-8"
+    case .bodyTooLarge: "Body too large"
+    case .bodyRequired: "A body is required"
+    case .unsupportedMediaType: "Unsupported media type"
+    case .unauthenticated: "Not authenticated"
+    case .tokenInvalid: "Token not valid"
+    case .tokenExpired: "Token expired"
+    case .forbidden: "Not allowed"
+    case .notFound: "Not found"
+    case .methodNotAllowed: "Method not allowed"
+    case .imageUnknown: "Unknown image"
+    case .imageNotReady: "Image not ready"
+    case .nameTaken: "Name taken"
+    case .inUse: "In use"
+    case .noCapacity: "No capacity"
+    case .wrongState: "Not possible in this state"
+    case .preconditionFailed: "Changed in the meantime"
+    case .idempotencyKeyReused: "Idempotency key used for another request"
+    case .checksumMismatch: "Checksum mismatch"
+    case .uploadIncomplete: "Upload incomplete"
+    case .imageInvalid: "Not a disk image"
+    case .nodeUnreachable: "Node unreachable"
+    case .joinTokenInvalid: "Join token not valid"
+    case .unavailable: "Not available now"
+    case .timeout: "Took too long"
+    case .internal: "Internal error"
+    }
+  }
+}

@@ -1,0 +1,70 @@
+import Foundation
+
+/// What a ``TypeID`` names: a prefix, so that an id says by itself what it is.
+public protocol TypeIDKind: Sendable {
+  /// Lower-case letters in front of the underscore.
+  static var prefix: String { get }
+}
+
+/// An id such as `vm_01h455vb4pex5vsknk084sn02q`: a prefix and a UUIDv7 in Crockford's base32
+/// (TypeID specification 0.3). Ids of different kinds are different types, so they cannot be mixed up.
+public struct TypeID<Kind: TypeIDKind>: Hashable, Sendable, Codable, CustomStringConvertible {
+  /// The id as the database keeps it.
+  public let uuid: UUID
+
+  /// Wraps a UUID that is known to name a `Kind`.
+  public init(_ uuid: UUID) { self.uuid = uuid }
+
+  /// Reads the text form. Nil when the prefix is another one or the rest is not 128 bits in base32.
+  public init?(_ text: String) {
+    guard text.hasPrefix(Kind.prefix + "_"),
+      let uuid = Base32.decode(text.utf8.dropFirst(Kind.prefix.utf8.count + 1))
+    else { return nil }
+    self.uuid = uuid
+  }
+
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    let text = try container.decode(String.self)
+    guard let id = Self(text) else {
+      throw DecodingError.dataCorruptedError(in: container, debugDescription: "not an id of the form \(Kind.prefix)_…")
+    }
+    self = id
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    try container.encode(description)
+  }
+
+  public var description: String { Kind.prefix + "_" + Base32.encode(uuid) }
+}
+
+/// Names a project.
+public enum ProjectKind: TypeIDKind { public static var prefix: String { "prj" } }
+/// Names a virtual machine.
+public enum VMKind: TypeIDKind { public static var prefix: String { "vm" } }
+/// Names an image.
+public enum ImageKind: TypeIDKind { public static var prefix: String { "img" } }
+/// Names an operation.
+public enum OperationKindTag: TypeIDKind { public static var prefix: String { "op" } }
+/// Names a node.
+public enum NodeKind: TypeIDKind { public static var prefix: String { "node" } }
+/// Names a node pool.
+public enum NodePoolKind: TypeIDKind { public static var prefix: String { "pool" } }
+/// Names a join token.
+public enum NodeTokenKind: TypeIDKind { public static var prefix: String { "ntok" } }
+/// Names a one-time request to a VM.
+public enum VMRequestKind: TypeIDKind { public static var prefix: String { "req" } }
+/// Names bytes that a node is asked to bring.
+public enum StreamKind: TypeIDKind { public static var prefix: String { "str" } }
+
+public typealias ProjectID = TypeID<ProjectKind>
+public typealias VMID = TypeID<VMKind>
+public typealias ImageID = TypeID<ImageKind>
+public typealias OperationID = TypeID<OperationKindTag>
+public typealias NodeID = TypeID<NodeKind>
+public typealias NodePoolID = TypeID<NodePoolKind>
+public typealias NodeTokenID = TypeID<NodeTokenKind>
+public typealias VMRequestID = TypeID<VMRequestKind>
+public typealias StreamID = TypeID<StreamKind>
