@@ -1,0 +1,82 @@
+import Foundation
+import Glibc
+import Libvirt
+
+/// A libvirtd of the test's own in a temporary directory (scripts/libvirt-private).
+///
+/// It and its guests end with ``stop()``, or when the test process dies, however it dies: a watchdog shell waits for the
+/// end of a pipe that only this process holds open.
+public final class PrivateLibvirt: Sendable {
+  /// The folder of the daemon, and a good place for a test's disks.
+  public let directory: URL
+  /// For ``Connection/open(_:options:logger:)``.
+  public let uri: String
+  private let watchdogPipe: Int32
+
+  private init(directory: URL, uri: String, watchdogPipe: Int32) {
+    self.directory = directory
+    self.uri = uri
+    self.watchdogPipe = watchdogPipe
+  }
+
+  /// The one for all tests of this process, started at the first use. Tests that kill it start their own.
+  public static func shared() async throws -> PrivateLibvirt { try await sharedTask.value }
+  private static let sharedTask = Task { try await PrivateLibvirt.start() }
+
+  /// Starts a new one.
+  public static func start() async throws -> PrivateLibvirt {
+    let directory = FileManager.default.temporaryDirectory
+      .appending(path: "aloft-libvirt-\(UUID().uuidString.prefix(8))", directoryHint: .isDirectory)
+    try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+    let watchdogPipe = try startWatchdog(directory)
+    let uri = try await run(script("libvirt-private"), "start", directory.path)
+    return PrivateLibvirt(
+      directory: directory, uri: uri.trimmingCharacters(in: .whitespacesAndNewlines), watchdogPipe: watchdogPipe)
+  }
+
+  /// Ends libvirtd and its guests and removes the directory.
+  public func stop() async throws {
+    try await run(script("libvirt-private"), "stop", directory.path, "--guests")
+    close(watchdogPipe)
+    try? FileManager.default.removeItem(at: directory)
+  }
+
+  /// Kills libvirtd as a crash would; guests go on.
+  public func kill9() async throws { try await run(script("libvirt-private"), "kill9", directory.path) }
+
+  /// Starts libvirtd again; it finds its guests.
+  public func restart() async throws { try await run(script("libvirt-private"), "start", directory.path) }
+
+  /// The pid of a running guest's QEMU, by the domain's name.
+  public func guestPid(_ name: String) throws -> Int32? {
+    for folder in ["run/libvirt/qemu", "run/libvirt/qemu/run"] {
+      let file = directory.appending(path: "\(folder)/\(name).pid")
+      if let text = try? String(contentsOf: file, encoding: .utf8) {
+        return Int32(text.trimmingCharacters(in: .whitespacesAndNewlines))
+      }
+    }
+    return nil
+  }
+
+  /// Returns the pipe's writing end.
+  private static func startWatchdog(_ directory: URL) throws -> Int32 {
+    var ends: [Int32] = [-1, -1]
+    guard pipe(&ends) == 0 else { throw CommandFailure(command: "pipe", status: errno, output: "") }
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    defer { close(ends[0]) }
+    _ = try spawn(
+      [
+        "setsid", "bash", "-c",
+        "trap '' HUP INT TERM; read -r _; [ -d \"$1\" ] && \"$0\" stop \"$1\" --guests; rm -rf \"$1\"",
+        script("libvirt-private"), directory.path,
+      ], input: ends[0], output: "/dev/null", error: "/dev/null")
+    return ends[1]
+  }
+}
+
+/// Whether the process lives. One that has ended and waits to be reaped does not.
+public func processRuns(_ pid: Int32) -> Bool {
+  guard let stat = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8) else { return false }
+  // The state follows the name, which is in parentheses and may hold anything.
+  return stat.split(separator: ")").last?.split(separator: " ").first != "Z"
+}

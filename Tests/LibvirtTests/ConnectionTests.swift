@@ -1,0 +1,71 @@
+import Foundation
+import Libvirt
+import Testing
+
+@Suite struct ConnectionTests {
+  @Test("a libvirtd that is not there is connectionLost or an error of its socket, at once")
+  func nobodyThere() async throws {
+    do {
+      _ = try await Connection.open("qemu+unix:///system?socket=/nonexistent/libvirt-sock")
+      Issue.record("opened a socket that does not exist")
+    } catch {
+      #expect(error.code == .systemError || error.code == .connectionLost)
+    }
+  }
+
+  @Test("lifecycle events arrive in order, and the stream ends when the connection is closed")
+  func events() async throws {
+    let connection = try await TestHypervisor.open()
+    let events = try await connection.domainEvents()
+    let domain = try await connection.define(TestHypervisor.domainXML("one"))
+    try await domain.start()
+    try await domain.suspend()
+    try await domain.destroy()
+    var kinds: [DomainEvent.Kind] = []
+    for await event in events where event.uuid == domain.uuid {
+      kinds.append(event.kind)
+      if kinds.count == 4 { await connection.close() }
+    }
+    #expect(
+      kinds == [
+        .lifecycle(.defined), .lifecycle(.started), .lifecycle(.suspended(.paused)), .lifecycle(.stopped(.destroyed)),
+      ])
+  }
+
+  @Test("after closing, the reason is known, listeners are told, and calls fail as connectionLost")
+  func closing() async throws {
+    let connection = try await TestHypervisor.open()
+    #expect(await connection.isAlive())
+    let (told, continuation) = AsyncStream.makeStream(of: CloseReason.self)
+    connection.onClose { continuation.yield($0) }
+    await connection.close()
+    for await reason in told {
+      #expect(reason == .client)
+      break
+    }
+    #expect(connection.closeReason == .client)
+    #expect(await connection.isAlive() == false)
+    await expect(.connectionLost) { _ = try await connection.domains() }
+    await connection.close()
+  }
+
+  @Test("a reader that falls behind is disconnected, never skipped")
+  func slowReader() async throws {
+    let connection = try await TestHypervisor.open()
+    let events = try await connection.domainEvents()
+    let domain = try await connection.define(TestHypervisor.domainXML("one"))
+    for _ in 0..<(Connection.eventBufferSize / 2 + 10) {
+      try await domain.start()
+      try await domain.destroy()
+    }
+    var count = 0
+    var expectsStart = true
+    for await event in events {
+      count += 1
+      if event.kind == .lifecycle(.defined) { continue }
+      #expect(event.kind == .lifecycle(expectsStart ? .started : .stopped(.destroyed)))
+      expectsStart.toggle()
+    }
+    #expect(count == Connection.eventBufferSize)
+  }
+}
