@@ -1,0 +1,143 @@
+import HTTPTypes
+import Logging
+
+/// Requests: from bytes to a running handler.
+extension Connection {
+  /// Parses heads and bodies until there is nothing more to take. Returns how many bytes were taken.
+  func processRequests(_ bytes: Span<UInt8>) -> Int {
+    var offset = 0
+    while phase == .requests {
+      if closesAfterOutput { return bytes.count }
+      guard offset < bytes.count else { return offset }
+      if exchange == nil {
+        guard output.count < limits.outputBuffer else { return offset }
+        if parser.isIdle { headDeadline = loop.now + limits.header.milliseconds }
+        do throws(ParseError) {
+          let head = bytes.extracting(offset..<bytes.count)
+          guard try parser.parse(head) else { return offset }
+          offset += try begin(head)
+        } catch {
+          refuse(status: error.status, detail: error.detail)
+        }
+      } else if exchange?.decoder.isComplete == false {
+        guard wantsInput else { return offset }
+        offset = takeBody(bytes, from: offset)
+      } else {
+        return offset
+      }
+    }
+    return offset
+  }
+
+  /// Starts the exchange whose head was just parsed. Returns the bytes taken: the head, and the body if it is there.
+  private func begin(_ bytes: Span<UInt8>) throws(ParseError) -> Int {
+    // Read in place: a copy of the layout would cost the parser its memory.
+    let framing = parser.layout.framing
+    var decoder = try BodyDecoder(framing: framing, maximum: limits.maximumBody)
+    var end = parser.layout.length
+    var received: [UInt8] = []
+    if !decoder.isComplete, end < bytes.count {
+      end = try decoder.decode(bytes, from: end, into: &received)
+    }
+    lastExchange += 1
+    let id = lastExchange
+    let source: RequestBody.Source
+    if decoder.isComplete {
+      source = .complete(received)
+      received = []
+    } else {
+      var declared: Int64?
+      if case .length(let length) = framing { declared = length }
+      source = .streamed(self, exchange: id, declaredLength: declared)
+      bodyDeadline = loop.now + limits.bodyIdle.milliseconds
+    }
+    let request = RequestBuilder.request(parser.layout, bytes, peer: peer, body: RequestBody(source: source))
+    exchange = Exchange(
+      id: id, isHead: request.method == .head, isHTTP10: parser.layout.isHTTP10,
+      offer: parser.layout.saysUpgrade
+        ? WebSocketHandshake.offer(in: request, upgrades: parser.layout.upgradesToWebSocket) : .absent,
+      keepAlive: parser.layout.keepAlive,
+      expectsContinue: parser.layout.expectsContinue && !decoder.isComplete && received.isEmpty,
+      decoder: decoder, buffer: received)
+    loop.counters.requests.add(1, ordering: .relaxed)
+    parser.reset()
+    answer(request, id)
+    return end
+  }
+
+  private func answer(_ request: Request, _ id: UInt64) {
+    if let immediate = service.immediate, let response = immediate(request) {
+      switch response.body {
+      case .none, .bytes: writeAnswer(response)
+      case .stream, .webSocket: exchange?.task = Task.detached { [self] in await deliver(response, to: id) }
+      }
+      return
+    }
+    exchange?.task = Task.detached { [self] in
+      let response = await service.responder(request)
+      await deliver(response, to: id)
+    }
+  }
+
+  /// Sends a response from the handler's task, off the loop.
+  private nonisolated func deliver(_ response: Response, to id: UInt64) async {
+    switch response.body {
+    case .none, .bytes: await respond(response, to: id)
+    case .stream(let length, let produce):
+      guard await beginStream(response, length: length, of: id) else { return }
+      do {
+        try await produce(BodyWriter(connection: self, exchange: id))
+        await endStream(of: id, failed: false)
+      } catch {
+        service.logger.debug("a response broke off", metadata: ["reason": "\(error)"])
+        await endStream(of: id, failed: true)
+      }
+    case .webSocket(let converse):
+      guard await beginWebSocket(response, id) else { return }
+      do {
+        try await converse(WebSocket(connection: self, exchange: id))
+        await finishWebSocket(code: 1000, id)
+      } catch {
+        service.logger.debug("a WebSocket broke off", metadata: ["reason": "\(error)"])
+        await finishWebSocket(code: 1011, id)
+      }
+    }
+  }
+
+  /// Answers for the server itself and ends the connection.
+  func refuse(status: Int, detail: String) {
+    loop.counters.refusedRequests.add(1, ordering: .relaxed)
+    let status = HTTPResponse.Status(code: status)
+    let (type, bytes) = service.errorBody(status, detail)
+    writeFinal(Response(status: status, contentType: type, body: bytes))
+  }
+
+  func requestDeadlineReached() {
+    let now = loop.now
+    if let exchange {
+      guard exchange.awaitsBody, wantsInput, bodyDeadline <= now else { return }
+      loop.counters.timeouts.add(1, ordering: .relaxed)
+      if exchange.isAnswered { close() } else { failBody(.timedOut) }
+    } else if headDeadline <= now {
+      if parser.isIdle {
+        close()
+      } else {
+        loop.counters.timeouts.add(1, ordering: .relaxed)
+        refuse(status: 408, detail: "The request head took too long.")
+      }
+    }
+  }
+
+  /// The client will send nothing more: a request that is being answered is answered still, if its handler does so
+  /// although it is cancelled.
+  func requestsEnded() {
+    guard let current = exchange else {
+      if output.isEmpty { close() } else { closesAfterOutput = true }
+      return
+    }
+    exchange?.keepAlive = false
+    failBody(.incomplete)
+    if current.isAnswered { closesAfterOutput = true }
+    current.task?.cancel()
+  }
+}

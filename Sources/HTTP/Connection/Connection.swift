@@ -1,0 +1,366 @@
+import CLinux
+import Glibc
+import HTTPTypes
+import Logging
+
+/// One client connection: applies the parsers to what the socket yields, and puts answers on the wire in order.
+///
+/// An actor whose executor is its event loop. The loop calls ``ready(_:)`` and ``deadlineReached()``; handlers reach it
+/// by `await`. Every entry from outside ends in ``settle()``, which brings socket, epoll interest and deadline in line
+/// with the state; nothing else does.
+actor Connection {
+  enum Phase { case handshake, requests, webSocket, lingering, closed }
+
+  struct Writer {
+    let exchange: UInt64
+    let continuation: CheckedContinuation<Result<Void, StreamError>, Never>
+  }
+
+  nonisolated let loop: EventLoop
+  nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
+  nonisolated let service: Service
+  private let peerKey: UInt64?
+  var transport: Transport
+  var peer: Peer
+  var phase: Phase
+  /// Bytes that could not be taken yet: the beginning of a head, or requests sent ahead.
+  var input: [UInt8] = []
+  var output = OutputQueue()
+  var parser: HeadParser
+  var exchange: Exchange?
+  var lastExchange: UInt64 = 0
+  var writers: [Writer] = []
+  var webSocket: WebSocketSession?
+  /// Nothing is read or answered any more; the connection ends when the output is sent.
+  var closesAfterOutput = false
+  /// The client may still be sending: let it see the answer before the socket goes.
+  var lingers = false
+  private var lingerBudget = 1 << 20
+  /// The client will send nothing more.
+  var peerEnded = false
+  private var hangupNoted = false
+  private var isReading = false
+
+  var headDeadline: Int64
+  var bodyDeadline = Int64.max
+  private var writeDeadline = Int64.max
+  private var phaseDeadline: Int64
+  private var armedDeadline = Int64.max
+  private var interest: UInt32 = 0
+  private var token: SlotTable.Token?
+
+  var limits: Limits { service.limits }
+
+  init(transport: Transport, peer: Peer, peerKey: UInt64?, service: Service, loop: EventLoop) {
+    self.transport = transport
+    self.peer = peer
+    self.peerKey = peerKey
+    self.service = service
+    self.loop = loop
+    phase = transport.isTLS ? .handshake : .requests
+    parser = HeadParser(limits: service.headLimits)
+    headDeadline = .max
+    phaseDeadline = .max
+  }
+
+  // MARK: Entries from the loop
+
+  func start() {
+    headDeadline = loop.now + limits.header.milliseconds
+    phaseDeadline = loop.now + limits.handshake.milliseconds
+    interest = EPOLLIN.rawValue | EPOLLRDHUP.rawValue
+    token = loop.register(transport.socket, .connection(self), events: interest)
+    if token == nil || service.isDraining { close() } else { settle() }
+  }
+
+  func ready(_ events: UInt32) {
+    guard phase != .closed else { return }
+    if events & (EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0 {
+      close()
+      return
+    }
+    if phase == .handshake { continueHandshake() }
+    if phase != .handshake { readInput() }
+    if events & EPOLLRDHUP.rawValue != 0, !peerEnded, !wantsInput { notePeerHangup() }
+    settle()
+  }
+
+  func deadlineReached() {
+    armedDeadline = .max
+    let now = loop.now
+    switch phase {
+    case .closed: return
+    case .handshake, .lingering:
+      if phaseDeadline <= now {
+        if phase == .handshake { loop.counters.timeouts.add(1, ordering: .relaxed) }
+        close()
+      }
+    case .requests, .webSocket:
+      if writeDeadline <= now {
+        loop.counters.timeouts.add(1, ordering: .relaxed)
+        close()
+      } else if phase == .webSocket {
+        webSocketDeadlineReached()
+      } else {
+        requestDeadlineReached()
+      }
+    }
+    settle()
+  }
+
+  private func continueHandshake() {
+    switch transport.handshake() {
+    case .wouldBlock: break
+    case .failed:
+      loop.counters.handshakeFailures.add(1, ordering: .relaxed)
+      service.logger.debug("TLS handshake failed", metadata: ["peer": "\(peer.address)", "reason": "\(TLSContext.reason())"])
+      close()
+    case .done:
+      peer.certificate = transport.verifiedPeerCertificate
+      phase = .requests
+      headDeadline = loop.now + limits.header.milliseconds
+    }
+  }
+
+  // MARK: Reading
+
+  /// Whether more bytes of the client are of use now. When they are not, they stay in the kernel, and the client waits.
+  var wantsInput: Bool {
+    if peerEnded { return false }
+    switch phase {
+    case .handshake, .lingering: return true
+    case .closed: return false
+    case .webSocket: return webSocketWantsInput
+    case .requests:
+      if closesAfterOutput { return false }
+      guard let exchange else { return output.count < limits.outputBuffer }
+      if exchange.decoder.isComplete { return input.count < limits.pipelineBuffer }
+      if exchange.failure != nil { return false }
+      return exchange.isAnswered || exchange.buffer.count < limits.bodyBuffer
+    }
+  }
+
+  private func readInput() {
+    isReading = true
+    defer { isReading = false }
+    var rounds = 0
+    // A plain socket that has more is announced again, so others get their turn; what TLS holds is not announced.
+    while wantsInput, rounds < 16 {
+      switch transport.read(into: loop.readBuffer) {
+      case .bytes(let count):
+        loop.counters.received.add(count, ordering: .relaxed)
+        take(UnsafeBufferPointer(rebasing: loop.readBuffer[0..<count]))
+        if transport.holdsInput { continue }
+        if count < loop.readBuffer.count { return }
+        rounds += 1
+      case .wouldBlock: return
+      case .end:
+        inputEnded()
+        return
+      case .failed:
+        close()
+        return
+      }
+    }
+  }
+
+  private func take(_ bytes: UnsafeBufferPointer<UInt8>) {
+    if phase == .lingering {
+      lingerBudget -= bytes.count
+      if lingerBudget < 0 { close() }
+    } else if input.isEmpty {
+      let used = process(bytes.span)
+      if used < bytes.count, phase != .closed { input.append(contentsOf: bytes[used...]) }
+    } else {
+      input.append(contentsOf: bytes)
+      processInput()
+    }
+  }
+
+  /// Goes on with the bytes that were kept. Returns whether it got any further.
+  @discardableResult
+  private func processInput() -> Bool {
+    var pending = input
+    input = []
+    let used = process(pending.span)
+    guard phase != .closed else { return true }
+    if used == pending.count { return true }
+    pending.removeFirst(used)
+    input = pending
+    return used > 0
+  }
+
+  /// Takes bytes as far as the state allows; returns how many.
+  private func process(_ bytes: Span<UInt8>) -> Int {
+    phase == .webSocket ? processFrames(bytes) : processRequests(bytes)
+  }
+
+  private func notePeerHangup() {
+    // What the client sent before it left is still to be read, if somebody wants it.
+    if phase == .requests, !closesAfterOutput, exchange?.awaitsBody != true { inputEnded() } else { hangupNoted = true }
+  }
+
+  private func inputEnded() {
+    peerEnded = true
+    switch phase {
+    case .handshake, .lingering, .closed: close()
+    case .webSocket: webSocketPeerEnded()
+    case .requests: requestsEnded()
+    }
+  }
+
+  // MARK: Writing
+
+  /// Lets `write` append to the output, in memory that is used again.
+  func emit(_ write: (inout [UInt8]) -> Void) {
+    if output.needsBuffer { output.lend(loop.takeBuffer()) }
+    output.append(write)
+  }
+
+  private func flush() {
+    var progress = false
+    sending: while !output.isEmpty {
+      switch output.withNext({ transport.write($0, $1) }) {
+      case .written(let count):
+        loop.counters.sent.add(count, ordering: .relaxed)
+        output.consume(count)
+        progress = true
+      case .wouldBlock: break sending
+      case .failed:
+        close()
+        return
+      }
+    }
+    if output.isEmpty {
+      writeDeadline = .max
+      var buffer = output.reclaim()
+      loop.giveBack(&buffer)
+    } else if progress || writeDeadline == .max {
+      writeDeadline = loop.now + limits.writeIdle.milliseconds
+    }
+    if output.count < limits.outputBuffer { resumeWriters(.success(())) }
+  }
+
+  func resumeWriters(_ result: Result<Void, StreamError>, of exchange: UInt64? = nil) {
+    guard !writers.isEmpty else { return }
+    let woken = writers.filter { exchange == nil || $0.exchange == exchange }
+    writers.removeAll { exchange == nil || $0.exchange == exchange }
+    for writer in woken { writer.continuation.resume(returning: result) }
+  }
+
+  // MARK: Coming to rest
+
+  /// Sends what can be sent, takes what can be taken, and tells the loop what to wait for.
+  func settle() {
+    guard phase != .closed, token != nil else { return }
+    while phase != .closed {
+      flush()
+      if phase == .closed { return }
+      if closesAfterOutput, output.isEmpty, phase != .lingering {
+        endOutput()
+        continue
+      }
+      if !input.isEmpty, canProcessInput, processInput() { continue }
+      if !isReading, wantsInput, transport.holdsInput {
+        readInput()
+        continue
+      }
+      break
+    }
+    updateInterest()
+    updateDeadline()
+  }
+
+  private var canProcessInput: Bool {
+    switch phase {
+    case .handshake, .lingering, .closed: false
+    case .webSocket: webSocketWantsInput
+    case .requests: !closesAfterOutput && (exchange.map { !$0.decoder.isComplete && wantsInput } ?? wantsInput)
+    }
+  }
+
+  /// All is sent: close, or first let the client read it.
+  private func endOutput() {
+    input = []
+    guard lingers, !peerEnded else {
+      close()
+      return
+    }
+    transport.shutdownOutput()
+    phase = .lingering
+    phaseDeadline = loop.now + limits.linger.milliseconds
+  }
+
+  private func updateInterest() {
+    guard phase != .closed, let token else { return }
+    var wanted: UInt32 = 0
+    if !peerEnded {
+      if wantsInput || transport.writeNeedsRead { wanted |= EPOLLIN.rawValue }
+      if !hangupNoted || wantsInput { wanted |= EPOLLRDHUP.rawValue }
+    }
+    if !output.isEmpty && !transport.writeNeedsRead || transport.readNeedsWrite { wanted |= EPOLLOUT.rawValue }
+    if wanted != interest {
+      interest = wanted
+      loop.modify(transport.socket, token, events: wanted)
+    }
+  }
+
+  private func updateDeadline() {
+    guard let token else { return }
+    var deadline = output.isEmpty ? Int64.max : writeDeadline
+    switch phase {
+    case .handshake, .lingering: deadline = phaseDeadline
+    case .webSocket: deadline = min(deadline, webSocketDeadline)
+    case .closed: return
+    case .requests:
+      if let exchange {
+        if exchange.awaitsBody, wantsInput { deadline = min(deadline, bodyDeadline) }
+      } else if output.isEmpty {
+        deadline = min(deadline, headDeadline)
+      }
+    }
+    if deadline != armedDeadline {
+      armedDeadline = deadline
+      loop.setDeadline(deadline, for: token)
+    }
+  }
+
+  // MARK: The end
+
+  /// Ends the connection at once. Whoever waits for it is told.
+  func close(politely: Bool = true) {
+    guard phase != .closed else { return }
+    phase = .closed
+    if let token { loop.deregister(transport.socket, token) }
+    token = nil
+    transport.close(politely: politely)
+    service.admission.leave(peerKey)
+    loop.counters.open.subtract(1, ordering: .relaxed)
+    failBody(.incomplete)
+    endWebSocketWaiters(.failure(.closed))
+    resumeWriters(.failure(.closed))
+    exchange?.task?.cancel()
+    exchange = nil
+    input = []
+    output.removeAll()
+  }
+
+  /// The server is going down: end now if nothing is being answered, otherwise after the answer.
+  func drain() {
+    guard phase != .webSocket else { return }
+    if phase == .handshake || (phase == .requests && exchange == nil && output.isEmpty) {
+      close()
+    } else if exchange == nil {
+      closesAfterOutput = true
+    }
+    exchange?.keepAlive = false
+    settle()
+  }
+
+  /// The grace is over: cancel the handler.
+  func cancelWork() {
+    if phase == .webSocket { sendClose(code: 1001, reason: "the server is going down") }
+    exchange?.task?.cancel()
+    settle()
+  }
+}

@@ -1,0 +1,33 @@
+/// One request and its answer.
+struct Exchange {
+  enum ResponseState {
+    case pending
+    /// The head is sent, the body is being written; `remaining` of the declared length.
+    case streaming(remaining: Int64?, chunked: Bool)
+    case sent
+  }
+
+  typealias ChunkResult = Result<[UInt8]?, BodyError>
+
+  let id: UInt64
+  let isHead: Bool
+  let isHTTP10: Bool
+  let offer: WebSocketHandshake.Offer
+  /// Whether another request may follow on this connection.
+  var keepAlive: Bool
+  /// The client waits for `100 Continue` before it sends the body.
+  var expectsContinue: Bool
+  var decoder: BodyDecoder
+  /// Body bytes that nobody has read yet.
+  var buffer: [UInt8]
+  var failure: BodyError?
+  var reader: CheckedContinuation<ChunkResult, Never>?
+  var task: Task<Void, Never>?
+  var response = ResponseState.pending
+  /// What may still be dropped of an unread body once the answer is sent.
+  var drainBudget = 0
+
+  var isAnswered: Bool { if case .sent = response { true } else { false } }
+  /// Whether the client still has to send body bytes that can be used.
+  var awaitsBody: Bool { !decoder.isComplete && failure == nil }
+}

@@ -1,0 +1,59 @@
+import CLinux
+import Glibc
+
+/// Makes listening sockets.
+enum ListeningSocket {
+  private static let backlog: Int32 = 4096
+
+  static func open(_ listener: ServerConfiguration.Listener) throws(ServerError) -> (Int32, BoundAddress) {
+    switch listener {
+    case .ip(let host, let port, _):
+      let name = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+      guard let address = SocketAddress(host: host, port: port) else { throw .invalidAddress(name) }
+      let socket = try bound(to: address, name: name)
+      var actual = SocketAddress()
+      _ = actual.withMutablePointer { getsockname(socket, $0, $1) }
+      return (socket, .ip(host: host, port: actual.hostAndPort.port ?? port))
+    case .unix(let path, let mode):
+      guard let address = SocketAddress(unixPath: path) else { throw .invalidAddress(path) }
+      removeStaleSocket(path, address)
+      let socket = try bound(to: address, name: path)
+      chmod(path, mode)
+      return (socket, .unix(path: path))
+    }
+  }
+
+  static func close(_ socket: Int32, _ unixPath: String?) {
+    Glibc.close(socket)
+    if let unixPath { unlink(unixPath) }
+  }
+
+  private static func newSocket(_ family: Int32) -> Int32 {
+    socket(family, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
+  }
+
+  private static func bound(to address: SocketAddress, name: String) throws(ServerError) -> Int32 {
+    let socket = newSocket(address.family)
+    guard socket >= 0 else { throw .system("socket", errno) }
+    var one: Int32 = 1
+    let size = socklen_t(MemoryLayout<Int32>.size)
+    if address.family != AF_UNIX { setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &one, size) }
+    if address.family == AF_INET6 { setsockopt(socket, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &one, size) }
+    guard address.withPointer({ bind(socket, $0, $1) }) == 0, listen(socket, backlog) == 0 else {
+      let code = errno
+      Glibc.close(socket)
+      throw .bind(name, errno: code)
+    }
+    return socket
+  }
+
+  /// A socket file that nobody listens on any more is left over from a crash; one that answers belongs to somebody.
+  private static func removeStaleSocket(_ path: String, _ address: SocketAddress) {
+    var status = stat()
+    guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK else { return }
+    let probe = newSocket(AF_UNIX)
+    guard probe >= 0 else { return }
+    defer { Glibc.close(probe) }
+    if address.withPointer({ connect(probe, $0, $1) }) != 0, errno == ECONNREFUSED { unlink(path) }
+  }
+}

@@ -1,0 +1,33 @@
+import HTTPTypes
+import Logging
+import Synchronization
+
+/// What all connections of a server share.
+final class Service: Sendable {
+  let limits: Limits
+  let headLimits: HeadLimits
+  let responder: Responder
+  let immediate: ImmediateResponder?
+  let errorBody: @Sendable (HTTPResponse.Status, String) -> (contentType: String, bytes: [UInt8])
+  let logger: Logger
+  let admission: Admission
+  private let draining = Atomic<Bool>(false)
+
+  init(
+    configuration: ServerConfiguration, logger: Logger, immediate: ImmediateResponder?, responder: @escaping Responder
+  ) {
+    limits = configuration.limits
+    headLimits = HeadLimits(
+      requestLine: limits.requestLine, fields: limits.headerBytes, fieldCount: limits.headerCount)
+    errorBody = configuration.errorBody
+    self.logger = logger
+    self.immediate = immediate
+    self.responder = responder
+    admission = Admission(limits: configuration.limits)
+  }
+
+  /// Whether the server is going down: no connection outlives the request it is serving.
+  var isDraining: Bool { draining.load(ordering: .relaxed) }
+
+  func startDraining() { draining.store(true, ordering: .relaxed) }
+}
