@@ -1,0 +1,24 @@
+import ArgumentParser
+
+/// The root: nouns, then verbs.
+struct Aloft: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "aloft",
+    abstract: "Manage virtual machines, images and nodes of an Aloft cloud.",
+    discussion: """
+      The server and the token come from flags or from the environment:
+        ALOFT_URL      the server's address (https://127.0.0.1:8443)
+        ALOFT_TOKEN    the API token
+        ALOFT_CA_CERT  the authority of the server's certificate
+        ALOFT_PROJECT  the project
+
+      `aloft help exit-codes` lists the exit codes.
+      """,
+    version: AloftVersion.number,
+    groupedSubcommands: [
+      CommandGroup(name: "Machines:", subcommands: [VMCommand.self, ImageCommand.self, PlacementCommand.self]),
+      CommandGroup(name: "Changes:", subcommands: [OperationCommand.self, EventCommand.self]),
+      CommandGroup(name: "Fleet:", subcommands: [NodeCommand.self, NodePoolCommand.self, NodeTokenCommand.self, ProjectCommand.self]),
+      CommandGroup(name: "Tools:", subcommands: [RawCall.self, Completion.self, Version.self, ExitCodes.self]),
+    ])
+}

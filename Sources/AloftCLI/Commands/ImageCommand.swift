@@ -1,0 +1,163 @@
+import ArgumentParser
+import JSON
+
+/// `aloft image`
+struct ImageCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "image", abstract: "Images, which boot disks are cloned from.",
+    subcommands: [
+      List.self, Show.self, Create.self, Upload.self, Delete.self, Rename.self, Label.self,
+    ])
+
+  /// `aloft image list`
+  struct List: ServerCommand {
+    static let configuration = CommandConfiguration(abstract: "List images.")
+
+    @OptionGroup var labels: LabelFilterOption
+    @OptionGroup var list: ListOptions
+    @OptionGroup var project: ProjectOption
+    @OptionGroup var common: CommonOptions
+
+    func perform(_ session: Session) async throws(CommandFailure) {
+      let items = try await session.api.items(
+        APIPath.path("images"), query: session.query(project) + labels.query, limit: list.limit)
+      try await session.printer.list(items, as: .image)
+    }
+  }
+
+  /// `aloft image show`
+  struct Show: ServerCommand {
+    static let configuration = CommandConfiguration(abstract: "Show an image.")
+
+    @Argument(help: "The image, by id or name.")
+    var name: String
+
+    @OptionGroup var project: ProjectOption
+    @OptionGroup var common: CommonOptions
+
+    func perform(_ session: Session) async throws(CommandFailure) {
+      let call = APICall(.get, APIPath.path("images", name), query: session.query(project))
+      try await session.printer.details(try await session.api.send(call).json, as: .image)
+    }
+  }
+
+  /// `aloft image create`
+  struct Create: ServerCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Announce an image.", discussion: "`aloft image upload` announces it and uploads its content.")
+
+    @Argument(help: "Its name.")
+    var name: String
+
+    @Option(help: ArgumentHelp("The SHA-256 that its content must have.", valueName: "hex"))
+    var sha256: String?
+
+    @OptionGroup var details: DetailOptions
+    @OptionGroup var dryRun: DryRunOption
+    @OptionGroup var key: KeyOption
+    @OptionGroup var project: ProjectOption
+    @OptionGroup var common: CommonOptions
+
+    func perform(_ session: Session) async throws(CommandFailure) {
+      let call = APICall(
+        .post, APIPath.path("images"), query: session.query(project, dryRun: dryRun),
+        body: details.body(name: name, sha256: sha256), key: session.key(key))
+      try await session.printer.changed([try await session.api.send(call).json], as: .image)
+    }
+  }
+
+  /// `aloft image delete`
+  struct Delete: ServerCommand {
+    static let configuration = CommandConfiguration(abstract: "Delete images.")
+
+    @Argument(help: "The images, by id or name.")
+    var names: [String]
+
+    @OptionGroup var dryRun: DryRunOption
+    @OptionGroup var project: ProjectOption
+    @OptionGroup var common: CommonOptions
+
+    func perform(_ session: Session) async throws(CommandFailure) {
+      try await session.delete("image", names, query: session.query(project, dryRun: dryRun), dryRun: dryRun.dryRun) {
+        APIPath.path("images", $0)
+      }
+    }
+  }
+
+  /// `aloft image rename`
+  struct Rename: ServerCommand {
+    static let configuration = CommandConfiguration(abstract: "Give an image another name.")
+
+    @Argument(help: "The image, by id or name.")
+    var name: String
+
+    @Argument(help: "Its new name.")
+    var newName: String
+
+    @OptionGroup var dryRun: DryRunOption
+    @OptionGroup var project: ProjectOption
+    @OptionGroup var common: CommonOptions
+
+    func perform(_ session: Session) async throws(CommandFailure) {
+      let call = APICall(
+        .patch, APIPath.path("images", name), query: session.query(project, dryRun: dryRun),
+        body: ["name": .string(newName)])
+      try await session.printer.changed([try await session.api.send(call).json], as: .image)
+    }
+  }
+
+  /// `aloft image label`
+  struct Label: ServerCommand {
+    static let configuration = CommandConfiguration(abstract: "Set or remove labels of an image.")
+
+    @Argument(help: "The image, by id or name.")
+    var name: String
+
+    @Argument(help: ArgumentHelp("key=value sets a label, key- removes it.", valueName: "edit"))
+    var edits: [LabelEdit]
+
+    @OptionGroup var dryRun: DryRunOption
+    @OptionGroup var project: ProjectOption
+    @OptionGroup var common: CommonOptions
+
+    func perform(_ session: Session) async throws(CommandFailure) {
+      let item = try await session.api.editLabels(
+        APIPath.path("images", name), query: session.query(project), edits: edits, dryRun: dryRun.dryRun)
+      try await session.printer.changed([item], as: .image)
+    }
+  }
+
+  /// What an image is announced with.
+  struct DetailOptions: ParsableArguments {
+    @Option(help: "The CPU architecture [the server's default: x86_64].")
+    var architecture: String?
+
+    @Option(name: .shortAndLong, help: ArgumentHelp("A label. Can be repeated.", valueName: "key=value"))
+    var label: [LabelPair] = []
+
+    func body(name: String, sha256: String?) -> JSONValue {
+      var body: JSONObject = ["name": .string(name)]
+      body["sha256"] = sha256.map { .string($0) }
+      body["architecture"] = architecture.map { .string($0) }
+      if !label.isEmpty { body["labels"] = LabelPair.object(label) }
+      return .object(body)
+    }
+  }
+}
+
+extension Session {
+  /// Deletes each of `names` and says so.
+  func delete(
+    _ noun: String, _ names: [String], query: [(String, String)], dryRun: Bool, _ path: (String) -> String
+  ) async throws(CommandFailure) {
+    var batch = Batch()
+    for name in names {
+      let call = APICall(.delete, path(name), query: query)
+      let done = try await batch.attempt(several: names.count > 1, surroundings) { () async throws(CommandFailure) in
+        try await api.send(call)
+      }
+      if done != nil { try await printer.deleted(noun, name, dryRun: dryRun) }
+    }
+    if let failure = batch.firstFailure { throw .alreadyTold(failure.status) }
+  }
+}

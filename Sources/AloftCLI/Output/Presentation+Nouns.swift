@@ -1,0 +1,92 @@
+import Foundation
+import JSON
+
+extension Presentation.Column {
+  /// A member as it is.
+  static func member(_ title: String, _ name: String) -> Self {
+    Self(title) { item, _ in Table.Cell(Presentation.plain(item[name])) }
+  }
+
+  /// A state or status, coloured by what it means.
+  static func state(_ title: String, _ name: String) -> Self {
+    Self(title) { item, _ in
+      let text = Presentation.plain(item[name])
+      return Table.Cell(text, tone: Style.tone(ofState: text))
+    }
+  }
+
+  /// A moment as how long ago it was.
+  static func age(_ title: String, _ name: String) -> Self {
+    Self(title) { item, now in
+      guard let text = item[name]?.stringValue, let then = RFC3339.date(from: text) else { return "-" }
+      return Table.Cell(Figures.age(from: then, to: now))
+    }
+  }
+
+  /// An amount in MiB.
+  static func mebibytes(_ title: String, _ name: String) -> Self {
+    Self(title) { item, _ in Table.Cell(item[name]?.intValue.map(Figures.mebibytes) ?? "-") }
+  }
+
+  /// An amount in GiB.
+  static func gibibytes(_ title: String, _ name: String) -> Self {
+    Self(title) { item, _ in Table.Cell(item[name]?.intValue.map { "\($0) GiB" } ?? "-") }
+  }
+
+  /// An amount in bytes.
+  static func bytes(_ title: String, _ name: String) -> Self {
+    Self(title) { item, _ in Table.Cell(item[name]?.integerValue.map(Figures.bytes) ?? "-") }
+  }
+
+  /// Claimed of capacity.
+  static func claimed(_ title: String, _ name: String) -> Self {
+    Self(title) { item, _ in
+      let claimed = Presentation.plain(item["claimed"]?[name])
+      return Table.Cell("\(claimed)/\(Presentation.plain(item["capacity"]?[name]))")
+    }
+  }
+}
+
+extension Presentation {
+  static let vm = Presentation(
+    columns: [
+      .member("NAME", "name"), .state("STATE", "state"), .member("NODE", "node"), .member("VCPUS", "vcpus"),
+      .mebibytes("MEMORY", "memory_mib"), .gibibytes("DISK", "disk_gib"), .age("AGE", "created_at"),
+      .member("REASON", "reason"),
+    ], nameMember: "name")
+
+  static let image = Presentation(
+    columns: [
+      .member("NAME", "name"), .state("STATE", "state"), .member("FORMAT", "format"), .bytes("SIZE", "size_bytes"),
+      .bytes("DISK", "virtual_size_bytes"), .member("ARCHITECTURE", "architecture"), .age("AGE", "created_at"),
+    ], nameMember: "name")
+
+  static let node = Presentation(
+    columns: [
+      .member("NAME", "name"), .state("STATE", "state"), .member("POOL", "pool"),
+      .member("ACCELERATOR", "accelerator"), .claimed("VCPUS", "vcpus"), .claimed("MEMORY-MIB", "memory_mib"),
+      .claimed("DISK-GIB", "disk_gib"), .age("SEEN", "last_seen_at"),
+    ], nameMember: "name")
+
+  static let nodePool = Presentation(
+    columns: [
+      .member("NAME", "name"), .member("STRATEGY", "strategy"), .member("CPU", "cpu_overcommit"),
+      .member("MEMORY", "memory_overcommit"), .member("DISK", "disk_overcommit"),
+    ], nameMember: "name")
+
+  static let nodeToken = Presentation(
+    columns: [
+      .member("ID", "id"), .member("POOL", "pool"), .member("EXPIRES", "expires_at"), .member("NODE", "node_id"),
+      .member("DESCRIPTION", "description"),
+    ], nameMember: "id")
+
+  static let operation = Presentation(
+    columns: [
+      .member("ID", "id"), .member("KIND", "kind"), .state("STATUS", "status"), .member("RESOURCE", "resource_id"),
+      .age("AGE", "created_at"),
+      Column("DETAIL") { item, _ in Table.Cell(plain(item["error"]?["detail"] ?? item["waiting_for"])) },
+    ], nameMember: "id")
+
+  static let project = Presentation(
+    columns: [.member("NAME", "name"), .member("ID", "id"), .age("AGE", "created_at")], nameMember: "name")
+}

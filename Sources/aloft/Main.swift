@@ -1,0 +1,6 @@
+import AloftCLI
+
+@main
+enum Main {
+  static func main() { CommandLineTool.main() }
+}
