@@ -29,7 +29,7 @@ public final class Connection: Sendable {
     public var keepAliveInterval: Int32 = 5
     /// Probes without an answer after which the connection counts as lost.
     public var keepAliveCount: UInt32 = 5
-    /// Threads for calls that may take long.
+    /// Threads for calls that may take long; with 0 they share the thread of quick calls.
     public var longCallThreads = 3
 
     public init() {}
@@ -44,8 +44,8 @@ public final class Connection: Sendable {
     self.closed = closed
     self.logger = logger
     self.quickThread = quickThread
-    longThreads = (0..<max(1, longCallThreads)).map { DedicatedThread(name: "libvirt-long\($0)") }
-    load = Lock(Array(repeating: 0, count: max(1, longCallThreads)))
+    longThreads = (0..<longCallThreads).map { DedicatedThread(name: "libvirt-long\($0)") }
+    load = Lock(Array(repeating: 0, count: longCallThreads))
   }
 
   deinit {
@@ -136,11 +136,12 @@ public final class Connection: Sendable {
   func long<Result: Sendable>(
     _ body: @escaping @Sendable (virConnectPtr) throws(LibvirtError) -> Result
   ) async throws(LibvirtError) -> Result {
-    let index = load.withLock { load -> Int in
-      let index = load.indices.min { load[$0] < load[$1] } ?? 0
+    let leastBusy = load.withLock { load -> Int? in
+      guard let index = load.indices.min(by: { load[$0] < load[$1] }) else { return nil }
       load[index] += 1
       return index
     }
+    guard let index = leastBusy else { return try await quick(body) }
     defer { load.withLock { load in load[index] -= 1 } }
     let handle = handle
     return try await longThreads[index].run { () throws(LibvirtError) -> Result in try handle.use(body) }

@@ -53,10 +53,3 @@ public struct Domain: Sendable {
 }
 
 private let UUID_NULL: uuid_t = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-
-/// Takes a string that libvirt allocated for the caller.
-func takeString(_ pointer: UnsafeMutablePointer<CChar>?) throws(LibvirtError) -> String {
-  guard let pointer else { throw LibvirtError.last() }
-  defer { free(pointer) }
-  return String(cString: pointer)
-}

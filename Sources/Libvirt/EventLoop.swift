@@ -7,6 +7,8 @@ import Glibc
 enum EventLoop {
   /// Starts the loop at the first use; false if libvirt could not set it up.
   static let isRunning: Bool = {
+    // libvirt writes to its socket with plain write(2): without this a dying libvirtd would take the process with it.
+    signal(SIGPIPE, SIG_IGN)
     // libvirt's default prints every error to stderr; here errors are thrown.
     virSetErrorFunc(nil) { _, _ in }
     guard virInitialize() == 0, virEventRegisterDefaultImpl() == 0 else { return false }

@@ -65,7 +65,6 @@ func spawn(
   for (descriptor, path) in [(Int32(1), output), (2, error)] {
     posix_spawn_file_actions_addopen(&files, descriptor, path, O_WRONLY | O_CREAT | O_APPEND, 0o600)
   }
-
   let vector = arguments.map { strdup($0) } + [nil]
   defer { for string in vector { free(string) } }
   var pid: pid_t = 0

@@ -58,6 +58,14 @@ public final class PrivateLibvirt: Sendable {
     return nil
   }
 
+  /// Files that the test command passed on are closed: whoever waits for a lock or pipe must not wait for the watchdog.
+  private static let watchdog = """
+    for fd in /proc/$BASHPID/fd/*; do fd=${fd##*/}; if [ $fd -gt 2 ]; then eval "exec $fd>&-"; fi; done
+    trap '' HUP INT TERM
+    read -r _
+    if [ -d "$1" ]; then "$0" stop "$1" --guests; rm -rf "$1"; fi
+    """
+
   /// Returns the pipe's writing end.
   private static func startWatchdog(_ directory: URL) throws -> Int32 {
     var ends: [Int32] = [-1, -1]
@@ -65,11 +73,9 @@ public final class PrivateLibvirt: Sendable {
     for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
     defer { close(ends[0]) }
     _ = try spawn(
-      [
-        "setsid", "bash", "-c",
-        "trap '' HUP INT TERM; read -r _; [ -d \"$1\" ] && \"$0\" stop \"$1\" --guests; rm -rf \"$1\"",
-        script("libvirt-private"), directory.path,
-      ], input: ends[0], output: "/dev/null", error: "/dev/null")
+      ["setsid", "bash", "-c", watchdog, script("libvirt-private"), directory.path], input: ends[0],
+      output: "/dev/null",
+      error: "/dev/null")
     return ends[1]
   }
 }
