@@ -9,6 +9,7 @@ extension Connection {
     guard let handle = start(configuration) else { throw PostgresError(.connectFailed, "out of memory") }
     let connection = Connection(handle: handle, configuration: configuration, wakeup: wakeup)
     try connection.finishConnecting(cancellation)
+    connection.prepareCancelling()
     PQsetNoticeProcessor(handle, { _, _ in }, nil)
     guard PQsetnonblocking(handle, 1) == 0, PQenterPipelineMode(handle) == 1 else {
       throw connection.connectFailure()

@@ -13,7 +13,8 @@ final class Connection {
   let handle: OpaquePointer
   let configuration: DatabaseConfiguration
   let wakeup: Wakeup
-  private let cancelHandle: OpaquePointer?
+  /// Made once the server has told this session's key.
+  private var cancelHandle: OpaquePointer?
   var isBroken = false
   var statements: StatementCache
   /// Belongs to the job that uses the connection now.
@@ -31,7 +32,6 @@ final class Connection {
     self.handle = handle
     self.configuration = configuration
     self.wakeup = wakeup
-    cancelHandle = PQgetCancel(handle)
     statements = StatementCache(capacity: configuration.preparedStatements)
     silenceLimit = configuration.statementTimeout + configuration.silenceGrace
   }
@@ -62,6 +62,9 @@ final class Connection {
     }
     return true
   }
+
+  /// To be called once the connection stands: only then is there a key to cancel with.
+  func prepareCancelling() { cancelHandle = PQgetCancel(handle) }
 
   private func broken() -> Bool {
     isBroken = true

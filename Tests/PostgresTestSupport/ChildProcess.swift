@@ -59,11 +59,25 @@ final class ChildProcess: Sendable {
     if let output { posix_spawn_file_actions_adddup2(&actions, output, 1) }
     // A watchdog that held the test runner's output open would make those wait who read it.
     posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
+    // Nothing else is inherited: a server that held the lock of the command that runs the tests would outlast it.
+    // (Closing what is not open is no error there; descriptors of this process itself are close-on-exec.)
+    for descriptor in Int32(3)..<256 { posix_spawn_file_actions_addclose(&actions, descriptor) }
+    // Test runners block signals, and a shell that cannot see SIGCHLD waits for ever.
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    var none = sigset_t()
+    sigemptyset(&none)
+    var all = sigset_t()
+    sigfillset(&all)
+    posix_spawnattr_setsigmask(&attributes, &none)
+    posix_spawnattr_setsigdefault(&attributes, &all)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
     var arguments: [UnsafeMutablePointer<CChar>?] = command.map { strdup($0) }
     defer { for argument in arguments { free(argument) } }
     arguments.append(nil)
     var child = pid_t()
-    guard posix_spawnp(&child, command[0], &actions, nil, &arguments, environ) == 0 else {
+    guard posix_spawnp(&child, command[0], &actions, &attributes, &arguments, environ) == 0 else {
       close(pair[0])
       throw ServerFailure("cannot start \(command[0])")
     }

@@ -63,7 +63,8 @@ struct Installation: Sendable {
       "max_connections=\(options.maxConnections)", "log_min_messages=warning", "lc_messages=C",
       "deadlock_timeout=100ms",
     ]
-    if !options.durable { settings += ["fsync=off", "synchronous_commit=off", "full_page_writes=off"] }
+    // What the kernel has taken survives the server's death; only the machine's death needs fsync.
+    if !options.durable { settings += ["fsync=off", "full_page_writes=off"] }
     let arguments = (settings + options.settings).flatMap { ["-c", $0] }
     // The end of standard input is the end of the test process; the word "keep" leaves the data for a restart.
     let script = """
@@ -72,7 +73,7 @@ struct Installation: Sendable {
       "$@" </dev/null >>"$directory/log" 2>&1 &
       server=$!
       read -r word
-      kill -INT $server 2>/dev/null; wait $server
+      kill -QUIT $server 2>/dev/null; wait $server
       [ "$word" = keep ] || rm -rf "$directory"
       """
     return try ChildProcess(
