@@ -23,7 +23,7 @@ struct OperationWait: Sendable {
 
   /// Returns the operation as it ended.
   ///
-  /// - Throws: ``ExitStatus/operationFailed``, ``ExitStatus/timedOut``, ``ExitStatus/interrupted`` and what calls throw.
+  /// - Throws: ``CommandStatus/operationFailed``, ``CommandStatus/timedOut``, ``CommandStatus/interrupted`` and what calls throw.
   func end(of operation: JSONValue, of name: String) async throws(CommandFailure) -> JSONValue {
     let id = operation["id"]?.stringValue ?? ""
     var operation = operation
@@ -88,7 +88,7 @@ struct OperationWait: Sendable {
     await progress.show(text, suffix: "(\(Figures.span(surroundings.uptime() - start)))")
   }
 
-  private func stopped(_ status: ExitStatus, _ detail: String, _ operation: JSONValue, _ id: String) async
+  private func stopped(_ status: CommandStatus, _ detail: String, _ operation: JSONValue, _ id: String) async
     -> CommandFailure
   {
     await progress.clear()

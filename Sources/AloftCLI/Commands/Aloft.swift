@@ -16,9 +16,11 @@ struct Aloft: ParsableCommand {
       """,
     version: AloftVersion.number,
     groupedSubcommands: [
-      CommandGroup(name: "Machines:", subcommands: [VMCommand.self, ImageCommand.self, PlacementCommand.self]),
-      CommandGroup(name: "Changes:", subcommands: [OperationCommand.self, EventCommand.self]),
-      CommandGroup(name: "Fleet:", subcommands: [NodeCommand.self, NodePoolCommand.self, NodeTokenCommand.self, ProjectCommand.self]),
-      CommandGroup(name: "Tools:", subcommands: [RawCall.self, Completion.self, Version.self, ExitCodes.self]),
+      CommandGroup(name: "Machines", subcommands: [VMCommand.self, ImageCommand.self, PlacementCommand.self]),
+      CommandGroup(name: "Changes", subcommands: [OperationCommand.self, EventCommand.self]),
+      CommandGroup(
+        name: "Fleet",
+        subcommands: [NodeCommand.self, NodePoolCommand.self, NodeTokenCommand.self, ProjectCommand.self]),
+      CommandGroup(name: "Tools", subcommands: [RawCall.self, Completion.self, Version.self, ExitCodes.self]),
     ])
 }

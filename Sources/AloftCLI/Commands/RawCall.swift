@@ -54,7 +54,7 @@ struct RawCall: ServerCommand {
     } else {
       try await session.surroundings.output.write(response.body)
     }
-    guard let status = ExitStatus(httpStatus: response.status) else { return }
+    guard let status = CommandStatus(httpStatus: response.status) else { return }
     await session.surroundings.say("aloft: the server answered \(response.status)")
     throw .alreadyTold(status)
   }

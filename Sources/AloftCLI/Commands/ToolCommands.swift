@@ -39,9 +39,9 @@ struct Version: LocalCommand {
 /// `aloft exit-codes`, made for `aloft help exit-codes`
 struct ExitCodes: LocalCommand {
   static let configuration = CommandConfiguration(
-    abstract: "List the exit codes.", discussion: ExitStatus.explanation)
+    abstract: "List the exit codes.", discussion: CommandStatus.explanation)
 
   func perform(_ surroundings: Surroundings) async throws(CommandFailure) {
-    try await surroundings.output.write(Array((ExitStatus.explanation + "\n").utf8))
+    try await surroundings.output.write(Array((CommandStatus.explanation + "\n").utf8))
   }
 }

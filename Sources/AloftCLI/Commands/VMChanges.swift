@@ -27,7 +27,8 @@ struct VMChanges: Sendable {
       let waiting = OperationWait(api: session.api, timeout: wait.timeout.duration)
       var ended: [(name: String, machine: JSONValue)] = []
       for (name, machine) in machines {
-        let outcome = try await batch.attempt(several: several, session.surroundings) { () async throws(CommandFailure) in
+        let outcome = try await batch.attempt(several: several, session.surroundings) {
+          () async throws(CommandFailure) in
           try await end(of: machine, name, waiting)
         }
         if let outcome { ended.append((name, outcome)) }

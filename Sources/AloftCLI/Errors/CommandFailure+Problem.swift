@@ -5,7 +5,7 @@ extension CommandFailure {
   /// What an answer of the server means that is no success. The body is read leniently: a newer server may know codes
   /// that this program does not, and a proxy in between answers in its own way.
   init(status: Int, body: [UInt8], requestID: String?, path: String) {
-    let exit = ExitStatus(httpStatus: status) ?? .serverFault
+    let exit = CommandStatus(httpStatus: status) ?? .serverFault
     guard let problem = try? JSONValue.parse(body), let detail = problem["detail"]?.stringValue else {
       self.init(
         exit, "the server answered \(status) without saying why",

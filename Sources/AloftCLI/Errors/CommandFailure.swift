@@ -1,6 +1,6 @@
 /// Why a command did not do what was asked: everything that is written to standard error, and the exit status.
 public struct CommandFailure: Error, Sendable, Equatable {
-  public var status: ExitStatus
+  public var status: CommandStatus
   /// What went wrong, in one sentence.
   public var detail: String
   /// More of it: one fault or fact per line.
@@ -11,7 +11,7 @@ public struct CommandFailure: Error, Sendable, Equatable {
   public var requestID: String?
 
   public init(
-    _ status: ExitStatus, _ detail: String, lines: [String] = [], hint: String? = nil, requestID: String? = nil
+    _ status: CommandStatus, _ detail: String, lines: [String] = [], hint: String? = nil, requestID: String? = nil
   ) {
     self.status = status
     self.detail = detail
@@ -24,7 +24,7 @@ public struct CommandFailure: Error, Sendable, Equatable {
   static let outputClosed = CommandFailure(.outputClosed, "the reader of the output went away")
 
   /// A failure whose text is on standard error already.
-  static func alreadyTold(_ status: ExitStatus) -> CommandFailure { CommandFailure(status, "") }
+  static func alreadyTold(_ status: CommandStatus) -> CommandFailure { CommandFailure(status, "") }
 
   /// The text for standard error. Nothing when nobody reads any more or all is said.
   func rendered(style: Style) -> String {

@@ -9,7 +9,7 @@ public protocol ByteSink: Sendable {
   var columns: Int { get }
   /// Writes all of `bytes`.
   ///
-  /// - Throws: ``CommandFailure`` with ``ExitStatus/outputClosed`` when nobody reads any more.
+  /// - Throws: ``CommandFailure`` with ``CommandStatus/outputClosed`` when nobody reads any more.
   func write(_ bytes: [UInt8]) async throws(CommandFailure)
 }
 

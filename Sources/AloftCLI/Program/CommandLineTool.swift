@@ -4,14 +4,14 @@ import ArgumentParser
 //
 // Invariants
 // - Standard output carries only data; messages, progress and hints go to standard error.
-// - A command ends with exactly one `ExitStatus`; every failure says what to do next where that is known.
+// - A command ends with exactly one `CommandStatus`; every failure says what to do next where that is known.
 // - The commands reach files, time, randomness and the terminal through `Surroundings` alone.
 // - Every POST carries an idempotency key, and only a call that carries one (or reads) is ever sent twice.
 
 /// The program, ready to be called with any arguments and any surroundings.
 public enum CommandLineTool {
   /// Parses the arguments (without the program's name), runs the command and returns how it ended.
-  public static func run(_ arguments: [String], in surroundings: Surroundings) async -> ExitStatus {
+  public static func run(_ arguments: [String], in surroundings: Surroundings) async -> CommandStatus {
     do throws(CommandFailure) {
       try await perform(arguments, surroundings)
       return .success
@@ -36,10 +36,11 @@ public enum CommandLineTool {
       throw Task.isCancelled && failure.status == .serverFault ? .interrupted : failure
     } catch {
       // Help and version requests travel as errors too.
-      let text = Aloft.fullMessage(for: error, columns: 100)
-      let line = Array((text.hasSuffix("\n") ? text : text + "\n").utf8)
-      guard Aloft.exitCode(for: error) != .success else { return try await surroundings.output.write(line) }
-      _ = try? await surroundings.errors.write(line)
+      var text = Aloft.fullMessage(for: error, columns: 100)
+      if !text.hasSuffix("\n") { text += "\n" }
+      guard Aloft.exitCode(for: error) != .success else { return try await surroundings.output.write(Array(text.utf8)) }
+      if text.hasPrefix("Error: ") { text = "aloft: " + text.dropFirst("Error: ".count) }
+      _ = try? await surroundings.errors.write(Array(text.utf8))
       throw CommandFailure.alreadyTold(.usage)
     }
   }

@@ -27,7 +27,7 @@ extension CommandLineTool {
     _exit(128 + received)
   }
 
-  private static func end(_ status: ExitStatus) -> Never {
+  private static func end(_ status: CommandStatus) -> Never {
     if status == .outputClosed {
       // End as other filters do, so that the shell sees the usual cause.
       signal(SIGPIPE, SIG_DFL)

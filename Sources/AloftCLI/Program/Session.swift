@@ -21,7 +21,7 @@ struct Session: Sendable {
     printer = Printer(format: options.output, surroundings: surroundings)
   }
 
-  /// The query that names the project; empty: the server's default.
+  /// The query that names the project; empty: the one named `default`.
   func query(_ project: ProjectOption, dryRun: DryRunOption? = nil) -> [(String, String)] {
     var query: [(String, String)] = []
     if let name = project.project ?? surroundings.environment["ALOFT_PROJECT"], !name.isEmpty {

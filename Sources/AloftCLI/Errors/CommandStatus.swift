@@ -1,5 +1,5 @@
 /// How the program ends; scripts rely on these numbers.
-public enum ExitStatus: Int32, Sendable, CaseIterable {
+public enum CommandStatus: Int32, Sendable, CaseIterable {
   case success = 0
   case operationFailed = 1
   case usage = 2

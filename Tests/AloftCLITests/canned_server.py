@@ -1,0 +1,243 @@
+"""Canned answers for the contract, on loopback. Prints its port, ends when its standard input ends.
+
+`GET /__requests` lists the requests so far, for tests that look at what was sent.
+"""
+import hashlib
+import json
+import os
+import socket
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, unquote, urlsplit
+
+TIME = "2026-01-02T03:04:05.000Z"
+lock = threading.Lock()
+requests = []
+seen_keys = set()
+polls = {}
+images = {}
+patches = {}
+
+
+def operation(op, kind="vm.create", status="running", waiting=None, error=None):
+    return {
+        "id": op, "kind": kind, "status": status, "project_id": None, "resource_id": "vm_1", "waiting_for": waiting,
+        "progress": None, "error": error, "created_at": TIME, "finished_at": None, "deadline": TIME,
+    }
+
+
+def vm(name, state="running", op=None):
+    return {
+        "id": "vm_" + name, "name": name, "project_id": "prj_1", "state": state, "reason": None,
+        "desired_power": "running", "vcpus": 1, "memory_mib": 512, "disk_gib": 1, "image_id": "img_1",
+        "hostname": name, "labels": {"tier": "web"}, "node": "n1", "incarnation": 1, "generation": 1,
+        "accelerator": "tcg", "operation": op, "created_at": TIME, "updated_at": TIME,
+    }
+
+
+def image(name, state, sha256=None, size=None):
+    return {
+        "id": "img_" + name, "name": name, "project_id": "prj_1", "state": state, "format": None, "size_bytes": size,
+        "virtual_size_bytes": None, "sha256": sha256, "architecture": "x86_64", "labels": {}, "created_at": TIME,
+        "updated_at": TIME,
+    }
+
+
+def problem(status, code, detail, **more):
+    return status, {"type": "/docs#problem-" + code, "title": code, "status": status, "code": code, "detail": detail,
+                    "request_id": "req-7", **more}
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def drop(self):
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
+
+    def answer(self, status, body, headers=()):
+        data = b"" if body is None else json.dumps(body).encode()
+        self.send_response(status)
+        kind = "application/problem+json" if status >= 400 else "application/json"
+        for name, value in [("Content-Type", kind), ("Content-Length", str(len(data))), *headers]:
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def serve(self):
+        parts = urlsplit(self.path)
+        query = {k: v[-1] for k, v in parse_qs(parts.query).items()}
+        path = [unquote(p) for p in parts.path.strip("/").split("/")]
+        if path == ["__requests"]:
+            with lock:
+                return self.answer(200, requests)
+        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        entry = {"method": self.command, "path": parts.path, "query": query, "size": len(content),
+                 "headers": {k.lower(): v for k, v in self.headers.items()}}
+        if self.headers.get("Content-Type") == "application/json" and content:
+            entry["body"] = json.loads(content)
+        with lock:
+            requests.append(entry)
+        if self.headers.get("Authorization") != "Bearer good":
+            return self.answer(*problem(401, "token_invalid", "the token is not valid"))
+        noun = getattr(self, path[1].replace("-", "_") if len(path) > 1 else "", None)
+        if path[0] != "v1" or noun is None:
+            return self.answer(*problem(404, "not_found", "there is no such path"))
+        noun(path[2:], query, entry.get("body", {}), content)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = serve
+
+    def vms(self, path, query, body, _):
+        if not path and self.command == "GET":
+            if query.get("cursor") == "page2":
+                return self.answer(200, {"items": [vm("c")], "next_cursor": None})
+            return self.answer(200, {"items": [vm("a"), vm("b", "stopped")], "next_cursor": "page2"})
+        name = path[0].removeprefix("vm_") if path else body["name"]
+        if name == "missing":
+            return self.answer(*problem(404, "not_found", "there is no virtual machine 'missing'"))
+        if path[1:] == ["serial-log"]:
+            return self.serial_log(query)
+        if self.command == "GET":
+            return self.answer(200, vm(name), [("ETag", '"%d"' % patches.get(name, 0))])
+        if self.command == "PATCH":
+            return self.patch(name, body)
+        if name == "full":
+            return self.answer(*problem(409, "no_capacity", "no node can take it", refusal={
+                "nodes": 3, "removed": [{"constraint": "memory", "nodes": 3, "reason": "less than 8192 MiB free"}],
+                "hints": ["--memory 4GiB"]}))
+        if name == "bad":
+            return self.answer(*problem(400, "out_of_range", "the body has a fault", errors=[
+                {"code": "out_of_range", "detail": "must be at most 512", "pointer": "/vcpus"}]))
+        if name == "dropped":
+            key = self.headers.get("Idempotency-Key")
+            with lock:
+                first = key not in seen_keys
+                seen_keys.add(key)
+            if first:
+                return self.drop()
+        if query.get("dry_run") == "true":
+            return self.answer(200, vm(name, "creating"))
+        kind = "vm." + ("delete" if self.command == "DELETE" else path[1] if len(path) > 1 else "create")
+        self.answer(202, vm(name, "creating", operation("op_" + name, kind, "queued")))
+
+    def patch(self, name, body):
+        with lock:
+            version = '"%d"' % patches.get(name, 0)
+            if name == "contended" and not patches.get(name):
+                patches[name] = 1
+                version = None
+        if self.headers.get("If-Match") not in (None, version):
+            return self.answer(*problem(412, "precondition_failed", "it has changed"))
+        self.answer(200, {**vm(body.get("name", name)), **body})
+
+    def serial_log(self, query):
+        log = b"login: \xff\x1b[0m welcome\n"
+        offset = int(query.get("offset", "0"))
+        start = offset if offset >= 0 else max(0, len(log) + offset)
+        self.send_response(200)
+        self.send_header("X-Log-Start", str(start))
+        self.send_header("Content-Type", "application/octet-stream")
+        # Followers lose their connection after five bytes, once.
+        breaks = query.get("follow") == "true" and start == 0
+        self.send_header("Content-Length", str(len(log) - start))
+        self.end_headers()
+        self.wfile.write(log[start:start + 5] if breaks else log[start:])
+        if breaks:
+            self.wfile.flush()
+            self.drop()
+
+    def operations(self, path, query, *_):
+        if not path:
+            return self.answer(200, {"items": [operation("op_1")], "next_cursor": None})
+        with lock:
+            polls[path[0]] = count = polls.get(path[0], 0) + 1
+        if path[0] == "op_lost" and count == 1:
+            return self.answer(*problem(503, "unavailable", "restarting"))
+        if path[0] == "op_failing":
+            error = {"code": "image_corrupt", "detail": "the image is corrupt"}
+            return self.answer(200, operation(path[0], status="failed", error=error))
+        if path[0] == "op_forever" or count == 1:
+            return self.answer(200, operation(path[0], waiting="downloading image"))
+        self.answer(200, operation(path[0], status="succeeded"))
+
+    def images(self, path, query, body, content):
+        if not path and self.command == "POST":
+            with lock:
+                if body["name"] == "ready":
+                    images["ready"] = image("ready", "ready", body["sha256"], 1)
+                if body["name"] in images:
+                    return self.answer(*problem(409, "name_taken", "the name is taken"))
+                images[body["name"]] = image(body["name"], "awaiting_upload", body.get("sha256"))
+                return self.answer(201, images[body["name"]])
+        name = path[0].removeprefix("img_")
+        if self.command == "DELETE":
+            return self.answer(204, None)
+        if self.command == "PUT":
+            if name == "breaks":
+                return self.drop()
+            sha256 = hashlib.sha256(content).hexdigest()
+            return self.answer(200, image(name, "ready", sha256, len(content)))
+        with lock:
+            self.answer(200, images[name])
+
+    def nodes(self, path, query, body, _):
+        node = {"id": "node_1", "name": "n1", "state": "ready", "schedulable": True, "pool": "default", "labels": {},
+                "architecture": "x86_64", "accelerator": "tcg",
+                "capacity": {"vcpus": 8, "memory_mib": 4096, "disk_gib": 100},
+                "claimed": {"vcpus": 2, "memory_mib": 512, "disk_gib": 10}, "facts": {"kernel": "6.1"},
+                "last_seen_at": None, "created_at": TIME, "updated_at": TIME}
+        if self.command == "DELETE":
+            return self.answer(204, None)
+        node.update(body)
+        self.answer(200, node if path else {"items": [node], "next_cursor": None})
+
+    def placement(self, path, query, body, _):
+        if body["vcpus"] < 100:
+            return self.answer(200, {"fits": True})
+        self.answer(200, {"fits": False, "refusal": {
+            "nodes": 1, "removed": [{"constraint": "vcpus", "nodes": 1, "reason": "8 CPUs"}], "hints": ["8 vCPUs"]}})
+
+    def node_tokens(self, path, query, body, _):
+        token = {"id": "ntok_1", "description": body.get("description", ""), "pool": "default", "labels": {},
+                 "expires_at": TIME, "node_id": None, "created_at": TIME}
+        self.answer(201, {**token, "secret": "aloftjoin_s"})
+
+    def events(self, path, query, *_):
+        last = self.headers.get("Last-Event-ID")
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        behind = int(last.split("-")[0]) if last else 0
+        # The first connection breaks after two events.
+        numbers = range(behind + 1, 3 if behind == 0 else 4)
+        for number in numbers:
+            event = {"cursor": str(number), "at": TIME, "kind": "vm.created", "project_id": None,
+                     "resource_id": "vm_%d" % number, "data": {"n": str(number)}}
+            text = ("id: %d\nevent: vm.created\ndata: %s\n\n" % (number, json.dumps(event))).encode()
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(text), text))
+        self.wfile.flush()
+        if query.get("follow") == "false":
+            return self.wfile.write(b"0\r\n\r\n")
+        if behind == 0:
+            return self.drop()
+        self.rfile.read(1)
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_):
+        # Clients that leave in the middle are part of the tests.
+        pass
+
+
+server = Server(("127.0.0.1", 0), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+print(server.server_address[1], flush=True)
+sys.stdin.read()
+os._exit(0)
