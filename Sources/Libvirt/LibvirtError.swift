@@ -27,6 +27,7 @@ public struct LibvirtError: Error, Sendable, Hashable, CustomStringConvertible {
     case noStorageVolume
     case storageVolumeExists
     case noNetwork
+    case noDomainSnapshot
     /// The device to change or remove is not there.
     case deviceMissing
     case agentUnresponsive
@@ -58,6 +59,7 @@ public struct LibvirtError: Error, Sendable, Hashable, CustomStringConvertible {
       case 55: self = .operationInvalid
       case 67: self = .configurationUnsupported
       case 68: self = .operationTimeout
+      case 72: self = .noDomainSnapshot
       case 74: self = .argumentUnsupported
       case 78: self = .operationAborted
       case 80: self = .noDomainMetadata

@@ -4,4 +4,5 @@ import Foundation
 public let repositoryRoot: URL = URL(fileURLWithPath: #filePath).resolvingSymlinksInPath()
   .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
 
-func script(_ name: String) -> String { repositoryRoot.appending(path: "scripts/\(name)").path }
+/// The path of a program in scripts/.
+public func script(_ name: String) -> String { repositoryRoot.appending(path: "scripts/\(name)").path }

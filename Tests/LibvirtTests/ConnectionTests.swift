@@ -1,5 +1,6 @@
 import Foundation
 import Libvirt
+import LibvirtTestSupport
 import Testing
 
 @Suite struct ConnectionTests {
@@ -67,5 +68,23 @@ import Testing
       expectsStart.toggle()
     }
     #expect(count == Connection.eventBufferSize)
+  }
+
+  @Test("connections that are closed or forgotten leave no socket open, with or without event streams")
+  func noLeaks() async throws {
+    let libvirt = try await PrivateLibvirt.start()
+    // Counted at the far end, where no other test's files are.
+    let pid = try String(contentsOf: libvirt.directory.appending(path: "run/libvirtd.pid"), encoding: .utf8)
+      .trimmingCharacters(in: .whitespacesAndNewlines)
+    func openFiles() throws -> Int { try FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd").count }
+    let before = try openFiles()
+    for index in 0..<12 {
+      let connection = try await Connection.open(libvirt.uri)
+      let events = index % 3 == 0 ? nil : try await connection.domainEvents()
+      if index.isMultiple(of: 2) { await connection.close() }
+      _ = events
+    }
+    _ = try await eventually("return to \(before) open files") { try openFiles() <= before ? true : nil }
+    try await libvirt.stop()
   }
 }

@@ -105,4 +105,20 @@ import Testing
     #expect(try await domain.state() == .shutOff(.crashed))
     try await domain.undefine()
   }
+
+  @Test("snapshots of a guest that is off are listed, reverted to and deleted")
+  func snapshots() async throws {
+    let libvirt = try await PrivateLibvirt.shared()
+    let connection = try await Connection.open(libvirt.uri)
+    let guest = try await Guest("frozen", in: libvirt)
+    let domain = try await connection.define(guest.xml)
+    let xml = "<domainsnapshot><name>before</name><disks><disk name='vdb' snapshot='no'/></disks></domainsnapshot>"
+    #expect(try await domain.createSnapshot(xml) == "before")
+    #expect(try await domain.snapshots() == ["before"])
+    try await domain.revert(toSnapshot: "before")
+    await expect(.operationInvalid) { try await domain.undefine([]) }
+    try await domain.deleteSnapshot("before")
+    await expect(.noDomainSnapshot) { try await domain.revert(toSnapshot: "before") }
+    try await domain.undefine()
+  }
 }
