@@ -113,7 +113,8 @@ actor Connection {
     case .wouldBlock: break
     case .failed:
       loop.counters.handshakeFailures.add(1, ordering: .relaxed)
-      service.logger.debug("TLS handshake failed", metadata: ["peer": "\(peer.address)", "reason": "\(TLSContext.reason())"])
+      service.logger.debug(
+        "TLS handshake failed", metadata: ["peer": "\(peer.address)", "reason": "\(TLSContext.reason())"])
       close()
     case .done:
       peer.certificate = transport.verifiedPeerCertificate

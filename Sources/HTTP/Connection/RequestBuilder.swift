@@ -15,7 +15,11 @@ enum RequestBuilder {
       fields.reserveCapacity(layout.fields.count)
       for field in layout.fields {
         let name: HTTPField.Name?
-        if let known = field.known { name = KnownField.all[known].name } else { name = HTTPField.Name(text(field.name)) }
+        if let known = field.known {
+          name = KnownField.all[known].name
+        } else {
+          name = HTTPField.Name(text(field.name))
+        }
         // Nil for Host only: every other name was checked to be a token.
         guard let name else { continue }
         fields.append(HTTPField(name: name, value: UnsafeBufferPointer(rebasing: bytes[field.value])))

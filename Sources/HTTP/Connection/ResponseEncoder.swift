@@ -67,7 +67,7 @@ enum ResponseEncoder {
     output.append(utf8: "HTTP/1.1 ")
     output.append(decimal: Int64(status.code))
     output.append(utf8: " ")
-    output.append(utf8: status.reasonPhrase)
+    output.append(utf8: status.title)
     output.append(utf8: "\r\n")
   }
 }

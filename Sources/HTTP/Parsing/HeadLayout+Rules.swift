@@ -2,7 +2,7 @@
 extension HeadLayout {
   /// Splits the request target (RFC 9112, 3.2) into authority, path and query.
   mutating func setTarget(_ range: Range<Int>, in input: Span<UInt8>) throws(ParseError) {
-    guard let first = range.first else { throw .invalidTarget }
+    let first = range.lowerBound
     if input.equals("CONNECT", in: method) { throw .unsupportedMethod }
     try checkPercentEncoding(range, in: input)
     if input[first] == UInt8(ascii: "*") {
@@ -14,7 +14,9 @@ extension HeadLayout {
     if input[first] != UInt8(ascii: "/") {
       guard let afterScheme = input.endOfScheme(in: range) else { throw .invalidTarget }
       start = afterScheme
-      while start < range.upperBound, input[start] != UInt8(ascii: "/"), input[start] != UInt8(ascii: "?") { start += 1 }
+      while start < range.upperBound, input[start] != UInt8(ascii: "/"), input[start] != UInt8(ascii: "?") {
+        start += 1
+      }
       guard start > afterScheme, input.isHost(afterScheme..<start) else { throw .invalidTarget }
       authority = afterScheme..<start
     }

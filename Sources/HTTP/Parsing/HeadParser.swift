@@ -84,7 +84,8 @@ package struct HeadParser: Sendable {
         let end = min(count, limit)
         while position < end, target.contains(input[position]) { position += 1 }
         if position == end { continue }
-        guard input[position] == .space else { throw position == mark ? .malformedRequestLine : .invalidTarget }
+        guard position > mark else { throw .malformedRequestLine }
+        guard input[position] == .space else { throw .invalidTarget }
         try layout.setTarget(mark..<position, in: input)
         position += 1
         state = .version

@@ -39,7 +39,16 @@ public final class Server: Sendable {
     service = Service(configuration: configuration, logger: logger, immediate: immediate, responder: responder)
   }
 
-  deinit { state.withLock { for loop in $0.loops { loop.stop() } } }
+  deinit {
+    let (stage, listeners, loops) = state.withLock { ($0.stage, $0.listeners, $0.loops) }
+    guard stage == .running else { return }
+    // Nobody can shut it down any more: let go of sockets and threads.
+    Task.detached {
+      for listener in listeners { await listener.stop() }
+      Self.forEachConnection(of: loops) { $0.close() }
+      for loop in loops { loop.stop() }
+    }
+  }
 
   /// Binds all listeners and begins to serve. Returns where, in the order of the configuration. Throws ``ServerError``;
   /// then nothing is left bound.
@@ -96,16 +105,18 @@ public final class Server: Sendable {
     guard stage == .running else { return }
     service.startDraining()
     for listener in listeners { await listener.stop() }
-    forEachConnection(of: loops) { $0.drain() }
+    Self.forEachConnection(of: loops) { $0.drain() }
     if await !becomesIdle(within: grace) {
-      forEachConnection(of: loops) { $0.cancelWork() }
-      if await !becomesIdle(within: .seconds(1)) { forEachConnection(of: loops) { $0.close() } }
+      Self.forEachConnection(of: loops) { $0.cancelWork() }
+      if await !becomesIdle(within: .seconds(1)) { Self.forEachConnection(of: loops) { $0.close() } }
     }
     for loop in loops { loop.stop() }
     for thread in threads { await thread.value }
   }
 
-  private func forEachConnection(of loops: [EventLoop], _ body: @escaping @Sendable (isolated Connection) -> Void) {
+  private static func forEachConnection(
+    of loops: [EventLoop], _ body: @escaping @Sendable (isolated Connection) -> Void
+  ) {
     for loop in loops {
       loop.submit {
         for connection in loop.connections { connection.assumeIsolated(body) }

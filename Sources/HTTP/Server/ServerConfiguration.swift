@@ -41,7 +41,7 @@ public struct ServerConfiguration: Sendable {
       default: escaped.unicodeScalars.append(character)
       }
     }
-    let text = #"{"status":\#(status.code),"title":"\#(status.reasonPhrase)","detail":"\#(escaped)"}"#
+    let text = #"{"status":\#(status.code),"title":"\#(status.title)","detail":"\#(escaped)"}"#
     return ("application/problem+json", Array(text.utf8))
   }
 }

@@ -87,7 +87,8 @@ struct SocketAddress {
     case AF_INET:
       return UInt64(load(as: sockaddr_in.self).sin_addr.s_addr) | 1 << 63
     case AF_INET6:
-      return withUnsafeBytes(of: load(as: sockaddr_in6.self).sin6_addr) { $0.loadUnaligned(as: UInt64.self) } & ~(1 << 63)
+      return withUnsafeBytes(of: load(as: sockaddr_in6.self).sin6_addr) { $0.loadUnaligned(as: UInt64.self) }
+        & ~(1 << 63)
     default: return nil
     }
   }
