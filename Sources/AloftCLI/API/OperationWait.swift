@@ -9,6 +9,8 @@ struct OperationWait: Sendable {
   private let surroundings: Surroundings
   private let start: Duration
 
+  private static let shortestPause = Duration.milliseconds(250)
+
   /// How long the server holds back an answer. A person who looks at a terminal wants to see what it waits for sooner.
   private var patience: Int { surroundings.errors.isTerminal ? 2 : 30 }
 
@@ -36,9 +38,13 @@ struct OperationWait: Sendable {
       }
       let seconds = min(patience, Int(left.components.seconds) + 1)
       do throws(CommandFailure) {
+        let asked = surroundings.uptime()
         let call = APICall(.get, APIPath.path("operations", id), query: [("wait", String(seconds))])
         operation = try await api.send(call, deadline: .seconds(seconds + 30)).json
         misses = 0
+        // A server that drains answers at once; it must not be asked in a tight loop.
+        let isQuick = surroundings.uptime() - asked < Self.shortestPause
+        if isQuick, !Self.hasEnded(operation) { await surroundings.sleep(Self.shortestPause) }
       } catch  where error.status == .interrupted {
         throw await stopped(.interrupted, "interrupted", operation, id)
       } catch  where error.status == .serverFault {

@@ -31,6 +31,9 @@ struct EventCommand: ParsableCommand {
 
     func validate() throws {
       if since != nil, fromStart { throw ValidationError("--since and --from-start exclude each other") }
+      if let since, !since.allSatisfy({ $0.isASCII && ($0.isNumber || $0 == "-") }) {
+        throw ValidationError("--since takes an event's cursor, such as 4711-23")
+      }
     }
 
     func perform(_ session: Session) async throws(CommandFailure) {

@@ -153,7 +153,8 @@ extension Session {
     var batch = Batch()
     for name in names {
       let call = APICall(.delete, path(name), query: query)
-      let done = try await batch.attempt(several: names.count > 1, surroundings) { () async throws(CommandFailure) in
+      let done = try await batch.attempt(name, several: names.count > 1, surroundings) {
+        () async throws(CommandFailure) in
         try await api.send(call)
       }
       if done != nil { try await printer.deleted(noun, name, dryRun: dryRun) }

@@ -50,7 +50,7 @@ struct NodeCommand: ParsableCommand {
       var nodes: [JSONValue] = []
       for name in names {
         let call = APICall(.patch, APIPath.path("nodes", name), query: Session.query(dryRun), body: body)
-        let answer = try await batch.attempt(several: names.count > 1, session.surroundings) {
+        let answer = try await batch.attempt(name, several: names.count > 1, session.surroundings) {
           () async throws(CommandFailure) in try await session.api.send(call)
         }
         if let answer { nodes.append(answer.json) }

@@ -64,7 +64,7 @@ struct OperationCommand: ParsableCommand {
       var batch = Batch()
       var ended: [JSONValue] = []
       for id in ids {
-        let operation = try await batch.attempt(several: ids.count > 1, session.surroundings) {
+        let operation = try await batch.attempt(id, several: ids.count > 1, session.surroundings) {
           () async throws(CommandFailure) in
           let operation = try await session.api.send(APICall(.get, APIPath.path("operations", id))).json
           return try await waiting.end(of: operation, of: id)

@@ -18,7 +18,8 @@ struct VMChanges: Sendable {
     var machines: [(name: String, machine: JSONValue)] = []
     for name in names {
       let call = call(name)
-      let answer = try await batch.attempt(several: several, session.surroundings) { () async throws(CommandFailure) in
+      let answer = try await batch.attempt(name, several: several, session.surroundings) {
+        () async throws(CommandFailure) in
         try await session.api.send(call)
       }
       if let answer { machines.append((name, answer.json)) }
@@ -27,7 +28,7 @@ struct VMChanges: Sendable {
       let waiting = OperationWait(api: session.api, timeout: wait.timeout.duration)
       var ended: [(name: String, machine: JSONValue)] = []
       for (name, machine) in machines {
-        let outcome = try await batch.attempt(several: several, session.surroundings) {
+        let outcome = try await batch.attempt(name, several: several, session.surroundings) {
           () async throws(CommandFailure) in
           try await end(of: machine, name, waiting)
         }

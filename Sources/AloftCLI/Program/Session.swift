@@ -46,16 +46,18 @@ struct Session: Sendable {
 struct Batch: Sendable {
   private(set) var firstFailure: CommandFailure?
 
-  /// Runs `body`. When it fails and `several` are asked for, the failure is told at once and remembered.
+  /// Runs `body` for `name`. When it fails and `several` are asked for, the failure is told at once and remembered.
   mutating func attempt<Value: Sendable>(
-    several: Bool, _ surroundings: Surroundings, _ body: () async throws(CommandFailure) -> Value
+    _ name: String, several: Bool, _ surroundings: Surroundings, _ body: () async throws(CommandFailure) -> Value
   ) async throws(CommandFailure) -> Value? {
     do throws(CommandFailure) {
       return try await body()
     } catch {
       guard several, error.status != .interrupted, error.status != .outputClosed else { throw error }
       if firstFailure == nil { firstFailure = error }
-      _ = try? await surroundings.errors.write(Array(error.rendered(style: surroundings.errorStyle).utf8))
+      var failure = error
+      if !failure.detail.contains(name) { failure.detail = "\(name): \(failure.detail)" }
+      _ = try? await surroundings.errors.write(Array(failure.rendered(style: surroundings.errorStyle).utf8))
       return nil
     }
   }
