@@ -48,6 +48,9 @@ final class Connection {
   /// Whether an idle connection can still be used: a server that went away has closed its end, which shows as input.
   func isAlive() -> Bool {
     guard !isBroken, PQstatus(handle) == CONNECTION_OK else { return false }
+    let idle = ContinuousClock.now - lastUse
+    // Under load the look at the socket would cost more than it finds.
+    if idle < .milliseconds(2) { return true }
     var entry = pollfd(fd: PQsocket(handle), events: Int16(POLLIN), revents: 0)
     if poll(&entry, 1, 0) > 0 {
       guard PQconsumeInput(handle) == 1, PQstatus(handle) == CONNECTION_OK else { return broken() }
@@ -55,7 +58,7 @@ final class Connection {
       entry.revents = 0
       if poll(&entry, 1, 0) > 0, PQconsumeInput(handle) != 1 || PQstatus(handle) != CONNECTION_OK { return broken() }
     }
-    if ContinuousClock.now - lastUse > configuration.idleCheckAfter {
+    if idle > configuration.idleCheckAfter {
       interruptible = false
       defer { interruptible = true }
       guard let answer = try? roundTrip(["SELECT 1"]), answer.failure == nil else { return broken() }

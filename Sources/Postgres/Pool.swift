@@ -2,22 +2,18 @@ import Execution
 import Logging
 
 /// What a caller wants done on a connection.
-final class Job: Sendable {
+///
+/// `@unchecked Sendable`: the closures are set by the caller before the job is submitted; the pool's lock lies between that
+/// and all who read them.
+final class Job: @unchecked Sendable {
   let cancellation = CancellationFlag()
   /// Until when to wait for a connection.
   let deadline: ContinuousClock.Instant
   /// Does the work, on the worker's thread; gives what tells the caller, to be called once the worker is free again.
-  let perform: @Sendable (Connection) -> @Sendable () -> Void
-  let refuse: @Sendable (PostgresError) -> Void
+  fileprivate(set) var perform: @Sendable (Connection) -> @Sendable () -> Void = { _ in {} }
+  fileprivate(set) var refuse: @Sendable (PostgresError) -> Void = { _ in }
 
-  init(
-    deadline: ContinuousClock.Instant, perform: @escaping @Sendable (Connection) -> @Sendable () -> Void,
-    refuse: @escaping @Sendable (PostgresError) -> Void
-  ) {
-    self.deadline = deadline
-    self.perform = perform
-    self.refuse = refuse
-  }
+  init(deadline: ContinuousClock.Instant) { self.deadline = deadline }
 }
 
 /// Hands jobs to workers. A worker that finishes takes the next job at once, on its own thread: a queue is served without
@@ -47,28 +43,18 @@ final class Pool: Sendable {
   func run<Value: Sendable>(
     _ body: @escaping @Sendable (Connection) -> Result<Value, any Error>
   ) async throws -> Value {
-    let handle = Lock<(job: Job?, cancelled: Bool)>((nil, false))
+    let job = Job(deadline: .now + configuration.poolTimeout)
     return try await withTaskCancellationHandler {
       try await withCheckedThrowingContinuation { continuation in
-        let job = Job(
-          deadline: .now + configuration.poolTimeout,
-          perform: { connection in
-            let result = body(connection)
-            return { continuation.resume(with: result) }
-          }, refuse: { continuation.resume(throwing: $0) })
-        let cancelled = handle.withLock { handle in
-          handle.job = job
-          return handle.cancelled
+        job.perform = { connection in
+          let result = body(connection)
+          return { continuation.resume(with: result) }
         }
-        if cancelled { job.cancellation.set() }
+        job.refuse = { continuation.resume(throwing: $0) }
         submit(job)
       }
     } onCancel: {
-      let job = handle.withLock { handle in
-        handle.cancelled = true
-        return handle.job
-      }
-      if let job { cancel(job) }
+      cancel(job)
     }
   }
 

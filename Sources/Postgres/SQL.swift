@@ -67,6 +67,12 @@ public struct SQL: Sendable, ExpressibleByStringInterpolation {
     text += String(values.count)
   }
 
+  fileprivate mutating func reserve(text bytes: Int, values count: Int) {
+    text.reserveCapacity(bytes)
+    values.reserveCapacity(count)
+    placeholders.reserveCapacity(count)
+  }
+
   mutating func append(literal: String) { text += literal }
 }
 
@@ -75,7 +81,9 @@ extension SQL {
   public struct Interpolation: StringInterpolationProtocol {
     var sql = SQL(text: "")
 
-    public init(literalCapacity: Int, interpolationCount: Int) {}
+    public init(literalCapacity: Int, interpolationCount: Int) {
+      sql.reserve(text: literalCapacity + 3 * interpolationCount, values: interpolationCount)
+    }
 
     public mutating func appendLiteral(_ literal: StaticString) {
       sql.append(literal: literal.description)

@@ -110,6 +110,7 @@ public final class Session {
           ?? PostgresError(.server(.inFailedTransaction), "the transaction had failed before its commit")
       }
     }
+    if before == 0, closing.isEmpty { return answer.results }
     return Array(answer.results[before..<(before + statements.count)])
   }
 

@@ -1,5 +1,5 @@
-import Execution
 import Glibc
+import Synchronization
 
 /// Wakes a thread that waits in `poll(2)`.
 ///
@@ -43,11 +43,11 @@ final class Wakeup: Sendable {
 
 /// Set once, from any thread, when nobody waits for a result any more.
 final class CancellationFlag: Sendable {
-  private let flag = Lock(false)
+  private let flag = Atomic(false)
 
-  var isSet: Bool { flag.withLock { $0 } }
+  var isSet: Bool { flag.load(ordering: .acquiring) }
 
-  func set() { flag.withLock { $0 = true } }
+  func set() { flag.store(true, ordering: .releasing) }
 }
 
 extension Duration {

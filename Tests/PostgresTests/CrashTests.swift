@@ -83,6 +83,33 @@ import Testing
     await database.shutdown()
   }
 
+  /// Ends the session of `process` from a connection of its own; for use inside a closure, which may block.
+  private static func terminate(_ process: Int?, _ configuration: DatabaseConfiguration) throws {
+    let other = try Connection.open(configuration, wakeup: Wakeup(), cancellation: nil)
+    _ = try other.roundTrip(["SELECT pg_terminate_backend(\(process ?? 0)::int, 5000)"])
+  }
+
+  @Test("a transaction whose idle connection dies before its first statement is repeated on a fresh one, once")
+  func diedIdle() async throws {
+    let database = try await makeDatabase(poolSize: 1)
+    let configuration = database.configuration
+    let process: Int? = try await database.one("SELECT pg_backend_pid()")?.get(0)
+    let next: Int? = try await database.transaction { session in
+      try Self.terminate(process, configuration)
+      return try session.one("SELECT pg_backend_pid()")?.get(0)
+    }
+    #expect(next != nil && next != process)
+    let current: Int? = try await database.one("SELECT pg_backend_pid()")?.get(0)
+    let alone = await failureKind {
+      try await database.run { session in
+        try Self.terminate(current, configuration)
+        try session.execute("SELECT 1")
+      }
+    }
+    #expect(alone == .outcomeUnknown)
+    await database.shutdown()
+  }
+
   @Test("a listener hears what is sent, and hears of the gap when the server was away")
   func listening() async throws {
     let server = try await PostgresServer.start()
