@@ -57,6 +57,7 @@ public enum JSONCoder {
 public struct JSONDecodingError: Error, Equatable, Sendable, CustomStringConvertible {
   /// Where the offending value is, or where the missing one should be.
   public let pointer: JSONPointer
+  /// What is wrong there.
   public let message: String
 
   public init(pointer: JSONPointer, message: String) {

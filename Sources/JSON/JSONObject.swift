@@ -16,7 +16,9 @@ public struct JSONObject: Sendable {
 
   public var count: Int { members.count }
   public var isEmpty: Bool { members.isEmpty }
+  /// The names in order.
   public var keys: [String] { members.map(\.key) }
+  /// The values in order.
   public var values: [JSONValue] { members.map(\.value) }
 
   /// The member of that name. Setting nil removes it; a new name goes to the end.
@@ -34,6 +36,7 @@ public struct JSONObject: Sendable {
     }
   }
 
+  /// Whether there is a member of that name.
   public func contains(_ name: String) -> Bool { position(of: name) != nil }
 
   /// Adds a member unless the name is taken; false then.

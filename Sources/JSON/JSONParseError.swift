@@ -6,6 +6,7 @@ public struct JSONParseError: Error, Equatable, Sendable, CustomStringConvertibl
       loneSurrogate, controlCharacter, invalidNumber, numberOutOfRange, byteOrderMark
   }
 
+  /// What kind of fault it is.
   public let code: Code
   /// Bytes from the start of the text.
   public let offset: Int

@@ -54,8 +54,14 @@ public struct JSONPointer: Hashable, Sendable, CustomStringConvertible {
     return result
   }
 
+  /// The pointer to a member of what this one leads to.
   public func appending(_ token: String) -> JSONPointer { JSONPointer(tokens + [token]) }
+  /// The pointer to an element of what this one leads to.
   public func appending(_ index: Int) -> JSONPointer { appending(String(index)) }
+}
+
+extension JSONPointer: ExpressibleByArrayLiteral {
+  public init(arrayLiteral tokens: String...) { self.init(tokens) }
 }
 
 extension JSONValue {

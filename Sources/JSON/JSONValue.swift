@@ -63,10 +63,15 @@ extension JSONValue {
     }
   }
 
+  /// Whether this is `null`.
   public var isNull: Bool { if case .null = self { true } else { false } }
+  /// The boolean, nil when this is none.
   public var boolValue: Bool? { if case .bool(let value) = self { value } else { nil } }
+  /// The string, nil when this is none.
   public var stringValue: String? { if case .string(let value) = self { value } else { nil } }
+  /// The elements, nil when this is no array.
   public var arrayValue: [JSONValue]? { if case .array(let value) = self { value } else { nil } }
+  /// The members, nil when this is no object.
   public var objectValue: JSONObject? { if case .object(let value) = self { value } else { nil } }
 
   /// The value as a 64-bit integer; `3.0` counts as 3.
@@ -78,8 +83,10 @@ extension JSONValue {
     }
   }
 
+  /// The value as an `Int`; see `integerValue`.
   public var intValue: Int? { integerValue.flatMap { Int(exactly: $0) } }
 
+  /// The value as a double; integers beyond 2^53 are rounded. Nil when this is no number.
   public var doubleValue: Double? {
     switch self {
     case .integer(let value): Double(value)

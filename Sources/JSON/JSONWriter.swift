@@ -18,9 +18,13 @@ public struct JSONWriter: Sendable {
 
   // MARK: structure
 
+  /// Writes `{`; members follow, then `endObject`.
   @inlinable public mutating func beginObject() { open(UInt8(ascii: "{")) }
+  /// Writes `}`.
   @inlinable public mutating func endObject() { close(UInt8(ascii: "}")) }
+  /// Writes `[`; values follow, then `endArray`.
   @inlinable public mutating func beginArray() { open(UInt8(ascii: "[")) }
+  /// Writes `]`.
   @inlinable public mutating func endArray() { close(UInt8(ascii: "]")) }
 
   /// Writes `{`, what the closure writes, `}`.
@@ -53,6 +57,7 @@ public struct JSONWriter: Sendable {
   /// Writes a value.
   @inlinable public mutating func write<Value: JSONWritable>(_ value: Value) { value.write(to: &self) }
 
+  /// Writes `null`.
   @inlinable public mutating func writeNull() { raw("null") }
 
   /// Writes one member.
