@@ -1,0 +1,68 @@
+import AloftModel
+
+/// What the agent wants done. Whoever runs an ``AgentMachine`` carries effects out, in any order and at the same time, and
+/// hands the event of each back. An effect whose event never comes is one at which the agent died.
+public enum AgentEffect: Sendable, Equatable {
+  /// → `listed`
+  case listDomains
+  /// → `inspected`
+  case inspect(Assignment)
+  /// → `performed`. At most one of `inspect` and `perform` is under way for one VM.
+  case perform(Step, Assignment)
+  /// → any number of `imageProgress`, then `imageFetched`. At most one for one content.
+  case fetchImage(Assignment.BaseImage)
+  /// → `polled`. Only one is under way.
+  case poll(number: Int, after: Int, waitSeconds: Int)
+  /// → `reported`. Only one is under way.
+  case report(number: Int, [Observation])
+  /// → `heartbeatAnswered`. Only one is under way.
+  case heartbeat
+  /// → `renewed`
+  case renewIdentity
+  /// Brings bytes to a client; nothing comes back.
+  case serve(StreamRequest)
+  /// Bounds logs and the journal, of which `listed` must be kept; nothing comes back.
+  case tidy(listed: Set<VMRequestID>)
+}
+
+/// What happened.
+public enum AgentEvent: Sendable {
+  /// It is ``AgentMachine/wakeAt`` or later.
+  case wake
+  case listed(Result<[VMDomain], AgentFailure>)
+  case inspected(VMID, Result<Inspection, AgentFailure>)
+  case performed(VMID, Step, AgentFailure?)
+  case imageProgress(sha256: String, bytes: Int)
+  case imageFetched(sha256: String, AgentFailure?)
+  case polled(number: Int, Result<Assignments, AgentFailure>)
+  case reported(number: Int, Result<LeaseAnswer, AgentFailure>)
+  case heartbeatAnswered(Result<LeaseAnswer, AgentFailure>)
+  case renewed(Result<CertificateValidity, AgentFailure>)
+  case hypervisor(HypervisorEvent)
+}
+
+/// A look at one VM.
+public struct Inspection: Sendable, Hashable {
+  public var actual: ActualVM
+  /// What the digest of the domain should be by the document that was looked at.
+  public var digest: String
+
+  public init(actual: ActualVM, digest: String) {
+    self.actual = actual
+    self.digest = digest
+  }
+}
+
+/// When a certificate is valid, in milliseconds since 1970.
+public struct CertificateValidity: Sendable, Hashable {
+  public var notBefore: Int
+  public var notAfter: Int
+
+  public init(notBefore: Int, notAfter: Int) {
+    self.notBefore = notBefore
+    self.notAfter = notAfter
+  }
+
+  /// At two thirds of its life there is time left to try again many times.
+  public var renewAt: Int { notBefore + (notAfter - notBefore) * 2 / 3 }
+}

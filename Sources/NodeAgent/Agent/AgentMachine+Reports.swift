@@ -1,0 +1,96 @@
+import AloftModel
+
+extension AgentMachine {
+  struct ReportState: Sendable {
+    /// The last one that was used.
+    var sequence: Int
+    var number = 0
+    /// The report that is under way, as it will be confirmed.
+    var underWay: (number: Int, observations: [Observation])?
+    /// Uptime at which something is to be told; nil: nothing new.
+    var at: Int?
+    var failures = 0
+    /// Uptime before which a failed report is not tried again.
+    var notBefore = 0
+
+    init(sequence: Int) { self.sequence = sequence }
+
+    mutating func tell(at uptime: Int) { at = max(notBefore, min(at ?? .max, uptime)) }
+  }
+
+  /// How many VMs one report may hold.
+  private static let reportLimit = 500
+
+  /// Works out what is to be told of a VM, and when.
+  mutating func refresh(_ entry: inout VMEntry, _ now: AgentTime) {
+    guard let actual = entry.actual, let vm = entry.planned?.vm ?? actual.domain?.vm else { return }
+    var problem = entry.lastFailure?.problem
+    if problem == nil, entry.isPausedByIOError {
+      problem = Observation.Problem(
+        code: .nodeDiskFull, detail: "the guest is paused: writing its disk failed, usually because the node's is full")
+    }
+    let new = Observation.of(
+      vm, desired: entry.planned, actual: actual, plan: entry.plan, activity: entry.activity, progress: entry.progress,
+      problem: problem)
+    guard new != entry.observation else { return }
+    let isProgress = entry.observation?.isSame(butForProgress: new) ?? false
+    entry.observation = new
+    report.tell(at: now.uptime + (isProgress ? options.coalesceProgress : options.coalesce))
+  }
+
+  mutating func startReport(_ now: AgentTime, _ effects: inout [AgentEffect]) {
+    guard isSynchronized, report.underWay == nil, let at = report.at, now.uptime >= at else { return }
+    report.at = nil
+    var observations: [Observation] = []
+    for vm in order {
+      guard let entry = vms[vm], var observation = entry.observation, observation != entry.confirmed else { continue }
+      if observations.count == Self.reportLimit {
+        report.tell(at: now.uptime)
+        break
+      }
+      report.sequence += 1
+      observation.sequence = report.sequence
+      observations.append(observation)
+    }
+    guard !observations.isEmpty else { return }
+    report.number += 1
+    report.underWay = (report.number, observations)
+    effects.append(.report(number: report.number, observations))
+  }
+
+  mutating func takeConfirmation(_ number: Int, _ result: Result<LeaseAnswer, AgentFailure>, _ now: AgentTime) {
+    guard let sent = report.underWay, sent.number == number else { return }
+    report.underWay = nil
+    guard case .success = result else {
+      report.failures += 1
+      report.notBefore = now.uptime + Self.linkRetry.delay(after: report.failures, &random)
+      report.tell(at: report.notBefore)
+      return
+    }
+    report.failures = 0
+    report.notBefore = 0
+    for var observation in sent.observations {
+      observation.sequence = 0
+      vms[observation.vm]?.confirmed = observation
+      guard let entry = vms[observation.vm] else { continue }
+      if entry.observation != observation {
+        report.tell(at: now.uptime + options.coalesce)
+      } else if observation.power == .absent, entry.document?.deleted == true, entry.work == .idle,
+        entry.document == entry.planned
+      {
+        tombstones[observation.vm] = (observation.incarnation, now.uptime)
+        forget(observation.vm)
+      }
+    }
+  }
+}
+
+extension Observation {
+  /// Whether `other` differs in what the agent is busy with only.
+  func isSame(butForProgress other: Observation) -> Bool {
+    var copy = other
+    copy.activity = activity
+    copy.progress = progress
+    return self == copy
+  }
+}

@@ -1,0 +1,175 @@
+import AloftModel
+
+// The agent's rules as a value: events go in, effects come out. It has no clock, no I/O and no tasks, and the same
+// events give the same effects, so a simulation can drive it, lose what it asks for, and throw it away at any point.
+//
+// Invariants
+// - Nothing is done to a VM without a document, and nothing at all before the first whole list of documents: guests of
+//   which the control plane says nothing run on.
+// - For one VM at most one look or step is under way; different VMs do not wait for each other, up to a limit.
+// - After each step the VM is looked at again: the machine believes its eyes, not its memory.
+// - One content is downloaded once, however many VMs wait for it.
+// - What changed about a VM is told until the control plane has confirmed it, with increasing sequences.
+// - Whatever fails is tried again, ever more slowly.
+
+/// Decides what the agent does next.
+public struct AgentMachine: Sendable {
+  public struct Options: Sendable {
+    /// How many VMs are worked on at a time.
+    public var parallelSteps = 4
+    public var parallelDownloads = 2
+    /// How long the control plane may hold a poll, in seconds.
+    public var pollSeconds = 25
+    /// Milliseconds. Libvirt's events come at once; this finds what they did not tell.
+    public var sweepInterval = 10_000
+    /// Milliseconds between whole lists of documents, which heal what was missed.
+    public var resyncInterval = 600_000
+    /// Milliseconds after which everything is told again.
+    public var retellInterval = 60_000
+    /// Milliseconds that a change waits for others to be told with it.
+    public var coalesce = 20
+    /// The same for mere progress.
+    public var coalesceProgress = 250
+
+    public init() {}
+  }
+
+  let options: Options
+  var random: SplitMix
+  var vms: [VMID: VMEntry] = [:]
+  /// The known VMs in a fixed order: a dictionary's order differs from run to run.
+  var order: [VMID] = []
+  /// VMs that wait for their turn.
+  var queue: [VMID] = []
+  var running = 0
+  var images = ImageTable()
+
+  /// Deleted incarnations that were confirmed: a late copy of an older document must not bring them back.
+  var tombstones: [VMID: (incarnation: Int, at: Int)] = [:]
+  /// The first whole list of documents has come.
+  var isSynchronized = false
+  var poll: PollState
+  var report: ReportState
+  var heartbeat = Timer()
+  var heartbeatInterval = 5_000
+  var sweep = Timer()
+  var tidyAt: Int
+  var retellAt: Int
+  var identity: CertificateValidity?
+  var renewal = Timer()
+  /// Streams that were taken up already.
+  var streams: [StreamID] = []
+
+  static let retry = Backoff(first: 1_000, limit: 60_000)
+  static let linkRetry = Backoff(first: 250, limit: 10_000)
+
+  /// An activity that repeats; `at` is when it is due, in uptime.
+  struct Timer: Sendable {
+    var at = 0
+    var isUnderWay = false
+    var failures = 0
+  }
+
+  /// - Parameters:
+  ///   - seed: for the jitter of retries.
+  ///   - identity: when the client certificate is valid; nil where there is none.
+  public init(options: Options = Options(), now: AgentTime, seed: UInt64, identity: CertificateValidity? = nil) {
+    self.options = options
+    self.identity = identity
+    random = SplitMix(seed: seed)
+    poll = PollState(nextFull: now.uptime)
+    // A new process must count above the old one; the old one counted reports, of which it made less than one in a
+    // millisecond.
+    report = ReportState(sequence: now.wall)
+    tidyAt = now.uptime + options.sweepInterval
+    retellAt = now.uptime + options.retellInterval
+  }
+
+  /// Takes an event in and tells what to do. Call it with `wake` first, and then whenever ``wakeAt`` is reached.
+  public mutating func handle(_ event: AgentEvent, now: AgentTime) -> [AgentEffect] {
+    var effects: [AgentEffect] = []
+    switch event {
+    case .wake: break
+    case .listed(let result): takeList(result, now)
+    case .inspected(let vm, let result): takeInspection(vm, result, now, &effects)
+    case .performed(let vm, let step, let failure): takeStep(vm, step, failure, now, &effects)
+    case .imageProgress(let sha256, let bytes): takeProgress(sha256, bytes, now)
+    case .imageFetched(let sha256, let failure): takeImage(sha256, failure, now)
+    case .polled(let number, let result): takeDocuments(number, result, now, &effects)
+    case .reported(let number, let result): takeConfirmation(number, result, now)
+    case .heartbeatAnswered(let result): takeHeartbeat(result, now)
+    case .renewed(let result): takeRenewal(result, now)
+    case .hypervisor(let event): takeHypervisorEvent(event, now)
+    }
+    runTimers(now, &effects)
+    return effects
+  }
+
+  /// The uptime at which the machine wants to be woken.
+  public var wakeAt: Int {
+    var at = min(tidyAt, retellAt)
+    for timer in [heartbeat, sweep] where !timer.isUnderWay { at = min(at, timer.at) }
+    if poll.underWay == nil { at = min(at, poll.at) }
+    if isSynchronized, report.underWay == nil, let due = report.at { at = min(at, due) }
+    for vm in order { if let wake = vms[vm]?.wakeAt { at = min(at, wake) } }
+    return min(at, images.wakeAt(limit: options.parallelDownloads) ?? at)
+  }
+
+  private mutating func runTimers(_ now: AgentTime, _ effects: inout [AgentEffect]) {
+    let uptime = now.uptime
+    if due(&sweep, uptime) { effects.append(.listDomains) }
+    if due(&heartbeat, uptime) { effects.append(.heartbeat) }
+    if let identity, now.wall >= identity.renewAt, due(&renewal, uptime) { effects.append(.renewIdentity) }
+    startPoll(uptime, &effects)
+    if uptime >= tidyAt {
+      tidyAt = uptime + options.sweepInterval
+      if isSynchronized { effects.append(.tidy(listed: listedRequests)) }
+    }
+    if uptime >= retellAt {
+      retellAt = uptime + options.retellInterval
+      for vm in order { vms[vm]?.confirmed = nil }
+      report.tell(at: uptime)
+    }
+    for vm in order where (vms[vm]?.wakeAt ?? .max) <= uptime { touch(vm) }
+    startImages(uptime, &effects)
+    startLooks(uptime, &effects)
+    startReport(now, &effects)
+  }
+
+  private func due(_ timer: inout Timer, _ uptime: Int) -> Bool {
+    guard !timer.isUnderWay, uptime >= timer.at else { return false }
+    timer.isUnderWay = true
+    return true
+  }
+
+  private var listedRequests: Set<VMRequestID> {
+    vms.values.reduce(into: []) { set, entry in set.formUnion(entry.document?.requests.map(\.id) ?? []) }
+  }
+
+  mutating func finish(_ timer: WritableKeyPath<AgentMachine, Timer>, failed: Bool, every interval: Int, _ uptime: Int)
+  {
+    self[keyPath: timer].isUnderWay = false
+    if failed {
+      self[keyPath: timer].failures += 1
+      let delay = Self.linkRetry.delay(after: self[keyPath: timer].failures, &random)
+      self[keyPath: timer].at = uptime + min(delay, interval)
+    } else {
+      self[keyPath: timer].failures = 0
+      self[keyPath: timer].at = uptime + interval
+    }
+  }
+
+  private mutating func takeHeartbeat(_ result: Result<LeaseAnswer, AgentFailure>, _ now: AgentTime) {
+    if case .success(let answer) = result { heartbeatInterval = max(250, answer.leaseSeconds * 250) }
+    finish(\.heartbeat, failed: result.failed, every: heartbeatInterval, now.uptime)
+  }
+
+  private mutating func takeRenewal(_ result: Result<CertificateValidity, AgentFailure>, _ now: AgentTime) {
+    if case .success(let validity) = result { identity = validity }
+    finish(\.renewal, failed: result.failed, every: 60_000, now.uptime)
+  }
+}
+
+extension Result {
+  var failed: Bool { if case .failure = self { true } else { false } }
+}

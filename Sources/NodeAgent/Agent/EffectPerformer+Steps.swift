@@ -1,0 +1,91 @@
+import AloftModel
+import Logging
+
+extension EffectPerformer {
+  func carryOut(_ step: Step, _ document: Assignment) async -> AgentFailure? {
+    let vm = document.vm
+    let started = clock.now().uptime
+    do throws(AgentFailure) {
+      try await run(step, document)
+      logger.info(
+        "\(step.activity): done",
+        metadata: ["vm": "\(vm)", "generation": "\(document.generation)", "ms": "\(clock.now().uptime - started)"])
+      return nil
+    } catch {
+      logger.warning("\(step.activity): failed", metadata: ["vm": "\(vm)", "failure": "\(error)"])
+      return error
+    }
+  }
+
+  private func run(_ step: Step, _ document: Assignment) async throws(AgentFailure) {
+    let vm = document.vm
+    switch step {
+    case .ensureImage:
+      // The machine asks for images apart from the VMs that wait for them.
+      throw AgentFailure(.unsupported, "an image is not fetched for one machine alone")
+    case .createDisk: try await storage.createDisk(of: vm, from: document.image, gib: document.diskGib)
+    case .createSeed: try await storage.createSeed(Seed(document))
+    case .define(let tag):
+      try await hypervisor.define(
+        DomainSpecification(document, paths: storage.paths(of: vm), platform: platform, tag: tag))
+    case .start: try await hypervisor.start(vm)
+    case .resume: try await hypervisor.resume(vm)
+    case .requestShutdown:
+      // First the journal: a guest that goes off because it was asked must never look like one that went by itself.
+      let stop = VMJournal.Stop(incarnation: document.incarnation, askedAt: clock.now().wall)
+      if await journal.view(of: vm).stop?.incarnation != document.incarnation {
+        try await journal.append(.stopAsked(vm, stop))
+      }
+      try await hypervisor.shutdown(vm)
+    case .forgetStop: try await journal.append(.stopForgotten(vm))
+    case .destroy: try await hypervisor.destroy(vm)
+    case .undefine: try await hypervisor.undefine(vm)
+    case .removeFiles:
+      try await storage.remove(vm)
+      if await !journal.view(of: vm).isEmpty { try await journal.append(.vmForgotten(vm)) }
+    case .setTag(let tag): try await hypervisor.setTag(tag, name: document.name, of: vm)
+    case .carryOut(let request):
+      try await journal.append(.requestBegun(vm, request.id, at: clock.now().wall))
+      switch request.kind {
+      case .reboot: try await hypervisor.reboot(vm)
+      case .reset: try await hypervisor.reset(vm)
+      }
+      try await journal.append(.requestDone(vm, request.id, at: clock.now().wall))
+    case .completeRequest(let request):
+      try await journal.append(.requestDone(vm, request.id, at: clock.now().wall))
+    }
+  }
+
+  /// How many bytes of a log go into one piece.
+  private static let pieceBytes = 64 << 10
+  /// How often a log that is followed is looked at, in milliseconds.
+  private static let followInterval = 200
+
+  func serve(_ stream: StreamRequest) async {
+    do throws(AgentFailure) {
+      let log = try await storage.serialLog(of: stream.vm)
+      let bounds = try await log.bounds()
+      let wanted = stream.offset < 0 ? bounds.upperBound + stream.offset : stream.offset
+      // A client that asks for bytes to come gets them when they come, if it follows.
+      let start =
+        stream.follow ? max(wanted, bounds.lowerBound) : min(max(wanted, bounds.lowerBound), bounds.upperBound)
+      let clock = clock
+      try await link.send(stream, start: start) { write in
+        var offset = start
+        while true {
+          let bytes = try await log.read(from: offset, count: Self.pieceBytes)
+          if !bytes.isEmpty {
+            try await write(bytes)
+            offset += bytes.count
+          } else if stream.follow {
+            try await clock.sleep(until: clock.now().uptime + Self.followInterval)
+          } else {
+            return
+          }
+        }
+      }
+    } catch {
+      logger.info("a stream ended", metadata: ["vm": "\(stream.vm)", "stream": "\(stream.id)", "failure": "\(error)"])
+    }
+  }
+}

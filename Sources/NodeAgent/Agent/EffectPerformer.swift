@@ -1,0 +1,121 @@
+import AloftModel
+import Logging
+
+/// Carries out what an ``AgentMachine`` wants, on the real things or on simulated ones. It keeps no state of its own.
+public struct EffectPerformer: Sendable {
+  public var hypervisor: any Hypervisor
+  public var storage: any NodeStorage
+  public var journal: any Journal
+  public var link: any ControlPlaneLink
+  public var clock: any AgentClock
+  /// What domains are defined for.
+  public var platform: DomainPlatform
+  /// Finds out what the host is now.
+  public var nodeReport: @Sendable () async throws(AgentFailure) -> NodeReport
+  /// Renews the client certificate.
+  public var renewIdentity: @Sendable () async throws(AgentFailure) -> CertificateValidity
+  public var logger: Logger
+
+  public init(
+    hypervisor: any Hypervisor, storage: any NodeStorage, journal: any Journal, link: any ControlPlaneLink,
+    clock: any AgentClock, platform: DomainPlatform,
+    nodeReport: @escaping @Sendable () async throws(AgentFailure) -> NodeReport,
+    renewIdentity: @escaping @Sendable () async throws(AgentFailure) -> CertificateValidity, logger: Logger
+  ) {
+    self.hypervisor = hypervisor
+    self.storage = storage
+    self.journal = journal
+    self.link = link
+    self.clock = clock
+    self.platform = platform
+    self.nodeReport = nodeReport
+    self.renewIdentity = renewIdentity
+    self.logger = logger
+  }
+
+  /// How long a request that is done is remembered though no document lists it any more, in milliseconds.
+  private static let requestMemory = 30 * 24 * 3_600_000
+
+  /// Carries out one effect and returns what happened. `emit` gets what happens meanwhile.
+  public func perform(
+    _ effect: AgentEffect, emit: @escaping @Sendable (AgentEvent) -> Void
+  ) async -> AgentEvent? {
+    switch effect {
+    case .listDomains:
+      return .listed(await attempt { () async throws(AgentFailure) in try await hypervisor.domains() })
+    case .inspect(let document):
+      return .inspected(document.vm, await attempt { () async throws(AgentFailure) in try await inspect(document) })
+    case .perform(let step, let document): return .performed(document.vm, step, await carryOut(step, document))
+    case .fetchImage(let image): return .imageFetched(sha256: image.sha256, await fetch(image, emit))
+    case .poll(let number, let after, let wait):
+      let answer = await attempt { () async throws(AgentFailure) in
+        try await link.assignments(after: after, waitSeconds: wait)
+      }
+      log(answer, "the control plane cannot be asked for documents")
+      return .polled(number: number, answer)
+    case .report(let number, let observations):
+      let answer = await attempt { () async throws(AgentFailure) in
+        try await link.post(ObservationReport(observations: observations))
+      }
+      log(answer, "observations could not be reported")
+      if case .success(let lease) = answer, !lease.unknownVMs.isEmpty {
+        logger.warning(
+          "the control plane does not know some machines; they are left alone",
+          metadata: ["vms": "\(lease.unknownVMs)"])
+      }
+      return .reported(number: number, answer)
+    case .heartbeat:
+      let answer = await attempt { () async throws(AgentFailure) in try await link.report(try await nodeReport()) }
+      log(answer, "the node could not be reported")
+      return .heartbeatAnswered(answer)
+    case .renewIdentity:
+      let result = await attempt(renewIdentity)
+      log(result, "the client certificate could not be renewed")
+      return .renewed(result)
+    case .serve(let stream):
+      await serve(stream)
+      return nil
+    case .tidy(let listed):
+      let result = await attempt { () async throws(AgentFailure) in
+        try await storage.boundSerialLogs()
+        try await journal.compact(keeping: listed, before: clock.now().wall - Self.requestMemory)
+      }
+      log(result, "tidying failed")
+      return nil
+    }
+  }
+
+  private func attempt<Value: Sendable>(
+    _ body: () async throws(AgentFailure) -> Value
+  ) async -> Result<Value, AgentFailure> {
+    do throws(AgentFailure) { return .success(try await body()) } catch { return .failure(error) }
+  }
+
+  private func log(_ result: Result<some Any, AgentFailure>, _ what: Logger.Message) {
+    if case .failure(let failure) = result { logger.warning(what, metadata: ["failure": "\(failure)"]) }
+  }
+
+  private func inspect(_ document: Assignment) async throws(AgentFailure) -> Inspection {
+    let domain = try await hypervisor.domain(document.vm)
+    let files = try await storage.files(of: document.vm, image: document.image)
+    let journal = await journal.view(of: document.vm)
+    let digest = DomainSpecification.digest(document, paths: storage.paths(of: document.vm), platform: platform)
+    return Inspection(actual: ActualVM(domain: domain, files: files, journal: journal), digest: digest)
+  }
+
+  private func fetch(
+    _ image: Assignment.BaseImage, _ emit: @escaping @Sendable (AgentEvent) -> Void
+  ) async -> AgentFailure? {
+    let link = link
+    let source: ImageSource = { image, descriptor, onBytes, progress throws(AgentFailure) in
+      try await link.download(image, to: descriptor, onBytes: onBytes, progress: progress)
+    }
+    do throws(AgentFailure) {
+      try await storage.fetch(image, from: source) { emit(.imageProgress(sha256: image.sha256, bytes: $0)) }
+      return nil
+    } catch {
+      logger.warning("image not fetched", metadata: ["image": "\(image.id)", "failure": "\(error)"])
+      return error
+    }
+  }
+}

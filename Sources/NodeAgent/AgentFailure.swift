@@ -1,0 +1,52 @@
+import AloftModel
+
+/// Why the agent could not do something. Nothing is given up for it: each is tried again.
+public struct AgentFailure: Error, Sendable, Hashable, CustomStringConvertible {
+  /// A closed set, by which the agent decides what to tell and when to try again.
+  public enum Kind: Sendable, Hashable, CaseIterable {
+    /// libvirt cannot be reached.
+    case hypervisorUnavailable
+    /// libvirt refused, or a program of the host failed.
+    case hypervisorRefused
+    /// The domain is not in the state that the call needs: look again.
+    case changedMeanwhile
+    /// The data directory's file system is full, or its reserve is reached.
+    case diskFull
+    /// An image does not have the content its document promises.
+    case imageCorrupt
+    /// An image cannot be fetched now.
+    case imageUnavailable
+    /// Another failure of the local file system.
+    case storage
+    /// This hypervisor has no such function.
+    case unsupported
+    /// The control plane cannot be reached or could not answer.
+    case controlPlaneUnavailable
+    /// The control plane refused the request; its answer says why.
+    case controlPlaneRefused
+  }
+
+  public var kind: Kind
+  /// What was wrong, where, and what would work.
+  public var detail: String
+
+  public init(_ kind: Kind, _ detail: String) {
+    self.kind = kind
+    self.detail = detail
+  }
+
+  public var description: String { detail }
+
+  /// What the control plane is told. Nil for what is expected to pass by itself.
+  var problem: Observation.Problem? {
+    let code: OperationFailure
+    switch kind {
+    case .hypervisorUnavailable, .changedMeanwhile, .imageUnavailable, .controlPlaneUnavailable, .controlPlaneRefused:
+      return nil
+    case .hypervisorRefused, .storage, .unsupported: code = .hypervisorRefused
+    case .diskFull: code = .nodeDiskFull
+    case .imageCorrupt: code = .imageCorrupt
+    }
+    return Observation.Problem(code: code, detail: detail)
+  }
+}

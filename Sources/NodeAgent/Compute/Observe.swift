@@ -1,0 +1,39 @@
+import AloftModel
+
+extension Observation {
+  /// What is told of one VM; the sequence is filled in when it is sent.
+  ///
+  /// - Parameters:
+  ///   - vm: the VM.
+  ///   - desired: its document; nil when the control plane has none for this node.
+  ///   - plan: what remains to be done.
+  static func of(
+    _ vm: VMID, desired: Assignment?, actual: ActualVM, plan: Plan, activity: String?, progress: Int?,
+    problem: Problem?
+  ) -> Observation {
+    let tag = actual.domain?.tag
+    let followed = plan.isOldNews ? nil : desired
+    let listed = Set(desired?.requests.map(\.id) ?? [])
+    return Observation(
+      vm: vm, incarnation: followed?.incarnation ?? tag?.incarnation ?? 0,
+      generation: followed?.generation ?? tag?.generation ?? 0, sequence: 0,
+      power: power(followed, actual, plan), guestStopped: plan.guestStopped, activity: activity, progress: progress,
+      problem: problem,
+      completedRequests: actual.journal.requests.filter(listed.contains).sorted { $0.description < $1.description })
+  }
+
+  private static func power(_ desired: Assignment?, _ actual: ActualVM, _ plan: Plan) -> Power {
+    guard let domain = actual.domain else {
+      // `absent` ends a deletion: it must not be said while files remain.
+      return desired?.deleted == true && !plan.steps.isEmpty ? .stopped : .absent
+    }
+    switch domain.power {
+    case .running, .shuttingDown: return .running
+    case .paused, .suspended: return .paused
+    case .panicked: return .crashed
+    // Of a guest that is to be off nobody asks how it got there.
+    case .off(.failed): return desired?.power == .running && desired?.deleted == false ? .crashed : .stopped
+    case .off: return .stopped
+    }
+  }
+}

@@ -1,0 +1,89 @@
+import AloftModel
+
+extension Plan {
+  /// A domain of the right incarnation and the document for it.
+  struct Situation {
+    let desired: Assignment
+    let domain: VMDomain
+    let journal: VMJournal
+    let digest: String
+    let stop: StopProgress?
+    let now: Int
+
+    private var stopDeadline: Int? { stop.map { $0.askedFirst + desired.stopGraceSeconds * 1000 } }
+
+    /// The guest is to run.
+    func run() -> Plan {
+      switch domain.power {
+      case .running: return keepRunning()
+      case .paused: return Plan([.resume])
+      case .suspended: return Plan(settle(ran: true) + journalSteps)
+      case .shuttingDown: return Plan()
+      case .panicked: return Plan([.destroy, .start])
+      case .off(let cause):
+        if turnedItselfOff(cause) {
+          return Plan(settle(ran: false, guestStopped: true) + idleRequests, guestStopped: true)
+        }
+        return Plan(define + journalSteps + idleRequests + [.start])
+      }
+    }
+
+    /// The definition is renewed where it cannot disturb a guest: before its start.
+    private var define: [Step] {
+      guard domain.tag.digest != digest else { return [] }
+      var tag = domain.tag
+      tag.generation = desired.generation
+      tag.guestStopped = false
+      tag.digest = digest
+      return [.define(tag)]
+    }
+
+    private func keepRunning() -> Plan {
+      let requests = desired.newRequests(journal).map(Step.carryOut)
+      guard let stopDeadline else { return Plan(settle(ran: true) + requests) }
+      // The guest was asked to power off before it was wanted again, and may still do so: it did not run at this
+      // generation yet, so it is started again then. After the deadline a power-off is the guest's own.
+      let settled = settle(ran: false)
+      if now >= stopDeadline { return Plan(settled + [.forgetStop] + requests) }
+      return Plan(settled + requests, wakeAt: stopDeadline)
+    }
+
+    private func turnedItselfOff(_ cause: DomainPower.OffCause) -> Bool {
+      guard domain.tag.ranGeneration == desired.generation else { return false }
+      return domain.tag.guestStopped || (cause == .guestShutdown && stop == nil)
+    }
+
+    /// The guest is to be off.
+    func rest() -> Plan {
+      guard domain.power.isActive else { return Plan(settle(ran: false) + journalSteps + idleRequests) }
+      if desired.stopGraceSeconds <= 0 || domain.power == .panicked { return Plan([.destroy]) }
+      guard let stop, let stopDeadline else { return Plan([.requestShutdown]) }
+      if now >= stopDeadline { return Plan([.destroy]) }
+      let settled = settle(ran: false)
+      switch domain.power {
+      case .paused:
+        // A guest that stands still cannot shut down.
+        return Plan(settled + [.resume], wakeAt: stopDeadline)
+      case .running:
+        let askAgainAt = stop.askedLast.map { $0 + Plan.askAgainAfter } ?? now
+        if now >= askAgainAt { return Plan([.requestShutdown] + settled, wakeAt: stopDeadline) }
+        return Plan(settled, wakeAt: min(askAgainAt, stopDeadline))
+      case .shuttingDown, .suspended, .panicked, .off: return Plan(settled, wakeAt: stopDeadline)
+      }
+    }
+
+    /// Brings the domain's tag up to date.
+    private func settle(ran: Bool, guestStopped: Bool = false) -> [Step] {
+      var tag = domain.tag
+      tag.generation = desired.generation
+      if ran { tag.ranGeneration = desired.generation }
+      tag.guestStopped = guestStopped
+      return tag == domain.tag ? [] : [.setTag(tag)]
+    }
+
+    private var journalSteps: [Step] { journal.stop == nil ? [] : [.forgetStop] }
+
+    /// A guest that is off has nothing to reboot: its next start is one.
+    private var idleRequests: [Step] { desired.newRequests(journal).map(Step.completeRequest) }
+  }
+}

@@ -1,0 +1,113 @@
+import AloftModel
+
+// The rules by which a VM gets from where it is to where its document wants it. Pure: no clock, no I/O.
+//
+// Invariants
+// - Delete wins over everything but a newer incarnation.
+// - Old news is ignored: a document that is older than what the domain was made from changes nothing.
+// - One VM, one place: what is left of an older incarnation is destroyed before anything of a newer one is made.
+// - A guest that turned itself off stays off until a newer document wants it running.
+// - A disk is made only where there is neither a disk nor a domain: a disk that is missing under a domain (its file
+//   system may not be mounted) is an error to report, not a reason to make an empty one.
+// - The plan is made anew after each step, so a step never relies on the one before it.
+
+/// Since when a guest is being asked to power off, on the agent's own monotonic clock.
+public struct StopProgress: Sendable, Hashable {
+  /// Milliseconds of uptime.
+  public var askedFirst: Int
+  /// Milliseconds of uptime; nil: not by this process.
+  public var askedLast: Int?
+
+  public init(askedFirst: Int, askedLast: Int? = nil) {
+    self.askedFirst = askedFirst
+    self.askedLast = askedLast
+  }
+}
+
+/// What is to be done for one VM.
+public struct Plan: Sendable, Equatable {
+  /// In order.
+  public var steps: [Step]
+  /// Milliseconds of uptime at which to plan again though nothing happened.
+  public var wakeAt: Int?
+  /// The guest turned itself off.
+  public var guestStopped: Bool
+  /// The document is older than the domain.
+  public var isOldNews: Bool
+
+  public init(_ steps: [Step] = [], wakeAt: Int? = nil, guestStopped: Bool = false, isOldNews: Bool = false) {
+    self.steps = steps
+    self.wakeAt = wakeAt
+    self.guestStopped = guestStopped
+    self.isOldNews = isOldNews
+  }
+}
+
+extension Plan {
+  /// A guest that is still booting does not hear the power button: it is pressed again this often, in milliseconds.
+  public static let askAgainAfter = 10_000
+
+  /// The way from `actual` to `desired`.
+  ///
+  /// - Parameters:
+  ///   - digest: what the digest of the domain's definition should be.
+  ///   - stop: how long the guest is being asked to power off, when the journal says that it is.
+  ///   - now: milliseconds of uptime.
+  public static func make(
+    _ desired: Assignment, _ actual: ActualVM, digest: String, stop: StopProgress?, now: Int
+  ) -> Plan {
+    if let tag = actual.domain?.tag, desired.isOldNews(for: tag) { return Plan(isOldNews: true) }
+    if desired.deleted { return delete(actual) }
+    var steps: [Step] = []
+    if let domain = actual.domain {
+      guard domain.tag.incarnation < desired.incarnation else {
+        let situation = Situation(
+          desired: desired, domain: domain, journal: actual.journal, digest: digest, stop: stop, now: now)
+        return desired.power == .running ? situation.run() : situation.rest()
+      }
+      steps = remove(domain)
+    }
+    return Plan(steps + create(desired, actual, digest: digest))
+  }
+
+  private static func delete(_ actual: ActualVM) -> Plan {
+    var steps = actual.domain.map(remove) ?? []
+    if actual.files.any || !actual.journal.isEmpty { steps.append(.removeFiles) }
+    return Plan(steps)
+  }
+
+  private static func remove(_ domain: VMDomain) -> [Step] {
+    domain.power.isActive ? [.destroy, .undefine] : [.undefine]
+  }
+
+  private static func create(_ desired: Assignment, _ actual: ActualVM, digest: String) -> [Step] {
+    var steps: [Step] = []
+    if !actual.files.disk {
+      if !actual.files.image { steps.append(.ensureImage) }
+      steps.append(.createDisk)
+    }
+    if !actual.files.seed { steps.append(.createSeed) }
+    steps.append(
+      .define(DomainTag(incarnation: desired.incarnation, generation: desired.generation, digest: digest)))
+    if actual.journal.stop != nil { steps.append(.forgetStop) }
+    steps += desired.newRequests(actual.journal).map(Step.completeRequest)
+    if desired.power == .running { steps.append(.start) }
+    return steps
+  }
+}
+
+extension Assignment {
+  /// Whether the domain was made from something newer. Nothing in one incarnation is newer than its deletion.
+  func isOldNews(for tag: DomainTag) -> Bool {
+    incarnation < tag.incarnation || (incarnation == tag.incarnation && !deleted && generation < tag.generation)
+  }
+
+  /// Whether this document takes the place of `other`, which may be the same one again.
+  func replaces(_ other: Assignment) -> Bool {
+    if incarnation != other.incarnation { return incarnation > other.incarnation }
+    if other.deleted { return deleted }
+    return deleted || generation >= other.generation
+  }
+
+  func newRequests(_ journal: VMJournal) -> [Request] { requests.filter { !journal.requests.contains($0.id) } }
+}

@@ -1,0 +1,50 @@
+import AloftModel
+
+/// One thing to do for a VM. Each may be repeated: what is there already is not made again, what is gone is not missed.
+public enum Step: Sendable, Hashable {
+  /// Bring the boot disk's image into the cache.
+  case ensureImage
+  case createDisk
+  case createSeed
+  /// Store the definition, or replace it.
+  case define(DomainTag)
+  case start
+  case resume
+  /// Ask the guest to power off; the journal knows since when it is being asked.
+  case requestShutdown
+  /// The guest is no longer to be off: what it does from now on it was not asked for.
+  case forgetStop
+  /// Pull the plug.
+  case destroy
+  case undefine
+  /// Delete the VM's files and what the journal knows of it.
+  case removeFiles
+  /// Write the tag into the domain's metadata.
+  case setTag(DomainTag)
+  /// Carry out a one-time request; the journal says so before and after.
+  case carryOut(Assignment.Request)
+  /// The request has nothing left to do: the guest does not run.
+  case completeRequest(Assignment.Request)
+
+  /// What the agent does, for people who wait.
+  public var activity: String {
+    switch self {
+    case .ensureImage: "fetching the image"
+    case .createDisk: "creating the disk"
+    case .createSeed: "writing the seed disk"
+    case .define: "defining the machine"
+    case .start: "starting"
+    case .resume: "resuming"
+    case .requestShutdown: "waiting for the guest to shut down"
+    case .destroy: "cutting the power"
+    case .undefine: "removing the machine"
+    case .removeFiles: "deleting the disks"
+    case .forgetStop, .setTag, .completeRequest: "recording"
+    case .carryOut(let request): request.kind == .reboot ? "asking the guest to reboot" : "resetting"
+    }
+  }
+}
+
+extension Assignment.Request: Hashable {
+  public func hash(into hasher: inout Hasher) { hasher.combine(id) }
+}

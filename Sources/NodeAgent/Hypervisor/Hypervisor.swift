@@ -1,0 +1,79 @@
+import AloftModel
+
+/// What the hypervisor says about itself and its host.
+public struct HypervisorFacts: Sendable, Hashable {
+  /// The hypervisor can run guests on the processor itself, by its own word.
+  public var offersKVM: Bool
+  /// Versions and the like, shown to operators: `libvirt_version`, `qemu_version`, `cpu_model`.
+  public var facts: [String: String]
+
+  public init(offersKVM: Bool, facts: [String: String] = [:]) {
+    self.offersKVM = offersKVM
+    self.facts = facts
+  }
+}
+
+/// What the hypervisor tells by itself.
+public enum HypervisorEvent: Sendable, Hashable {
+  /// Something about the VM's domain changed: look at it.
+  case changed(VMID)
+  /// The host ended the guest's QEMU, which looks like a guest that powered off by itself.
+  case endedByHost(VMID)
+  /// Events may have been lost, or the hypervisor is back: look at all.
+  case resynchronize
+}
+
+/// What runs virtual machines on this node.
+///
+/// Every call names a VM of Aloft; other domains of the host are never seen. Calls may be repeated: destroying what is
+/// off or undefining what is gone succeeds. A hypervisor that lacks a function keeps its default, which throws
+/// ``AgentFailure/Kind/unsupported``.
+public protocol Hypervisor: Sendable {
+  func facts() async throws(AgentFailure) -> HypervisorFacts
+  /// All of Aloft's domains.
+  func domains() async throws(AgentFailure) -> [VMDomain]
+  /// One domain, nil if there is none.
+  func domain(_ vm: VMID) async throws(AgentFailure) -> VMDomain?
+  /// Stores a definition or replaces it. A running guest keeps the old one until it ends.
+  func define(_ specification: DomainSpecification) async throws(AgentFailure)
+  func start(_ vm: VMID) async throws(AgentFailure)
+  func resume(_ vm: VMID) async throws(AgentFailure)
+  /// Asks the guest to power off.
+  func shutdown(_ vm: VMID) async throws(AgentFailure)
+  /// Pulls the plug.
+  func destroy(_ vm: VMID) async throws(AgentFailure)
+  /// Asks the guest to reboot.
+  func reboot(_ vm: VMID) async throws(AgentFailure)
+  /// Restarts the guest without asking it.
+  func reset(_ vm: VMID) async throws(AgentFailure)
+  /// Removes the definition of a domain that is off. Disks are not touched.
+  func undefine(_ vm: VMID) async throws(AgentFailure)
+  /// Replaces the tag in the domain's metadata, running or not.
+  func setTag(_ tag: DomainTag, name: String, of vm: VMID) async throws(AgentFailure)
+  /// Events from now on. It ends only when the hypervisor is closed, and starts with ``HypervisorEvent/resynchronize``.
+  func events() async -> AsyncStream<HypervisorEvent>
+}
+
+extension Hypervisor {
+  public func facts() async throws(AgentFailure) -> HypervisorFacts { throw .unsupported("facts") }
+  public func domains() async throws(AgentFailure) -> [VMDomain] { throw .unsupported("listing domains") }
+  public func domain(_ vm: VMID) async throws(AgentFailure) -> VMDomain? { throw .unsupported("looking up domains") }
+  public func define(_ specification: DomainSpecification) async throws(AgentFailure) { throw .unsupported("defining") }
+  public func start(_ vm: VMID) async throws(AgentFailure) { throw .unsupported("starting") }
+  public func resume(_ vm: VMID) async throws(AgentFailure) { throw .unsupported("resuming") }
+  public func shutdown(_ vm: VMID) async throws(AgentFailure) { throw .unsupported("shutting down") }
+  public func destroy(_ vm: VMID) async throws(AgentFailure) { throw .unsupported("destroying") }
+  public func reboot(_ vm: VMID) async throws(AgentFailure) { throw .unsupported("rebooting") }
+  public func reset(_ vm: VMID) async throws(AgentFailure) { throw .unsupported("resetting") }
+  public func undefine(_ vm: VMID) async throws(AgentFailure) { throw .unsupported("undefining") }
+  public func setTag(_ tag: DomainTag, name: String, of vm: VMID) async throws(AgentFailure) {
+    throw .unsupported("metadata")
+  }
+  public func events() async -> AsyncStream<HypervisorEvent> { AsyncStream { $0.finish() } }
+}
+
+extension AgentFailure {
+  static func unsupported(_ function: String) -> AgentFailure {
+    AgentFailure(.unsupported, "this hypervisor does not support \(function)")
+  }
+}

@@ -1,0 +1,26 @@
+import AloftModel
+
+/// The agent's way to the control plane. Every call may be repeated: reports carry sequences, joining again with the same
+/// key gives the same node.
+///
+/// Throws `controlPlaneUnavailable` for what may pass by itself and `controlPlaneRefused` for what will not.
+public protocol ControlPlaneLink: Sendable {
+  func join(_ request: JoinRequest) async throws(AgentFailure) -> JoinAnswer
+  func renew(_ request: RenewRequest) async throws(AgentFailure) -> JoinAnswer
+  func report(_ node: NodeReport) async throws(AgentFailure) -> LeaseAnswer
+  func assignments(after revision: Int, waitSeconds: Int) async throws(AgentFailure) -> Assignments
+  func post(_ report: ObservationReport) async throws(AgentFailure) -> LeaseAnswer
+  /// Writes an image's content into an open file; see ``ImageSource``.
+  func download(
+    _ image: Assignment.BaseImage, to descriptor: Int32, onBytes: @escaping @Sendable ([UInt8]) -> Void,
+    progress: @escaping @Sendable (Int) -> Void
+  ) async throws(AgentFailure)
+  /// Sends `body` for a client that waits on one replica. `start` is the offset of its first byte. Returns when the body
+  /// has ended, or when the client has left.
+  func send(
+    _ stream: StreamRequest, start: Int, body: @escaping @Sendable (StreamWriter) async throws -> Void
+  ) async throws(AgentFailure)
+}
+
+/// Takes the bytes of a stream, no faster than the client does. Throws when the client has left.
+public typealias StreamWriter = @Sendable ([UInt8]) async throws -> Void

@@ -1,0 +1,227 @@
+import AloftModel
+import NodeAgent
+
+/// The hypervisor of a ``SimulatedHost``, as one life of its agent sees it.
+public struct SimulatedHypervisor: Hypervisor {
+  let host: SimulatedHost
+  let epoch: Int
+
+  public init(_ host: SimulatedHost) {
+    self.host = host
+    epoch = host.epoch
+  }
+
+  private func effect(
+    _ body: (inout SimulatedHost.State) throws(AgentFailure) -> Void
+  ) throws(AgentFailure) {
+    let epoch = epoch
+    try host.state.withLock { state throws(AgentFailure) in
+      try state.admit(epoch, mutates: true)
+      try body(&state)
+      try state.maybeCrashAfter()
+    }
+  }
+
+  /// An effect on a domain that must exist, after which its change is told.
+  private func change(
+    _ vm: VMID, when isRight: (DomainPower) -> Bool = { _ in true },
+    _ body: (inout SimulatedHost.Domain, SimulatedHost.State) -> Void
+  ) throws(AgentFailure) {
+    try effect { state throws(AgentFailure) in
+      guard var domain = state.domains[vm], isRight(domain.power) else {
+        throw AgentFailure(.changedMeanwhile, "simulated: \(vm) is not in the right state")
+      }
+      body(&domain, state)
+      state.domains[vm] = domain
+      state.tell(.changed(vm))
+    }
+  }
+
+  public func facts() async throws(AgentFailure) -> HypervisorFacts { HypervisorFacts(offersKVM: true) }
+
+  public func domains() async throws(AgentFailure) -> [VMDomain] {
+    let epoch = epoch
+    return try host.state.withLock { state throws(AgentFailure) in
+      try state.admit(epoch, mutates: false)
+      return state.domains.map { VMDomain(vm: $0.key, tag: $0.value.tag, power: $0.value.power) }
+        .sorted { $0.vm.description < $1.vm.description }
+    }
+  }
+
+  public func domain(_ vm: VMID) async throws(AgentFailure) -> VMDomain? {
+    let epoch = epoch
+    return try host.state.withLock { state throws(AgentFailure) in
+      try state.admit(epoch, mutates: false)
+      return state.domains[vm].map { VMDomain(vm: vm, tag: $0.tag, power: $0.power) }
+    }
+  }
+
+  public func define(_ specification: DomainSpecification) async throws(AgentFailure) {
+    try effect { state in
+      if state.domains[specification.vm] == nil {
+        state.domains[specification.vm] = SimulatedHost.Domain(tag: specification.tag, power: .off(.unknown))
+      } else {
+        state.domains[specification.vm]?.tag = specification.tag
+      }
+      state.tell(.changed(specification.vm))
+    }
+  }
+
+  public func start(_ vm: VMID) async throws(AgentFailure) {
+    guard host.files(vm).disk, host.files(vm).seed else {
+      throw AgentFailure(.hypervisorRefused, "simulated: \(vm) has no disk")
+    }
+    try change(vm, when: { !$0.isActive }) { domain, _ in
+      domain.power = .running
+      domain.starts += 1
+      domain.offAt = nil
+    }
+  }
+
+  public func resume(_ vm: VMID) async throws(AgentFailure) {
+    try change(vm, when: { $0.isActive }) { domain, _ in domain.power = .running }
+  }
+
+  public func shutdown(_ vm: VMID) async throws(AgentFailure) {
+    try change(vm, when: { $0.isActive }) { domain, state in
+      let guest = state.guests[vm] ?? SimulatedHost.Guest()
+      if !guest.ignoresACPI, domain.offAt == nil { domain.offAt = state.uptime + guest.shutdownTime }
+    }
+  }
+
+  public func destroy(_ vm: VMID) async throws(AgentFailure) {
+    try effect { state in
+      guard state.domains[vm]?.power.isActive == true else { return }
+      state.domains[vm]?.power = .off(.destroyed)
+      state.domains[vm]?.offAt = nil
+      state.tell(.changed(vm))
+    }
+  }
+
+  public func reboot(_ vm: VMID) async throws(AgentFailure) {
+    try change(vm, when: { $0.isActive }) { domain, _ in domain.reboots += 1 }
+  }
+
+  public func reset(_ vm: VMID) async throws(AgentFailure) {
+    try change(vm, when: { $0.isActive }) { domain, _ in domain.resets += 1 }
+  }
+
+  public func undefine(_ vm: VMID) async throws(AgentFailure) {
+    try effect { state throws(AgentFailure) in
+      if state.domains[vm]?.power.isActive == true {
+        throw AgentFailure(.changedMeanwhile, "simulated: \(vm) runs")
+      }
+      state.domains[vm] = nil
+      state.tell(.changed(vm))
+    }
+  }
+
+  public func setTag(_ tag: DomainTag, name: String, of vm: VMID) async throws(AgentFailure) {
+    try change(vm) { domain, _ in domain.tag = tag }
+  }
+
+  public func events() async -> AsyncStream<HypervisorEvent> {
+    let (stream, continuation) = AsyncStream.makeStream(of: HypervisorEvent.self)
+    continuation.yield(.resynchronize)
+    host.state.withLock { $0.listeners.append(continuation) }
+    return stream
+  }
+}
+
+/// The storage of a ``SimulatedHost``.
+public struct SimulatedStorage: NodeStorage {
+  let host: SimulatedHost
+  let epoch: Int
+
+  public init(_ host: SimulatedHost) {
+    self.host = host
+    epoch = host.epoch
+  }
+
+  public func paths(of vm: VMID) -> VMPaths {
+    VMPaths(disk: "/simulated/\(vm)/disk.qcow2", seed: "/simulated/\(vm)/seed.iso", serialLog: "/simulated/\(vm)/log")
+  }
+
+  public func files(of vm: VMID, image: Assignment.BaseImage) async throws(AgentFailure) -> VMFiles {
+    let epoch = epoch
+    return try host.state.withLock { state throws(AgentFailure) in
+      guard epoch == state.epoch else { throw .crashed }
+      var files = state.files[vm] ?? VMFiles()
+      files.image = state.images.contains(image.sha256)
+      return files
+    }
+  }
+
+  private func effect(
+    _ body: (inout SimulatedHost.State) throws(AgentFailure) -> Void
+  ) throws(AgentFailure) {
+    let epoch = epoch
+    try host.state.withLock { state throws(AgentFailure) in
+      guard epoch == state.epoch else { throw .crashed }
+      try state.maybeCrashAfter()
+      try body(&state)
+      try state.maybeCrashAfter()
+    }
+  }
+
+  private func make(_ vm: VMID, _ body: (inout VMFiles) -> Void) throws(AgentFailure) {
+    try effect { state throws(AgentFailure) in
+      if state.faults.diskIsFull { throw AgentFailure(.diskFull, "simulated: the disk is full") }
+      body(&state.files[vm, default: VMFiles()])
+      state.files[vm]?.any = true
+    }
+  }
+
+  public func fetch(
+    _ image: Assignment.BaseImage, from source: ImageSource, progress: @escaping @Sendable (Int) -> Void
+  ) async throws(AgentFailure) {
+    try await source(image, -1, { _ in }, progress)
+    try effect { state throws(AgentFailure) in
+      if state.faults.diskIsFull { throw AgentFailure(.diskFull, "simulated: the disk is full") }
+      state.images.insert(image.sha256)
+      state.downloads += 1
+    }
+  }
+
+  public func createDisk(of vm: VMID, from image: Assignment.BaseImage, gib: Int) async throws(AgentFailure) {
+    try make(vm) { $0.disk = true }
+  }
+
+  public func createSeed(_ seed: Seed) async throws(AgentFailure) { try make(seed.vm) { $0.seed = true } }
+  public func remove(_ vm: VMID) async throws(AgentFailure) { try effect { $0.files[vm] = nil } }
+
+  public func space() async throws(AgentFailure) -> StorageSpace { StorageSpace(total: 1 << 40, free: 1 << 40) }
+  public func supportsDirectIO() async -> Bool { true }
+  public func boundSerialLogs() async throws(AgentFailure) {}
+
+  public func serialLog(of vm: VMID) async throws(AgentFailure) -> any SerialLogReader {
+    throw AgentFailure(.unsupported, "simulated guests write nothing")
+  }
+}
+
+/// The journal of a ``SimulatedHost``: durable as soon as it is written.
+public struct SimulatedJournal: Journal {
+  let host: SimulatedHost
+  let epoch: Int
+
+  public init(_ host: SimulatedHost) {
+    self.host = host
+    epoch = host.epoch
+  }
+
+  public func view(of vm: VMID) async -> VMJournal { host.journal(vm) }
+
+  public func append(_ record: JournalRecord) async throws(AgentFailure) {
+    let epoch = epoch
+    try host.state.withLock { state throws(AgentFailure) in
+      guard epoch == state.epoch else { throw .crashed }
+      try state.maybeCrashAfter()
+      state.journal.apply(record)
+      try state.maybeCrashAfter()
+    }
+  }
+
+  public func compact(keeping listed: Set<VMRequestID>, before: Int) async throws(AgentFailure) {
+    host.state.withLock { $0.journal.drop(keeping: listed, before: before) }
+  }
+}

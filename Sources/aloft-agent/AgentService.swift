@@ -1,0 +1,94 @@
+import AloftModel
+import HTTPClient
+import Logging
+import NodeAgent
+
+/// Puts the parts of the agent together and runs it.
+struct AgentService {
+  let settings: AgentSettings
+  let version: String
+  let logger: Logger
+
+  func run() async throws {
+    let directory = try await DataDirectory.take(settings.data)
+    defer { withExtendedLifetime(directory) {} }
+    let clock = SystemClock()
+    let hypervisor = LibvirtHypervisor(uri: settings.libvirt, parallelCalls: settings.parallel, logger: logger)
+    let hypervisorFacts = try await facts(of: hypervisor, clock)
+    let host = await HostFacts.read()
+    let (storage, space) = try await openStorage()
+    let report = host.report(settings.capacity, hypervisor: hypervisorFacts, space: space, version: version)
+    logger.info(
+      "host",
+      metadata: [
+        "accelerator": "\(report.accelerator)", "vcpus": "\(report.vcpus)", "memory_mib": "\(report.memoryMib)",
+        "disk_gib": "\(report.diskGib)",
+      ])
+
+    let name = settings.name ?? host.hostname
+    let store = IdentityStore(data: settings.data)
+    let identity = try await identify(store, clock, name: name, report: report)
+    var nodeLogger = logger
+    nodeLogger[metadataKey: "node"] = "\(identity.id)"
+    let link = link(
+      HTTPClientConfiguration.ClientCertificate(
+        certificateFile: identity.certificatePath, keyFile: identity.keyPath))
+    let enrolment = Enrolment(store: store, link: link, clock: clock, logger: nodeLogger)
+    let performer = EffectPerformer(
+      hypervisor: hypervisor, storage: storage,
+      journal: try await FileJournal.open(settings.data + "/journal.jsonl"), link: link, clock: clock,
+      platform: DomainPlatform(
+        architecture: report.architecture, accelerator: report.accelerator,
+        directIO: await storage.supportsDirectIO()),
+      nodeReport: { () async throws(AgentFailure) in report },
+      renewIdentity: { () async throws(AgentFailure) in try await enrolment.renew(name: name) }, logger: nodeLogger)
+    var options = AgentMachine.Options()
+    options.parallelSteps = settings.parallel
+    let machine = AgentMachine(
+      options: options, now: clock.now(), seed: .random(in: .min ... .max), identity: identity.validity)
+    await Agent(machine: machine, performer: performer).run()
+  }
+
+  /// libvirt may start after the agent.
+  private func facts(
+    of hypervisor: LibvirtHypervisor, _ clock: SystemClock
+  ) async throws -> HypervisorFacts {
+    while true {
+      do throws(AgentFailure) { return try await hypervisor.facts() } catch {
+        logger.warning("waiting for libvirt", metadata: ["failure": "\(error)"])
+      }
+      try await clock.sleep(until: clock.now().uptime + 1000)
+    }
+  }
+
+  private func openStorage() async throws -> (DirectoryStorage, StorageSpace) {
+    // The reserve depends on the size, which only the opened directory tells.
+    let probe = try await DirectoryStorage.open(settings.data, logger: logger)
+    let space = try await probe.space()
+    let options = DirectoryStorage.Options(
+      reserve: HostFacts.reservedDiskBytes(settings.capacity, total: space.total),
+      serialLogBytes: settings.serialLogKib << 10)
+    return (try await DirectoryStorage.open(settings.data, options: options, logger: logger), space)
+  }
+
+  private func identify(
+    _ store: IdentityStore, _ clock: SystemClock, name: String, report: NodeReport
+  ) async throws -> NodeIdentity {
+    if let identity = try await store.load() { return identity }
+    guard let token = settings.joinToken else {
+      throw AgentFailure(
+        .controlPlaneRefused,
+        "this host has not joined yet: make a join token and start the agent with ALOFT_AGENT_JOIN_TOKEN set to it")
+    }
+    let enrolment = Enrolment(store: store, link: link(nil), clock: clock, logger: logger)
+    return try await enrolment.join(name: name, token: token, report: report)
+  }
+
+  private func link(_ certificate: HTTPClientConfiguration.ClientCertificate?) -> HTTPControlPlaneLink {
+    let configuration = HTTPClientConfiguration(
+      trustRoots: settings.ca.map { .file($0) } ?? .system, clientCertificate: certificate,
+      userAgent: "aloft-agent/\(version)")
+    return HTTPControlPlaneLink(
+      urls: settings.urls, client: HTTPClient(configuration: configuration, logger: logger), logger: logger)
+  }
+}
