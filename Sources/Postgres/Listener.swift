@@ -40,7 +40,7 @@ extension Database {
 
 /// One listening connection.
 ///
-/// `@unchecked Sendable`: `missed` is only touched on `thread`; everything else is constant or locked.
+/// `@unchecked Sendable`: `gap` is only touched on `thread`; everything else is constant or locked.
 final class Listener: @unchecked Sendable {
   private let configuration: DatabaseConfiguration
   private let channels: [String]
@@ -49,7 +49,7 @@ final class Listener: @unchecked Sendable {
   private let stopped = CancellationFlag()
   private let thread = DedicatedThread(name: "pg-listen")
   private let log: @Sendable (PostgresError) -> Void
-  private var missed = false
+  private var gap = NotificationGap()
 
   init(
     _ database: Database, _ channels: [String], _ continuation: AsyncStream<Notification>.Continuation
@@ -103,21 +103,27 @@ final class Listener: @unchecked Sendable {
         pollfd(fd: PQsocket(connection.handle), events: Int16(POLLIN), revents: 0),
         pollfd(fd: wakeup.descriptor, events: Int16(POLLIN), revents: 0),
       ]
-      // While notifications are missing, try again soon to say so: the reader may have caught up.
-      _ = poll(&entries, 2, missed ? 100 : -1)
+      // While there is a gap, try again soon to say so: the reader may have caught up.
+      _ = poll(&entries, 2, gap.isOpen ? 100 : -1)
       if entries[1].revents != 0 { wakeup.drain() }
-      if missed { yield(.resync) }
+      if gap.isOpen { yield(.resync) }
       if entries[0].revents != 0, PQconsumeInput(connection.handle) != 1 { throw connection.lost() }
     }
   }
 
   private func yield(_ notification: Notification) {
-    let result = continuation.yield(missed ? .resync : notification)
-    if case .dropped = result {
-      missed = true
-    } else if missed {
-      missed = false
-      // The resync that just went in covers this notification: it tells to look at everything.
+    gap.offer(notification) { notification in
+      if case .dropped = continuation.yield(notification) { false } else { true }
     }
+  }
+}
+
+/// Remembers that something was dropped until a `.resync` could be said.
+struct NotificationGap {
+  private(set) var isOpen = false
+
+  /// Passes `notification` on; while the gap is open a `.resync` goes in its place, which covers it.
+  mutating func offer(_ notification: Notification, _ accept: (Notification) -> Bool) {
+    isOpen = !accept(isOpen ? .resync : notification)
   }
 }

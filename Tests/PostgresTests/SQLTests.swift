@@ -112,6 +112,20 @@ import Testing
     }
   }
 
+  @Test("a listener that does not keep up is told to look at everything, once there is room")
+  func gap() {
+    var gap = NotificationGap()
+    var heard: [Notification] = []
+    for room in [true, false, false, true, true] {
+      gap.offer(.message(channel: "c", payload: "\(heard.count)")) { notification in
+        if room { heard.append(notification) }
+        return room
+      }
+    }
+    #expect(
+      heard == [.message(channel: "c", payload: "0"), .resync, .message(channel: "c", payload: "2")])
+  }
+
   @Test(
     "migration files are named NNNN_what.sql",
     arguments: [
