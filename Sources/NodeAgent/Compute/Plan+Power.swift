@@ -15,14 +15,13 @@ extension Plan {
     /// The guest is to run.
     func run() -> Plan {
       switch domain.power {
-      case .running: return keepRunning()
+      case .running, .suspended: return keepRunning()
       case .paused: return Plan([.resume])
-      case .suspended: return Plan(settle(ran: true) + journalSteps)
       case .shuttingDown: return Plan()
       case .panicked: return Plan([.destroy, .start])
       case .off(let cause):
         if turnedItselfOff(cause) {
-          return Plan(settle(ran: false, guestStopped: true) + idleRequests, guestStopped: true)
+          return Plan(settle(ran: false, guestStopped: true) + journalSteps + idleRequests, guestStopped: true)
         }
         return Plan(define + journalSteps + idleRequests + [.start])
       }

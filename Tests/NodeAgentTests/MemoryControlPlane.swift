@@ -1,0 +1,106 @@
+import AloftModel
+import Execution
+
+@testable import NodeAgent
+
+/// A control plane of one node in memory: documents, and the newest observation of each VM.
+final class MemoryControlPlane: ControlPlaneLink {
+  struct State {
+    var revision = 0
+    var documents: [VMID: (revision: Int, document: Assignment)] = [:]
+    var streams: [StreamRequest] = []
+    var observations: [VMID: Observation] = [:]
+    var reports = 0
+    var heartbeats = 0
+    var sent: [StreamID: (start: Int, bytes: [UInt8])] = [:]
+    var downloads = 0
+    var isUnreachable = false
+    var image: [UInt8] = []
+  }
+
+  let state = Lock(State())
+
+  func assign(_ document: Assignment) {
+    state.withLock { state in
+      state.revision += 1
+      state.documents[document.vm] = (state.revision, document)
+    }
+  }
+
+  func drop(_ vm: VMID) { state.withLock { $0.documents[vm] = nil } }
+  func request(_ stream: StreamRequest) { state.withLock { $0.streams.append(stream) } }
+  func observation(_ vm: VMID) -> Observation? { state.withLock { $0.observations[vm] } }
+  func sent(_ stream: StreamID) -> (start: Int, bytes: [UInt8])? { state.withLock { $0.sent[stream] } }
+  var isUnreachable: Bool {
+    get { state.withLock { $0.isUnreachable } }
+    set { state.withLock { $0.isUnreachable = newValue } }
+  }
+
+  private func reach() throws(AgentFailure) {
+    if isUnreachable { throw AgentFailure(.controlPlaneUnavailable, "unreachable") }
+  }
+
+  func join(_ request: JoinRequest) async throws(AgentFailure) -> JoinAnswer {
+    throw AgentFailure(.unsupported, "nobody joins here")
+  }
+
+  func renew(_ request: RenewRequest) async throws(AgentFailure) -> JoinAnswer {
+    throw AgentFailure(.unsupported, "nobody renews here")
+  }
+
+  func report(_ node: NodeReport) async throws(AgentFailure) -> LeaseAnswer {
+    try reach()
+    state.withLock { $0.heartbeats += 1 }
+    return LeaseAnswer(leaseSeconds: 20)
+  }
+
+  func assignments(after revision: Int, waitSeconds: Int) async throws(AgentFailure) -> Assignments {
+    try reach()
+    return state.withLock { state in
+      Assignments(
+        revision: state.revision,
+        documents: state.documents.values.filter { $0.revision > revision }.sorted { $0.revision < $1.revision }
+          .map(\.document), streams: state.streams)
+    }
+  }
+
+  func post(_ report: ObservationReport) async throws(AgentFailure) -> LeaseAnswer {
+    try reach()
+    state.withLock { state in
+      state.reports += 1
+      for observation in report.observations {
+        if let known = state.observations[observation.vm],
+          (known.incarnation, known.sequence) >= (observation.incarnation, observation.sequence)
+        {
+          continue
+        }
+        state.observations[observation.vm] = observation
+      }
+    }
+    return LeaseAnswer(leaseSeconds: 20)
+  }
+
+  func download(
+    _ image: Assignment.BaseImage, to descriptor: Int32, onBytes: @escaping @Sendable ([UInt8]) -> Void,
+    progress: @escaping @Sendable (Int) -> Void
+  ) async throws(AgentFailure) {
+    try reach()
+    let bytes = state.withLock { state in
+      state.downloads += 1
+      return state.image
+    }
+    if descriptor >= 0 { try FileSystem.writeAll(bytes, to: descriptor, "test") }
+    onBytes(bytes)
+    progress(bytes.count)
+  }
+
+  func send(
+    _ stream: StreamRequest, start: Int, body: @escaping @Sendable (StreamWriter) async throws -> Void
+  ) async throws(AgentFailure) {
+    let state = state
+    state.withLock { $0.sent[stream.id] = (start, []) }
+    do {
+      try await body { bytes in state.withLock { $0.sent[stream.id]?.bytes += bytes } }
+    } catch { throw AgentFailure(.controlPlaneUnavailable, "\(error)") }
+  }
+}
