@@ -15,10 +15,11 @@ struct LimitTests {
 
   @Test("a head that does not end gets 408, however slowly it drips")
   func headTimeout() async throws {
-    try await withServer(limits: Self.limits { $0.header = .milliseconds(150) }, responder: echo) { server, port in
+    try await withServer(limits: Self.limits { $0.header = .seconds(2) }, responder: echo) { server, port in
       let client = try await TestClient.connect(port: port)
+      try await client.send("GET / HTTP/1.1\r\n")
       let dripping = Task {
-        for byte in (Self.get.dropLast(2) + "X-Slow: " + String(repeating: "a", count: 10_000)).utf8 {
+        for byte in ("X-Slow: " + String(repeating: "a", count: 10_000)).utf8 {
           try await client.send([byte])
           try await Task.sleep(for: .milliseconds(20))
         }
@@ -33,13 +34,12 @@ struct LimitTests {
 
   @Test("a connection without a request, and one between requests, is closed in silence")
   func idleTimeouts() async throws {
-    let limits = Self.limits {
-      $0.header = .milliseconds(100)
-      $0.keepAliveIdle = .milliseconds(100)
-    }
-    try await withServer(limits: limits, responder: echo) { server, port in
+    try await withServer(limits: Self.limits { $0.header = .milliseconds(100) }, responder: echo) { server, port in
       let silent = try await TestClient.connect(port: port)
       #expect(try await silent.readToEnd().isEmpty)
+      #expect(server.statistics().timeouts == 0)
+    }
+    try await withServer(limits: Self.limits { $0.keepAliveIdle = .milliseconds(100) }, responder: echo) { server, port in
       let idle = try await TestClient.connect(port: port)
       #expect(try await idle.request(Self.get).status == 200)
       #expect(try await idle.isClosedByServer())

@@ -129,14 +129,26 @@ struct WebSocketTests {
   @Test("a silent client is pinged, and cut off if it does not answer")
   func pings() async throws {
     var limits = Limits()
-    limits.webSocketPing = .milliseconds(700)
+    limits.webSocketPing = .milliseconds(100)
     try await withServer(limits: limits, responder: Self.echoes) { server, port in
       let client = try await Self.open(port)
       #expect(try await Self.frame(client) == (0x89, []))
-      try await client.send(DecoderTests.frame(0x8A, []))
-      #expect(try await Self.frame(client) == (0x89, []))
       #expect(try await client.isClosedByServer())
       #expect(server.statistics().timeouts == 1)
+    }
+  }
+
+  @Test("a client that answers pings stays")
+  func pongs() async throws {
+    var limits = Limits()
+    limits.webSocketPing = .seconds(2)
+    try await withServer(limits: limits, responder: Self.echoes) { server, port in
+      let client = try await Self.open(port)
+      for _ in 0..<2 {
+        #expect(try await Self.frame(client) == (0x89, []))
+        try await client.send(DecoderTests.frame(0x8A, []))
+      }
+      #expect(server.statistics().openConnections == 1)
     }
   }
 

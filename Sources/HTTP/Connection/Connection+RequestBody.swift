@@ -5,9 +5,9 @@ extension Connection {
     guard var current = exchange else { return start }
     // Moved out and back, so that the buffer is not copied.
     exchange = nil
-    defer { exchange = current.isAnswered && current.decoder.isComplete ? nil : current }
+    defer { exchange = current.isOver ? nil : current }
     current.expectsContinue = false
-    bodyDeadline = loop.now + limits.bodyIdle.milliseconds
+    bodyDeadline = loop.now + times.bodyIdle
     do throws(ParseError) {
       let end = try current.decoder.decode(bytes, from: start, into: &current.buffer)
       if current.isAnswered { dropBody(&current) } else { deliverBody(&current) }
@@ -60,7 +60,7 @@ extension Connection {
     if !current.buffer.isEmpty {
       let wasFull = !wantsInput
       exchange?.buffer = []
-      if wasFull { bodyDeadline = loop.now + limits.bodyIdle.milliseconds }
+      if wasFull { bodyDeadline = loop.now + times.bodyIdle }
       settle()
       return .success(current.buffer)
     }
@@ -71,7 +71,7 @@ extension Connection {
     if current.expectsContinue {
       exchange?.expectsContinue = false
       if case .pending = current.response { emit { $0.append(utf8: "HTTP/1.1 100 Continue\r\n\r\n") } }
-      bodyDeadline = loop.now + limits.bodyIdle.milliseconds
+      bodyDeadline = loop.now + times.bodyIdle
     }
     return await withCheckedContinuation { continuation in
       exchange?.reader = continuation

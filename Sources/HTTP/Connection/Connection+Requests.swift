@@ -11,7 +11,7 @@ extension Connection {
       guard offset < bytes.count else { return offset }
       if exchange == nil {
         guard output.count < limits.outputBuffer else { return offset }
-        if parser.isIdle { headDeadline = loop.now + limits.header.milliseconds }
+        if parser.isIdle { headDeadline = loop.now + times.header }
         do throws(ParseError) {
           let head = bytes.extracting(offset..<bytes.count)
           guard try parser.parse(head) else { return offset }
@@ -49,10 +49,10 @@ extension Connection {
       var declared: Int64?
       if case .length(let length) = framing { declared = length }
       source = .streamed(self, exchange: id, declaredLength: declared)
-      bodyDeadline = loop.now + limits.bodyIdle.milliseconds
+      bodyDeadline = loop.now + times.bodyIdle
     }
     let request = RequestBuilder.request(parser.layout, bytes, peer: peer, body: RequestBody(source: source))
-    exchange = Exchange(
+    var current = Exchange(
       id: id, isHead: request.method == .head, isHTTP10: parser.layout.isHTTP10,
       offer: parser.layout.saysUpgrade
         ? WebSocketHandshake.offer(in: request, upgrades: parser.layout.upgradesToWebSocket) : .absent,
@@ -61,19 +61,21 @@ extension Connection {
       decoder: decoder, buffer: received)
     loop.counters.requests.add(1, ordering: .relaxed)
     parser.reset()
-    answer(request, id)
+    answer(request, &current)
+    if !current.isOver { exchange = current }
     return end
   }
 
-  private func answer(_ request: Request, _ id: UInt64) {
+  private func answer(_ request: Request, _ current: inout Exchange) {
+    let id = current.id
     if let immediate = service.immediate, let response = immediate(request) {
       switch response.body {
-      case .none, .bytes: writeAnswer(response)
-      case .stream, .webSocket: exchange?.task = Task.detached { [self] in await deliver(response, to: id) }
+      case .none, .bytes: writeAnswer(response, to: &current)
+      case .stream, .webSocket: current.task = Task.detached { [self] in await deliver(response, to: id) }
       }
       return
     }
-    exchange?.task = Task.detached { [self] in
+    current.task = Task.detached { [self] in
       let response = await service.responder(request)
       await deliver(response, to: id)
     }
@@ -82,7 +84,9 @@ extension Connection {
   /// Sends a response from the handler's task, off the loop.
   private nonisolated func deliver(_ response: Response, to id: UInt64) async {
     switch response.body {
-    case .none, .bytes: await respond(response, to: id)
+    case .none, .bytes:
+      // Not awaited: coming back here, only to end, would wake a thread of the pool once more.
+      loop.submit { self.assumeIsolated { $0.respond(response, to: id) } }
     case .stream(let length, let produce):
       guard await beginStream(response, length: length, of: id) else { return }
       do {

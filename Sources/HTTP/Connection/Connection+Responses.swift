@@ -5,16 +5,15 @@ import Logging
 extension Connection {
   /// Sends a response that is complete.
   func respond(_ response: Response, to id: UInt64) {
-    guard let exchange, exchange.id == id, case .pending = exchange.response else { return }
-    writeAnswer(response)
+    guard var current = exchange, current.id == id, case .pending = current.response else { return }
+    exchange = nil
+    writeAnswer(response, to: &current)
+    if !current.isOver { exchange = current }
     settle()
   }
 
-  /// Puts a response that is complete into the output and ends the exchange.
-  func writeAnswer(_ response: Response) {
-    guard var current = exchange else { return }
-    exchange = nil
-    defer { if !current.isAnswered || !current.decoder.isComplete { exchange = current } }
+  /// Puts a response that is complete into the output.
+  func writeAnswer(_ response: Response, to current: inout Exchange) {
     writeHead(response, to: &current)
     if case .bytes(let bytes) = response.body, !current.isHead, response.status.allowsBody { output.append(bytes) }
     finishResponse(&current)
@@ -31,7 +30,7 @@ extension Connection {
     } else {
       exchange = nil
       finishResponse(&current)
-      if !current.decoder.isComplete { exchange = current }
+      if !current.isOver { exchange = current }
     }
     settle()
     return streams && phase == .requests
@@ -82,7 +81,7 @@ extension Connection {
     if chunked { emit { $0.append(utf8: "0\r\n\r\n") } }
     exchange = nil
     finishResponse(&current)
-    if !current.decoder.isComplete { exchange = current }
+    if !current.isOver { exchange = current }
     settle()
   }
 
@@ -151,13 +150,13 @@ extension Connection {
     } else {
       current.drainBudget = limits.drain - current.buffer.count
       current.buffer = []
-      bodyDeadline = loop.now + limits.bodyIdle.milliseconds
+      bodyDeadline = loop.now + times.bodyIdle
     }
   }
 
   /// The exchange is over on both sides. The caller drops it.
   func endExchange(_ current: inout Exchange) {
-    headDeadline = loop.now + limits.keepAliveIdle.milliseconds
+    headDeadline = loop.now + times.keepAliveIdle
     if service.isDraining { closesAfterOutput = true }
   }
 }

@@ -50,6 +50,7 @@ actor Connection {
   private var token: SlotTable.Token?
 
   var limits: Limits { service.limits }
+  var times: LimitTimes { service.times }
 
   init(transport: Transport, peer: Peer, peerKey: UInt64?, service: Service, loop: EventLoop) {
     self.transport = transport
@@ -66,8 +67,8 @@ actor Connection {
   // MARK: Entries from the loop
 
   func start() {
-    headDeadline = loop.now + limits.header.milliseconds
-    phaseDeadline = loop.now + limits.handshake.milliseconds
+    headDeadline = loop.now + times.header
+    phaseDeadline = loop.now + times.handshake
     interest = EPOLLIN.rawValue | EPOLLRDHUP.rawValue
     token = loop.register(transport.socket, .connection(self), events: interest)
     if token == nil || service.isDraining { close() } else { settle() }
@@ -119,7 +120,7 @@ actor Connection {
     case .done:
       peer.certificate = transport.verifiedPeerCertificate
       phase = .requests
-      headDeadline = loop.now + limits.header.milliseconds
+      headDeadline = loop.now + times.header
     }
   }
 
@@ -134,7 +135,8 @@ actor Connection {
     case .webSocket: return webSocketWantsInput
     case .requests:
       if closesAfterOutput { return false }
-      guard let exchange else { return output.count < limits.outputBuffer }
+      // First without looking into it: copying an exchange costs.
+      guard exchange != nil, let exchange else { return output.count < limits.outputBuffer }
       if exchange.decoder.isComplete { return input.count < limits.pipelineBuffer }
       if exchange.failure != nil { return false }
       return exchange.isAnswered || exchange.buffer.count < limits.bodyBuffer
@@ -237,7 +239,7 @@ actor Connection {
       var buffer = output.reclaim()
       loop.giveBack(&buffer)
     } else if progress || writeDeadline == .max {
-      writeDeadline = loop.now + limits.writeIdle.milliseconds
+      writeDeadline = loop.now + times.writeIdle
     }
     if output.count < limits.outputBuffer { resumeWriters(.success(())) }
   }
@@ -276,7 +278,7 @@ actor Connection {
     switch phase {
     case .handshake, .lingering, .closed: false
     case .webSocket: webSocketWantsInput
-    case .requests: !closesAfterOutput && (exchange.map { !$0.decoder.isComplete && wantsInput } ?? wantsInput)
+    case .requests: exchange?.decoder.isComplete != true && wantsInput
     }
   }
 
@@ -289,7 +291,7 @@ actor Connection {
     }
     transport.shutdownOutput()
     phase = .lingering
-    phaseDeadline = loop.now + limits.linger.milliseconds
+    phaseDeadline = loop.now + times.linger
   }
 
   private func updateInterest() {

@@ -28,6 +28,8 @@ struct Exchange {
   var drainBudget = 0
 
   var isAnswered: Bool { if case .sent = response { true } else { false } }
+  /// Whether both sides have sent all there is to send.
+  var isOver: Bool { isAnswered && decoder.isComplete }
   /// Whether the client still has to send body bytes that can be used.
   var awaitsBody: Bool { !decoder.isComplete && failure == nil }
 }

@@ -44,6 +44,28 @@ public struct Limits: Sendable {
   public init() {}
 }
 
+/// The times of ``Limits`` in the unit of the event loops, worked out once: dividing a `Duration` costs more than parsing
+/// a field.
+struct LimitTimes: Sendable {
+  let handshake: Int64
+  let header: Int64
+  let bodyIdle: Int64
+  let writeIdle: Int64
+  let keepAliveIdle: Int64
+  let linger: Int64
+  let webSocketPing: Int64
+
+  init(_ limits: Limits) {
+    handshake = limits.handshake.milliseconds
+    header = limits.header.milliseconds
+    bodyIdle = limits.bodyIdle.milliseconds
+    writeIdle = limits.writeIdle.milliseconds
+    keepAliveIdle = limits.keepAliveIdle.milliseconds
+    linger = limits.linger.milliseconds
+    webSocketPing = limits.webSocketPing.milliseconds
+  }
+}
+
 extension Duration {
   /// Whole milliseconds, the unit of the event loops.
   var milliseconds: Int64 {

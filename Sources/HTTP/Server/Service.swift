@@ -5,6 +5,7 @@ import Synchronization
 /// What all connections of a server share.
 final class Service: Sendable {
   let limits: Limits
+  let times: LimitTimes
   let headLimits: HeadLimits
   let responder: Responder
   let immediate: ImmediateResponder?
@@ -17,6 +18,7 @@ final class Service: Sendable {
     configuration: ServerConfiguration, logger: Logger, immediate: ImmediateResponder?, responder: @escaping Responder
   ) {
     limits = configuration.limits
+    times = LimitTimes(configuration.limits)
     headLimits = HeadLimits(
       requestLine: limits.requestLine, fields: limits.headerBytes, fieldCount: limits.headerCount)
     errorBody = configuration.errorBody

@@ -116,7 +116,7 @@ extension Connection {
   private func writeClose(code: UInt16, reason: String, _ session: inout WebSocketSession) {
     guard !session.sentClose else { return }
     session.sentClose = true
-    session.closeDeadline = loop.now + limits.linger.milliseconds
+    session.closeDeadline = loop.now + times.linger
     writeFrame(.close, FrameEncoder.closePayload(code: code, reason: reason))
   }
 
@@ -194,7 +194,7 @@ extension Connection {
 
   var webSocketDeadline: Int64 {
     guard let webSocket else { return .max }
-    let interval = limits.webSocketPing.milliseconds
+    let interval = times.webSocketPing
     return min(webSocket.closeDeadline, webSocket.lastHeard + (webSocket.pinged ? 2 * interval : interval))
   }
 
