@@ -41,7 +41,8 @@ public struct AgentFailure: Error, Sendable, Hashable, CustomStringConvertible {
   var problem: Observation.Problem? {
     let code: OperationFailure
     switch kind {
-    case .hypervisorUnavailable, .changedMeanwhile, .imageUnavailable, .controlPlaneUnavailable, .controlPlaneRefused:
+    case .hypervisorUnavailable, .changedMeanwhile, .imageUnavailable, .controlPlaneUnavailable,
+      .controlPlaneRefused:
       return nil
     case .hypervisorRefused, .storage, .unsupported: code = .hypervisorRefused
     case .diskFull: code = .nodeDiskFull

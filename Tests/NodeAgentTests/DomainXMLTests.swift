@@ -11,9 +11,12 @@ struct DomainXMLTests {
     _ document: Assignment = .sample(), _ accelerator: Accelerator = .tcg, directIO: Bool = true
   ) throws -> ParsedXML {
     let specification = DomainSpecification(
-      document, paths: VMPaths(disk: "/d/a&b.qcow2", seed: "/d/seed.iso", serialLog: "/d/serial.log"),
-      platform: DomainPlatform(architecture: "x86_64", accelerator: accelerator, directIO: directIO),
-      tag: DomainTag(incarnation: 2, generation: 5, ranGeneration: 4, guestStopped: true, digest: "d"))
+      document,
+      paths: VMPaths(disk: "/d/a&b.qcow2", seed: "/d/seed.iso", serialLog: "/d/serial.log"),
+      platform: DomainPlatform(
+        architecture: "x86_64", accelerator: accelerator, directIO: directIO),
+      tag: DomainTag(
+        incarnation: 2, generation: 5, ranGeneration: 4, guestStopped: true, digest: "d"))
     return try ParsedXML(specification.xml)
   }
 
@@ -46,7 +49,8 @@ struct DomainXMLTests {
 
   @Test("the tag survives libvirt's way of returning metadata")
   func tags() throws {
-    let tag = DomainTag(incarnation: 2, generation: 5, ranGeneration: 4, guestStopped: true, digest: "d")
+    let tag = DomainTag(
+      incarnation: 2, generation: 5, ranGeneration: 4, guestStopped: true, digest: "d")
     #expect(DomainTag(xml: tag.element(name: "a'b<c", declaringNamespace: false).string) == tag)
     #expect(DomainTag(xml: tag.element(name: "n", declaringNamespace: true).string) == tag)
     #expect(DomainTag(xml: "<vm generation='5'/>") == nil)

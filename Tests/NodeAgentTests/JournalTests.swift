@@ -51,12 +51,15 @@ struct JournalTests {
     await #expect(throws: AgentFailure.self) { try await FileJournal.open(path) }
   }
 
-  @Test("an append that fails leaves no effect, and the journal goes on when it can be written again")
+  @Test(
+    "an append that fails leaves no effect, and the journal goes on when it can be written again")
   func failure() async throws {
     let journal = try await FileJournal.open(path)
     try FileManager.default.removeItem(atPath: path)
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
-    await #expect(throws: AgentFailure.self) { try await journal.append(.requestBegun(vm, request, at: 1)) }
+    await #expect(throws: AgentFailure.self) {
+      try await journal.append(.requestBegun(vm, request, at: 1))
+    }
     #expect(await journal.view(of: vm).isEmpty)
     try FileManager.default.removeItem(atPath: path)
     try await journal.append(.requestBegun(vm, request, at: 1))
@@ -67,9 +70,12 @@ struct JournalTests {
   func compaction() async throws {
     let journal = try await FileJournal.open(path)
     let (listed, old, young) = (
-      Assignment.Request.sample(1).id, Assignment.Request.sample(2).id, Assignment.Request.sample(3).id
+      Assignment.Request.sample(1).id, Assignment.Request.sample(2).id,
+      Assignment.Request.sample(3).id
     )
-    for (id, at) in [(listed, 1), (old, 1), (young, 100)] { try await journal.append(.requestDone(vm, id, at: at)) }
+    for (id, at) in [(listed, 1), (old, 1), (young, 100)] {
+      try await journal.append(.requestDone(vm, id, at: at))
+    }
     try await journal.compact(keeping: [listed], before: 50)
     #expect(await journal.view(of: vm).requests == [listed, young])
   }

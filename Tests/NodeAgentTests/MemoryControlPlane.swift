@@ -30,7 +30,9 @@ final class MemoryControlPlane: ControlPlaneLink {
   func drop(_ vm: VMID) { state.withLock { $0.documents[vm] = nil } }
   func request(_ stream: StreamRequest) { state.withLock { $0.streams.append(stream) } }
   func observation(_ vm: VMID) -> Observation? { state.withLock { $0.observations[vm] } }
-  func sent(_ stream: StreamID) -> (start: Int, bytes: [UInt8])? { state.withLock { $0.sent[stream] } }
+  func sent(_ stream: StreamID) -> (start: Int, bytes: [UInt8])? {
+    state.withLock { $0.sent[stream] }
+  }
   var isUnreachable: Bool {
     get { state.withLock { $0.isUnreachable } }
     set { state.withLock { $0.isUnreachable = newValue } }
@@ -59,8 +61,10 @@ final class MemoryControlPlane: ControlPlaneLink {
     return state.withLock { state in
       Assignments(
         revision: state.revision,
-        documents: state.documents.values.filter { $0.revision > revision }.sorted { $0.revision < $1.revision }
-          .map(\.document), streams: state.streams)
+        documents: state.documents.values.filter { $0.revision > revision }.sorted {
+          $0.revision < $1.revision
+        }
+        .map(\.document), streams: state.streams)
     }
   }
 
@@ -81,7 +85,8 @@ final class MemoryControlPlane: ControlPlaneLink {
   }
 
   func download(
-    _ image: Assignment.BaseImage, to descriptor: Int32, onBytes: @escaping @Sendable ([UInt8]) -> Void,
+    _ image: Assignment.BaseImage, to descriptor: Int32,
+    onBytes: @escaping @Sendable ([UInt8]) -> Void,
     progress: @escaping @Sendable (Int) -> Void
   ) async throws(AgentFailure) {
     try reach()
@@ -95,7 +100,8 @@ final class MemoryControlPlane: ControlPlaneLink {
   }
 
   func send(
-    _ stream: StreamRequest, start: Int, body: @escaping @Sendable (StreamWriter) async throws -> Void
+    _ stream: StreamRequest, start: Int,
+    body: @escaping @Sendable (StreamWriter) async throws -> Void
   ) async throws(AgentFailure) {
     let state = state
     state.withLock { $0.sent[stream.id] = (start, []) }

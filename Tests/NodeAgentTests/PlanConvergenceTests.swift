@@ -22,13 +22,15 @@ private struct Model {
       actual.files.seed = true
       actual.files.any = true
     case .define(let tag):
-      actual.domain = VMDomain(vm: document.vm, tag: tag, power: actual.domain?.power ?? .off(.unknown))
+      actual.domain = VMDomain(
+        vm: document.vm, tag: tag, power: actual.domain?.power ?? .off(.unknown))
     case .start:
       starts += 1
       actual.domain?.power = .running
     case .resume: actual.domain?.power = .running
     case .requestShutdown:
-      actual.journal.stop = actual.journal.stop ?? VMJournal.Stop(incarnation: document.incarnation, askedAt: 0)
+      actual.journal.stop =
+        actual.journal.stop ?? VMJournal.Stop(incarnation: document.incarnation, askedAt: 0)
       actual.journal.stop?.incarnation = document.incarnation
       stop = StopProgress(askedFirst: stop?.askedFirst ?? now, askedLast: now)
     case .forgetStop:
@@ -66,7 +68,8 @@ struct PlanConvergenceTests {
               VMDomain(
                 vm: .sample(1),
                 tag: DomainTag(
-                  incarnation: incarnation, generation: generation, ranGeneration: ran, guestStopped: guestStopped,
+                  incarnation: incarnation, generation: generation, ranGeneration: ran,
+                  guestStopped: guestStopped,
                   digest: "d"), power: power)
             }
           }
@@ -85,7 +88,8 @@ struct PlanConvergenceTests {
   }
 
   static let files = [
-    VMFiles(), VMFiles(disk: true, any: true), VMFiles(disk: true, seed: true, any: true, image: true),
+    VMFiles(), VMFiles(disk: true, any: true),
+    VMFiles(disk: true, seed: true, any: true, image: true),
   ]
   static let journals = [
     VMJournal(), VMJournal(stop: VMJournal.Stop(incarnation: 2, askedAt: 0)),
@@ -119,7 +123,9 @@ struct PlanConvergenceTests {
       } else if let wake = plan.wakeAt {
         #expect(wake > model.now, "a wake-up in the past makes a loop: \(start)")
         model.now = max(model.now + 1, wake)
-      } else if model.actual.domain?.power == .shuttingDown, document.power == .running, !plan.isOldNews {
+      } else if model.actual.domain?.power == .shuttingDown, document.power == .running,
+        !plan.isOldNews
+      {
         // Nothing is to be done until the guest has gone.
         model.actual.domain?.power = .off(.guestShutdown)
       } else {

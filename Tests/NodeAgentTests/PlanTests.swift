@@ -9,41 +9,53 @@ struct PlanTests {
   static let whole = VMFiles(disk: true, seed: true, any: true, image: true)
 
   func domain(
-    _ power: DomainPower, incarnation: Int = 2, generation: Int = 5, ran: Int = 5, guestStopped: Bool = false
+    _ power: DomainPower, incarnation: Int = 2, generation: Int = 5, ran: Int = 5,
+    guestStopped: Bool = false
   ) -> VMDomain {
     VMDomain(
       vm: .sample(1),
       tag: DomainTag(
-        incarnation: incarnation, generation: generation, ranGeneration: ran, guestStopped: guestStopped, digest: "d"),
+        incarnation: incarnation, generation: generation, ranGeneration: ran,
+        guestStopped: guestStopped, digest: "d"),
       power: power)
   }
 
   func plan(
-    _ desired: Assignment, _ domain: VMDomain?, files: VMFiles = whole, journal: VMJournal = VMJournal(),
+    _ desired: Assignment, _ domain: VMDomain?, files: VMFiles = whole,
+    journal: VMJournal = VMJournal(),
     stop: StopProgress? = nil, now: Int = 1_000_000
   ) -> Plan {
     Plan.make(
-      desired, ActualVM(domain: domain, files: files, journal: journal), digest: "d", stop: stop, now: now)
+      desired, ActualVM(domain: domain, files: files, journal: journal), digest: "d", stop: stop,
+      now: now)
   }
 
   func tag(_ ran: Int, generation: Int = 5, guestStopped: Bool = false) -> Step {
     .setTag(
       DomainTag(
-        incarnation: 2, generation: generation, ranGeneration: ran, guestStopped: guestStopped, digest: "d"))
+        incarnation: 2, generation: generation, ranGeneration: ran, guestStopped: guestStopped,
+        digest: "d"))
   }
 
   @Test("a new VM is made step by step: image, disk, seed, definition, start")
   func creation() {
     let define = Step.define(DomainTag(incarnation: 2, generation: 5, digest: "d"))
     #expect(
-      plan(.sample(), nil, files: VMFiles()).steps == [.ensureImage, .createDisk, .createSeed, define, .start])
+      plan(.sample(), nil, files: VMFiles()).steps == [
+        .ensureImage, .createDisk, .createSeed, define, .start,
+      ])
     #expect(
-      plan(.sample(power: .stopped), nil, files: VMFiles(image: true)).steps == [.createDisk, .createSeed, define])
+      plan(.sample(power: .stopped), nil, files: VMFiles(image: true)).steps == [
+        .createDisk, .createSeed, define,
+      ])
   }
 
   @Test("a domain that was deleted behind Aloft's back is defined again with the disk it had")
   func redefinition() {
-    #expect(plan(.sample(), nil).steps == [.define(DomainTag(incarnation: 2, generation: 5, digest: "d")), .start])
+    #expect(
+      plan(.sample(), nil).steps == [
+        .define(DomainTag(incarnation: 2, generation: 5, digest: "d")), .start,
+      ])
   }
 
   @Test("what runs and should run is left alone")
@@ -60,7 +72,8 @@ struct PlanTests {
   @Test("an older document changes nothing", arguments: [(1, 9), (2, 4)])
   func oldNews(incarnation: Int, generation: Int) {
     for power in Power.allCases {
-      let document = Assignment.sample(incarnation: incarnation, generation: generation, power: power, grace: 0)
+      let document = Assignment.sample(
+        incarnation: incarnation, generation: generation, power: power, grace: 0)
       #expect(plan(document, domain(.running)) == Plan(isOldNews: true))
     }
   }
@@ -69,8 +82,10 @@ struct PlanTests {
   func deletion() {
     let gone: [Step] = [.destroy, .undefine, .removeFiles]
     #expect(plan(.sample(generation: 1, deleted: true), domain(.running)).steps == gone)
-    #expect(plan(.sample(deleted: true, requests: [Self.reboot]), domain(.paused(.other))).steps == gone)
-    #expect(plan(.sample(deleted: true), domain(.off(.unknown))).steps == [.undefine, .removeFiles])
+    #expect(
+      plan(.sample(deleted: true, requests: [Self.reboot]), domain(.paused(.other))).steps == gone)
+    #expect(
+      plan(.sample(deleted: true), domain(.off(.unknown))).steps == [.undefine, .removeFiles])
     #expect(plan(.sample(deleted: true), nil).steps == [.removeFiles])
     #expect(plan(.sample(deleted: true), nil, files: VMFiles(image: true)) == Plan())
     #expect(plan(.sample(incarnation: 1, deleted: true), domain(.running)) == Plan(isOldNews: true))
@@ -80,7 +95,10 @@ struct PlanTests {
   func incarnations() {
     #expect(
       plan(.sample(incarnation: 3, generation: 1), domain(.running)).steps
-        == [.destroy, .undefine, .define(DomainTag(incarnation: 3, generation: 1, digest: "d")), .start])
+        == [
+          .destroy, .undefine, .define(DomainTag(incarnation: 3, generation: 1, digest: "d")),
+          .start,
+        ])
   }
 
   @Test("a guest that turned itself off stays off, and that is written down")
@@ -91,10 +109,14 @@ struct PlanTests {
     // libvirtd forgot why, the tag did not.
     #expect(plan(.sample(), domain(.off(.unknown), guestStopped: true)) == Plan(guestStopped: true))
     // Started again by a newer document.
-    #expect(plan(.sample(generation: 6), domain(.off(.guestShutdown), guestStopped: true)).steps == [.start])
+    #expect(
+      plan(.sample(generation: 6), domain(.off(.guestShutdown), guestStopped: true)).steps == [
+        .start
+      ])
   }
 
-  @Test("a guest that did not go by itself is started again", arguments: DomainPower.OffCause.allCases)
+  @Test(
+    "a guest that did not go by itself is started again", arguments: DomainPower.OffCause.allCases)
   func started(cause: DomainPower.OffCause) {
     guard cause != .guestShutdown else { return }
     #expect(plan(.sample(), domain(.off(cause))).steps == [.start])
@@ -115,15 +137,29 @@ struct PlanTests {
     let journal = VMJournal(stop: VMJournal.Stop(incarnation: 2, askedAt: 0))
     #expect(plan(document, domain(.running)).steps == [.requestShutdown])
     let asked = StopProgress(askedFirst: 1_000_000, askedLast: 1_000_000)
-    #expect(plan(document, domain(.running), journal: journal, stop: asked) == Plan(wakeAt: 1_010_000))
     #expect(
-      plan(document, domain(.running), journal: journal, stop: asked, now: 1_010_000).steps == [.requestShutdown])
-    #expect(plan(document, domain(.shuttingDown), journal: journal, stop: asked) == Plan(wakeAt: 1_030_000))
-    #expect(plan(document, domain(.running), journal: journal, stop: asked, now: 1_030_000).steps == [.destroy])
-    #expect(plan(document, domain(.off(.guestShutdown)), journal: journal, stop: asked).steps == [.forgetStop])
+      plan(document, domain(.running), journal: journal, stop: asked) == Plan(wakeAt: 1_010_000))
+    #expect(
+      plan(document, domain(.running), journal: journal, stop: asked, now: 1_010_000).steps == [
+        .requestShutdown
+      ])
+    #expect(
+      plan(document, domain(.shuttingDown), journal: journal, stop: asked)
+        == Plan(wakeAt: 1_030_000))
+    #expect(
+      plan(document, domain(.running), journal: journal, stop: asked, now: 1_030_000).steps == [
+        .destroy
+      ])
+    #expect(
+      plan(document, domain(.off(.guestShutdown)), journal: journal, stop: asked).steps == [
+        .forgetStop
+      ])
     // Another process of the agent asks at once, with the same deadline.
     let inherited = StopProgress(askedFirst: 980_000)
-    #expect(plan(document, domain(.running), journal: journal, stop: inherited).steps == [.requestShutdown])
+    #expect(
+      plan(document, domain(.running), journal: journal, stop: inherited).steps == [
+        .requestShutdown
+      ])
     #expect(plan(document, domain(.running), journal: journal, stop: inherited).wakeAt == 1_010_000)
     #expect(plan(.sample(power: .stopped, grace: 0), domain(.running)).steps == [.destroy])
   }
@@ -135,12 +171,14 @@ struct PlanTests {
     let wanted = Assignment.sample(generation: 7)
     let running = plan(wanted, domain(.running, generation: 6), journal: journal, stop: asked)
     #expect(running == Plan([tag(5, generation: 7)], wakeAt: 1_030_000))
-    let off = plan(wanted, domain(.off(.guestShutdown), generation: 7), journal: journal, stop: asked)
+    let off = plan(
+      wanted, domain(.off(.guestShutdown), generation: 7), journal: journal, stop: asked)
     #expect(off.steps == [.forgetStop, .start])
     // The agent died between the two.
     #expect(plan(wanted, domain(.off(.guestShutdown), generation: 7)).steps == [.start])
     // It never went off: from the deadline on, what it does is its own doing.
-    let later = plan(wanted, domain(.running, generation: 7), journal: journal, stop: asked, now: 1_030_000)
+    let later = plan(
+      wanted, domain(.running, generation: 7), journal: journal, stop: asked, now: 1_030_000)
     #expect(later.steps == [.forgetStop])
   }
 

@@ -16,21 +16,25 @@ extension Assignment {
   ) -> Assignment {
     Assignment(
       vm: vm, incarnation: incarnation, generation: generation, deleted: deleted, power: power,
-      stopGraceSeconds: grace, name: "web <1>", hostname: "web-1", vcpus: 2, memoryMib: 512, diskGib: 1,
-      accelerator: .any, sshKeys: ["ssh-ed25519 AAAAC3Nza me@here"], userData: "#cloud-config\n", image: image,
+      stopGraceSeconds: grace, name: "web <1>", hostname: "web-1", vcpus: 2, memoryMib: 512,
+      diskGib: 1,
+      accelerator: .any, sshKeys: ["ssh-ed25519 AAAAC3Nza me@here"], userData: "#cloud-config\n",
+      image: image,
       requests: requests)
   }
 }
 
 extension Assignment.BaseImage {
   static let sample = Assignment.BaseImage(
-    id: ImageID(UUID.v7(milliseconds: 1, random: (1, 1))), sha256: String(repeating: "a", count: 64), format: .raw,
+    id: ImageID(UUID.v7(milliseconds: 1, random: (1, 1))),
+    sha256: String(repeating: "a", count: 64), format: .raw,
     sizeBytes: 1 << 20)
 }
 
 extension Assignment.Request {
   static func sample(_ number: Int, _ kind: Kind = .reboot) -> Assignment.Request {
-    Assignment.Request(id: VMRequestID(UUID.v7(milliseconds: 2, random: (2, UInt64(number)))), kind: kind)
+    Assignment.Request(
+      id: VMRequestID(UUID.v7(milliseconds: 2, random: (2, UInt64(number)))), kind: kind)
   }
 }
 

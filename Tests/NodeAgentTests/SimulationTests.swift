@@ -1,7 +1,11 @@
 import AloftModel
+import Foundation
 import NodeAgent
 import SimulatedHypervisor
 import Testing
+
+/// How many runs each storm gets; set ALOFT_SEEDS for more.
+private let seeds = ProcessInfo.processInfo.environment["ALOFT_SEEDS"].flatMap { Int($0) } ?? 45
 
 /// One host, one agent and a control plane in memory, in virtual time.
 private final class World {
@@ -46,7 +50,8 @@ struct SimulationTests {
     world.plane.assign(.sample())
     #expect(
       await world.run(seconds: 5) {
-        world.plane.observation(vm)?.power == .running && world.plane.observation(vm)?.activity == nil
+        world.plane.observation(vm)?.power == .running
+          && world.plane.observation(vm)?.activity == nil
       })
     let observation = world.plane.observation(vm)
     #expect(observation?.generation == 5 && observation?.incarnation == 2)
@@ -58,7 +63,8 @@ struct SimulationTests {
   func sharedDownload() async {
     let world = World(seed: 2)
     for number in 1...20 { world.plane.assign(.sample(.sample(number))) }
-    #expect(await world.run(seconds: 20) { (1...20).allSatisfy { world.power(.sample($0)) == .running } })
+    #expect(
+      await world.run(seconds: 20) { (1...20).allSatisfy { world.power(.sample($0)) == .running } })
     #expect(world.host.downloads == 1)
   }
 
@@ -82,7 +88,9 @@ struct SimulationTests {
     #expect(await world.run(seconds: 5) { world.plane.observation(vm)?.power == .stopped })
   }
 
-  @Test("a guest that turned itself off stays off through restarts of agent and libvirtd, until it is wanted anew")
+  @Test(
+    "a guest that turned itself off stays off through restarts of agent and libvirtd, until it is wanted anew"
+  )
   func guestStops() async {
     let world = World(seed: 4)
     world.plane.assign(.sample())
@@ -113,7 +121,9 @@ struct SimulationTests {
     #expect(world.clock.now().uptime - before > 30_000)
   }
 
-  @Test("while the control plane cannot be reached no guest is touched, and afterwards it hears everything")
+  @Test(
+    "while the control plane cannot be reached no guest is touched, and afterwards it hears everything"
+  )
   func unreachable() async {
     let world = World(seed: 6)
     world.plane.assign(.sample())
@@ -140,7 +150,7 @@ struct SimulationTests {
     #expect(world.power(vm) == .running)
   }
 
-  @Test("a request is carried out once, whatever is lost or dies", arguments: 1...60)
+  @Test("a request is carried out once, whatever is lost or dies", arguments: 1...seeds / 3)
   func requests(seed: Int) async {
     var faults = LossyLink<MemoryControlPlane>.Faults()
     faults.lostRequest = 0.2
@@ -154,12 +164,14 @@ struct SimulationTests {
     world.plane.assign(.sample(generation: 6, requests: requests))
     let all = Set(requests.map(\.id))
     #expect(
-      await world.run(seconds: 600) { Set(world.plane.observation(vm)?.completedRequests ?? []) == all })
+      await world.run(seconds: 600) {
+        Set(world.plane.observation(vm)?.completedRequests ?? []) == all
+      })
     #expect((world.host.domain(vm)?.reboots ?? 9) <= 1)
     #expect((world.host.domain(vm)?.resets ?? 9) <= 1)
   }
 
-  @Test("after any faults everything comes to rest where the documents want it", arguments: 1...150)
+  @Test("after any faults everything comes to rest where the documents want it", arguments: 1...seeds)
   func storm(seed: Int) async {
     var random = SplitMix(seed: UInt64(seed) &* 0x9e37)
     var faults = LossyLink<MemoryControlPlane>.Faults()
@@ -202,7 +214,9 @@ struct SimulationTests {
     world.host.faults = SimulatedHost.Faults()
     world.link.set(LossyLink.Faults())
     let final = documents
-    let settled = await world.run(seconds: 400) { vms.allSatisfy { isSettled(world, $0, final[$0]) } }
+    let settled = await world.run(seconds: 400) {
+      vms.allSatisfy { isSettled(world, $0, final[$0]) }
+    }
     #expect(
       settled,
       "\(vms.filter { !isSettled(world, $0, final[$0]) }.map { (world.host.domain($0), world.plane.observation($0), final[$0]) })"
@@ -211,17 +225,22 @@ struct SimulationTests {
 
   private func isSettled(_ world: World, _ vm: VMID, _ document: Assignment?) -> Bool {
     guard let document else { return world.host.domain(vm) == nil }
-    guard let seen = world.plane.observation(vm), seen.generation == document.generation, seen.problem == nil else {
+    guard let seen = world.plane.observation(vm), seen.generation == document.generation,
+      seen.problem == nil
+    else {
       return false
     }
     let domain = world.host.domain(vm)
-    if document.deleted { return domain == nil && !world.host.files(vm).any && seen.power == .absent }
+    if document.deleted {
+      return domain == nil && !world.host.files(vm).any && seen.power == .absent
+    }
     guard let domain, domain.tag.generation == document.generation else { return false }
     switch document.power {
     case .stopped: return !domain.power.isActive && seen.power == .stopped
     case .running:
       return seen.guestStopped
-        ? domain.tag.guestStopped && !domain.power.isActive : domain.power == .running && seen.power == .running
+        ? domain.tag.guestStopped && !domain.power.isActive
+        : domain.power == .running && seen.power == .running
     }
   }
 

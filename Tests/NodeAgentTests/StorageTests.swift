@@ -18,8 +18,11 @@ struct StorageTests {
       directory.path, options: DirectoryStorage.Options(serialLogBytes: 8192), logger: quietLogger)
   }
 
-  func image(_ content: [UInt8], format: ImageFormat = .raw, sha256: String? = nil) -> Assignment.BaseImage {
-    let digest = SHA256.hash(data: content).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+  func image(_ content: [UInt8], format: ImageFormat = .raw, sha256: String? = nil)
+    -> Assignment.BaseImage
+  {
+    let digest = SHA256.hash(data: content).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }
+      .joined()
     var image = Assignment.BaseImage.sample
     image.sha256 = sha256 ?? digest
     image.format = format
@@ -73,12 +76,18 @@ struct StorageTests {
   @Test("a qcow2 image that refers to another file of the host is refused")
   func backingFile() async throws {
     let path = directory.path + "/evil.qcow2"
-    try await Tool.run("qemu-img", ["create", "-q", "-f", "qcow2", "-u", "-b", "/etc/shadow", "-F", "raw", path, "1M"])
+    try await Tool.run(
+      "qemu-img",
+      ["create", "-q", "-f", "qcow2", "-u", "-b", "/etc/shadow", "-F", "raw", path, "1M"])
     let evil = try FileSystem.readAll(path)
-    await #expect { try await storage.fetch(image(evil, format: .qcow2), from: source(evil)) { _ in } } throws: {
+    await #expect {
+      try await storage.fetch(image(evil, format: .qcow2), from: source(evil)) { _ in }
+    } throws: {
       ($0 as? AgentFailure)?.kind == .imageCorrupt
     }
-    await #expect { try await storage.fetch(image(content, format: .qcow2), from: source(content)) { _ in } } throws: {
+    await #expect {
+      try await storage.fetch(image(content, format: .qcow2), from: source(content)) { _ in }
+    } throws: {
       ($0 as? AgentFailure)?.kind == .imageCorrupt
     }
     #expect(names("/images") == [])
@@ -94,7 +103,8 @@ struct StorageTests {
     #expect(header.backingFile != nil)
     let before = try FileManager.default.attributesOfItem(atPath: path)[.systemFileNumber] as? Int
     try await storage.createDisk(of: vm, from: image, gib: 9)
-    #expect(try FileManager.default.attributesOfItem(atPath: path)[.systemFileNumber] as? Int == before)
+    #expect(
+      try FileManager.default.attributesOfItem(atPath: path)[.systemFileNumber] as? Int == before)
     #expect(names("/vms/\(vm)") == ["disk.qcow2", "serial.log"])
     let files = try await storage.files(of: vm, image: image)
     #expect(files == VMFiles(disk: true, seed: false, any: true, image: true))
@@ -102,7 +112,9 @@ struct StorageTests {
 
   @Test("a disk of an image that is not there is an error of the host, not a broken disk")
   func noImage() async throws {
-    await #expect(throws: AgentFailure.self) { try await storage.createDisk(of: vm, from: image(content), gib: 1) }
+    await #expect(throws: AgentFailure.self) {
+      try await storage.createDisk(of: vm, from: image(content), gib: 1)
+    }
     #expect(try await !storage.files(of: vm, image: image(content)).disk)
   }
 
@@ -132,7 +144,9 @@ struct StorageTests {
     try await storage.createDisk(of: vm, from: used, gib: 1)
     let full = try await DirectoryStorage.open(
       directory.path, options: DirectoryStorage.Options(reserve: .max / 2), logger: quietLogger)
-    await #expect(throws: AgentFailure.self) { try await full.fetch(image([1]), from: source([1])) { _ in } }
+    await #expect(throws: AgentFailure.self) {
+      try await full.fetch(image([1]), from: source([1])) { _ in }
+    }
     #expect(names("/images") == [used.sha256])
   }
 
@@ -148,7 +162,8 @@ struct StorageTests {
     #expect(bytes.contains(Array(document.userData.utf8)))
     #expect(bytes.contains(Array("- \"ssh-ed25519 AAAA say \\\"hi\\\"\\\\\"\n".utf8)))
     #expect(names("/vms/\(vm)") == ["seed.iso"])
-    #expect(try FileManager.default.attributesOfItem(atPath: iso)[.posixPermissions] as? Int == 0o600)
+    #expect(
+      try FileManager.default.attributesOfItem(atPath: iso)[.posixPermissions] as? Int == 0o600)
   }
 
   @Test("removing leaves nothing, may be repeated, and half-made files are gone after a restart")
@@ -175,7 +190,8 @@ struct StorageTests {
   @Test("a serial log is bounded without moving the bytes that stay, while it is appended to")
   func serialLog() async throws {
     let path = storage.paths(of: vm).serialLog
-    try FileManager.default.createDirectory(atPath: directory.path + "/vms/\(vm)", withIntermediateDirectories: true)
+    try FileManager.default.createDirectory(
+      atPath: directory.path + "/vms/\(vm)", withIntermediateDirectories: true)
     let log = try await storage.serialLog(of: vm)
     #expect(try await log.bounds() == 0..<0)
     try Data().write(to: URL(fileURLWithPath: path))
@@ -184,7 +200,8 @@ struct StorageTests {
     try await storage.boundSerialLogs()
     let bounds = try await log.bounds()
     #expect(bounds.upperBound == content.count)
-    #expect(bounds.lowerBound >= content.count - 8192 - 4096 && bounds.lowerBound <= content.count - 8192)
+    #expect(
+      bounds.lowerBound >= content.count - 8192 - 4096 && bounds.lowerBound <= content.count - 8192)
     #expect(try await log.read(from: bounds.lowerBound, count: 1 << 20) == Array(content[bounds]))
     try writer.write(contentsOf: [1, 2, 3])
     #expect(try await log.read(from: content.count, count: 10) == [1, 2, 3])

@@ -27,7 +27,9 @@ public actor Agent {
       for await event in events {
         for effect in machine.handle(event, now: performer.clock.now()) {
           group.addTask {
-            if let event = await performer.perform(effect, emit: { inbox.yield($0) }) { inbox.yield(event) }
+            if let event = await performer.perform(effect, emit: { inbox.yield($0) }) {
+              inbox.yield(event)
+            }
           }
         }
         alarm.set(to: machine.wakeAt, &group)

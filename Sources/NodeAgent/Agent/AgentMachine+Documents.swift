@@ -21,11 +21,13 @@ extension AgentMachine {
     let after = full ? 0 : poll.revision
     poll.number += 1
     poll.underWay = (poll.number, after, uptime)
-    effects.append(.poll(number: poll.number, after: after, waitSeconds: full ? 0 : options.pollSeconds))
+    effects.append(
+      .poll(number: poll.number, after: after, waitSeconds: full ? 0 : options.pollSeconds))
   }
 
   mutating func takeDocuments(
-    _ number: Int, _ result: Result<Assignments, AgentFailure>, _ now: AgentTime, _ effects: inout [AgentEffect]
+    _ number: Int, _ result: Result<Assignments, AgentFailure>, _ now: AgentTime,
+    _ effects: inout [AgentEffect]
   ) {
     guard let asked = poll.underWay, asked.number == number else { return }
     poll.underWay = nil

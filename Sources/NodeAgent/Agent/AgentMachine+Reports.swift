@@ -27,10 +27,12 @@ extension AgentMachine {
     var problem = entry.lastFailure?.problem
     if problem == nil, entry.isPausedByIOError {
       problem = Observation.Problem(
-        code: .nodeDiskFull, detail: "the guest is paused: writing its disk failed, usually because the node's is full")
+        code: .nodeDiskFull,
+        detail: "the guest is paused: writing its disk failed, usually because the node's is full")
     }
     let new = Observation.of(
-      vm, desired: entry.planned, actual: actual, plan: entry.plan, activity: entry.activity, progress: entry.progress,
+      vm, desired: entry.planned, actual: actual, plan: entry.plan, activity: entry.activity,
+      progress: entry.progress,
       problem: problem)
     guard new != entry.observation else { return }
     let isProgress = entry.observation?.isSame(butForProgress: new) ?? false
@@ -39,11 +41,14 @@ extension AgentMachine {
   }
 
   mutating func startReport(_ now: AgentTime, _ effects: inout [AgentEffect]) {
-    guard isSynchronized, report.underWay == nil, let at = report.at, now.uptime >= at else { return }
+    guard isSynchronized, report.underWay == nil, let at = report.at, now.uptime >= at else {
+      return
+    }
     report.at = nil
     var observations: [Observation] = []
     for vm in order {
-      guard let entry = vms[vm], var observation = entry.observation, observation != entry.confirmed else { continue }
+      guard let entry = vms[vm], var observation = entry.observation, observation != entry.confirmed
+      else { continue }
       if observations.count == Self.reportLimit {
         report.tell(at: now.uptime)
         break
@@ -58,7 +63,9 @@ extension AgentMachine {
     effects.append(.report(number: report.number, observations))
   }
 
-  mutating func takeConfirmation(_ number: Int, _ result: Result<LeaseAnswer, AgentFailure>, _ now: AgentTime) {
+  mutating func takeConfirmation(
+    _ number: Int, _ result: Result<LeaseAnswer, AgentFailure>, _ now: AgentTime
+  ) {
     guard let sent = report.underWay, sent.number == number else { return }
     report.underWay = nil
     guard case .success = result else {

@@ -35,7 +35,8 @@ extension AgentMachine {
   }
 
   mutating func takeInspection(
-    _ vm: VMID, _ result: Result<Inspection, AgentFailure>, _ now: AgentTime, _ effects: inout [AgentEffect]
+    _ vm: VMID, _ result: Result<Inspection, AgentFailure>, _ now: AgentTime,
+    _ effects: inout [AgentEffect]
   ) {
     running -= 1
     guard var entry = vms[vm], entry.work == .inspecting else { return }
@@ -52,7 +53,8 @@ extension AgentMachine {
     case .success(let inspection):
       entry.take(inspection.actual, of: document, now)
       entry.plan = Plan.make(
-        document, inspection.actual.correcting(endedByHost: entry.endedByHost), digest: inspection.digest,
+        document, inspection.actual.correcting(endedByHost: entry.endedByHost),
+        digest: inspection.digest,
         stop: entry.stop, now: now.uptime)
       entry.planned = document
       advance(vm, &entry, document, now, &effects)
@@ -62,14 +64,16 @@ extension AgentMachine {
 
   /// Begins the plan's first step, or rests.
   private mutating func advance(
-    _ vm: VMID, _ entry: inout VMEntry, _ document: Assignment, _ now: AgentTime, _ effects: inout [AgentEffect]
+    _ vm: VMID, _ entry: inout VMEntry, _ document: Assignment, _ now: AgentTime,
+    _ effects: inout [AgentEffect]
   ) {
     entry.wakeAt = entry.plan.wakeAt
     entry.progress = nil
     guard let step = entry.plan.steps.first else {
       entry.failures = 0
       entry.lastFailure = nil
-      entry.activity = entry.stop != nil && document.power == .stopped ? Step.requestShutdown.activity : nil
+      entry.activity =
+        entry.stop != nil && document.power == .stopped ? Step.requestShutdown.activity : nil
       return
     }
     entry.activity = step.activity
@@ -89,7 +93,8 @@ extension AgentMachine {
   }
 
   mutating func takeStep(
-    _ vm: VMID, _ step: Step, _ failure: AgentFailure?, _ now: AgentTime, _ effects: inout [AgentEffect]
+    _ vm: VMID, _ step: Step, _ failure: AgentFailure?, _ now: AgentTime,
+    _ effects: inout [AgentEffect]
   ) {
     running -= 1
     guard var entry = vms[vm], entry.work == .performing(step) else { return }
@@ -115,7 +120,9 @@ extension AgentMachine {
     vms[vm] = entry
   }
 
-  private mutating func fail(_ entry: inout VMEntry, _ failure: AgentFailure, doing what: String, _ now: AgentTime) {
+  private mutating func fail(
+    _ entry: inout VMEntry, _ failure: AgentFailure, doing what: String, _ now: AgentTime
+  ) {
     entry.failures += 1
     entry.lastFailure = failure
     let delay: Int
@@ -181,7 +188,9 @@ extension AgentMachine {
 
 extension VMEntry {
   /// Guests that do not stay up are started ever more slowly.
-  fileprivate var nextStart: Int { starts == 0 ? 0 : lastStart + min(60_000, 1_000 << min(starts - 1, 10)) }
+  fileprivate var nextStart: Int {
+    starts == 0 ? 0 : lastStart + min(60_000, 1_000 << min(starts - 1, 10))
+  }
 
   /// Milliseconds after which a guest counts as one that stays up.
   private static let staysUp = 300_000

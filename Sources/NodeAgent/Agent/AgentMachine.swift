@@ -73,7 +73,9 @@ public struct AgentMachine: Sendable {
   /// - Parameters:
   ///   - seed: for the jitter of retries.
   ///   - identity: when the client certificate is valid; nil where there is none.
-  public init(options: Options = Options(), now: AgentTime, seed: UInt64, identity: CertificateValidity? = nil) {
+  public init(
+    options: Options = Options(), now: AgentTime, seed: UInt64, identity: CertificateValidity? = nil
+  ) {
     self.options = options
     self.identity = identity
     random = SplitMix(seed: seed)
@@ -119,7 +121,9 @@ public struct AgentMachine: Sendable {
     let uptime = now.uptime
     if due(&sweep, uptime) { effects.append(.listDomains) }
     if due(&heartbeat, uptime) { effects.append(.heartbeat) }
-    if let identity, now.wall >= identity.renewAt, due(&renewal, uptime) { effects.append(.renewIdentity) }
+    if let identity, now.wall >= identity.renewAt, due(&renewal, uptime) {
+      effects.append(.renewIdentity)
+    }
     startPoll(uptime, &effects)
     if uptime >= tidyAt {
       tidyAt = uptime + options.sweepInterval
@@ -143,11 +147,14 @@ public struct AgentMachine: Sendable {
   }
 
   private var listedRequests: Set<VMRequestID> {
-    vms.values.reduce(into: []) { set, entry in set.formUnion(entry.document?.requests.map(\.id) ?? []) }
+    vms.values.reduce(into: []) { set, entry in
+      set.formUnion(entry.document?.requests.map(\.id) ?? [])
+    }
   }
 
-  mutating func finish(_ timer: WritableKeyPath<AgentMachine, Timer>, failed: Bool, every interval: Int, _ uptime: Int)
-  {
+  mutating func finish(
+    _ timer: WritableKeyPath<AgentMachine, Timer>, failed: Bool, every interval: Int, _ uptime: Int
+  ) {
     self[keyPath: timer].isUnderWay = false
     if failed {
       self[keyPath: timer].failures += 1
@@ -159,12 +166,17 @@ public struct AgentMachine: Sendable {
     }
   }
 
-  private mutating func takeHeartbeat(_ result: Result<LeaseAnswer, AgentFailure>, _ now: AgentTime) {
-    if case .success(let answer) = result { heartbeatInterval = max(250, answer.leaseSeconds * 250) }
+  private mutating func takeHeartbeat(_ result: Result<LeaseAnswer, AgentFailure>, _ now: AgentTime)
+  {
+    if case .success(let answer) = result {
+      heartbeatInterval = max(250, answer.leaseSeconds * 250)
+    }
     finish(\.heartbeat, failed: result.failed, every: heartbeatInterval, now.uptime)
   }
 
-  private mutating func takeRenewal(_ result: Result<CertificateValidity, AgentFailure>, _ now: AgentTime) {
+  private mutating func takeRenewal(
+    _ result: Result<CertificateValidity, AgentFailure>, _ now: AgentTime
+  ) {
     if case .success(let validity) = result { identity = validity }
     finish(\.renewal, failed: result.failed, every: 60_000, now.uptime)
   }

@@ -9,7 +9,10 @@ extension EffectPerformer {
       try await run(step, document)
       logger.info(
         "\(step.activity): done",
-        metadata: ["vm": "\(vm)", "generation": "\(document.generation)", "ms": "\(clock.now().uptime - started)"])
+        metadata: [
+          "vm": "\(vm)", "generation": "\(document.generation)",
+          "ms": "\(clock.now().uptime - started)",
+        ])
       return nil
     } catch {
       logger.warning("\(step.activity): failed", metadata: ["vm": "\(vm)", "failure": "\(error)"])
@@ -23,7 +26,8 @@ extension EffectPerformer {
     case .ensureImage:
       // The machine asks for images apart from the VMs that wait for them.
       throw AgentFailure(.unsupported, "an image is not fetched for one machine alone")
-    case .createDisk: try await storage.createDisk(of: vm, from: document.image, gib: document.diskGib)
+    case .createDisk:
+      try await storage.createDisk(of: vm, from: document.image, gib: document.diskGib)
     case .createSeed: try await storage.createSeed(Seed(document))
     case .define(let tag):
       try await hypervisor.define(
@@ -56,36 +60,14 @@ extension EffectPerformer {
     }
   }
 
-  /// How many bytes of a log go into one piece.
-  private static let pieceBytes = 64 << 10
-  /// How often a log that is followed is looked at, in milliseconds.
-  private static let followInterval = 200
-
   func serve(_ stream: StreamRequest) async {
     do throws(AgentFailure) {
       let log = try await storage.serialLog(of: stream.vm)
-      let bounds = try await log.bounds()
-      let wanted = stream.offset < 0 ? bounds.upperBound + stream.offset : stream.offset
-      // A client that asks for bytes to come gets them when they come, if it follows.
-      let start =
-        stream.follow ? max(wanted, bounds.lowerBound) : min(max(wanted, bounds.lowerBound), bounds.upperBound)
-      let clock = clock
-      try await link.send(stream, start: start) { write in
-        var offset = start
-        while true {
-          let bytes = try await log.read(from: offset, count: Self.pieceBytes)
-          if !bytes.isEmpty {
-            try await write(bytes)
-            offset += bytes.count
-          } else if stream.follow {
-            try await clock.sleep(until: clock.now().uptime + Self.followInterval)
-          } else {
-            return
-          }
-        }
-      }
+      try await SerialLogStream(stream: stream, log: log, clock: clock).send(over: link)
     } catch {
-      logger.info("a stream ended", metadata: ["vm": "\(stream.vm)", "stream": "\(stream.id)", "failure": "\(error)"])
+      logger.info(
+        "a stream ended",
+        metadata: ["vm": "\(stream.vm)", "stream": "\(stream.id)", "failure": "\(error)"])
     }
   }
 }

@@ -17,10 +17,12 @@ public struct EffectPerformer: Sendable {
   public var logger: Logger
 
   public init(
-    hypervisor: any Hypervisor, storage: any NodeStorage, journal: any Journal, link: any ControlPlaneLink,
+    hypervisor: any Hypervisor, storage: any NodeStorage, journal: any Journal,
+    link: any ControlPlaneLink,
     clock: any AgentClock, platform: DomainPlatform,
     nodeReport: @escaping @Sendable () async throws(AgentFailure) -> NodeReport,
-    renewIdentity: @escaping @Sendable () async throws(AgentFailure) -> CertificateValidity, logger: Logger
+    renewIdentity: @escaping @Sendable () async throws(AgentFailure) -> CertificateValidity,
+    logger: Logger
   ) {
     self.hypervisor = hypervisor
     self.storage = storage
@@ -42,11 +44,15 @@ public struct EffectPerformer: Sendable {
   ) async -> AgentEvent? {
     switch effect {
     case .listDomains:
-      return .listed(await attempt { () async throws(AgentFailure) in try await hypervisor.domains() })
+      return .listed(
+        await attempt { () async throws(AgentFailure) in try await hypervisor.domains() })
     case .inspect(let document):
-      return .inspected(document.vm, await attempt { () async throws(AgentFailure) in try await inspect(document) })
-    case .perform(let step, let document): return .performed(document.vm, step, await carryOut(step, document))
-    case .fetchImage(let image): return .imageFetched(sha256: image.sha256, await fetch(image, emit))
+      return .inspected(
+        document.vm, await attempt { () async throws(AgentFailure) in try await inspect(document) })
+    case .perform(let step, let document):
+      return .performed(document.vm, step, await carryOut(step, document))
+    case .fetchImage(let image):
+      return .imageFetched(sha256: image.sha256, await fetch(image, emit))
     case .poll(let number, let after, let wait):
       let answer = await attempt { () async throws(AgentFailure) in
         try await link.assignments(after: after, waitSeconds: wait)
@@ -65,7 +71,9 @@ public struct EffectPerformer: Sendable {
       }
       return .reported(number: number, answer)
     case .heartbeat:
-      let answer = await attempt { () async throws(AgentFailure) in try await link.report(try await nodeReport()) }
+      let answer = await attempt { () async throws(AgentFailure) in
+        try await link.report(try await nodeReport())
+      }
       log(answer, "the node could not be reported")
       return .heartbeatAnswered(answer)
     case .renewIdentity:
@@ -92,15 +100,19 @@ public struct EffectPerformer: Sendable {
   }
 
   private func log(_ result: Result<some Any, AgentFailure>, _ what: Logger.Message) {
-    if case .failure(let failure) = result { logger.warning(what, metadata: ["failure": "\(failure)"]) }
+    if case .failure(let failure) = result {
+      logger.warning(what, metadata: ["failure": "\(failure)"])
+    }
   }
 
   private func inspect(_ document: Assignment) async throws(AgentFailure) -> Inspection {
     let domain = try await hypervisor.domain(document.vm)
     let files = try await storage.files(of: document.vm, image: document.image)
     let journal = await journal.view(of: document.vm)
-    let digest = DomainSpecification.digest(document, paths: storage.paths(of: document.vm), platform: platform)
-    return Inspection(actual: ActualVM(domain: domain, files: files, journal: journal), digest: digest)
+    let digest = DomainSpecification.digest(
+      document, paths: storage.paths(of: document.vm), platform: platform)
+    return Inspection(
+      actual: ActualVM(domain: domain, files: files, journal: journal), digest: digest)
   }
 
   private func fetch(
@@ -111,10 +123,13 @@ public struct EffectPerformer: Sendable {
       try await link.download(image, to: descriptor, onBytes: onBytes, progress: progress)
     }
     do throws(AgentFailure) {
-      try await storage.fetch(image, from: source) { emit(.imageProgress(sha256: image.sha256, bytes: $0)) }
+      try await storage.fetch(image, from: source) {
+        emit(.imageProgress(sha256: image.sha256, bytes: $0))
+      }
       return nil
     } catch {
-      logger.warning("image not fetched", metadata: ["image": "\(image.id)", "failure": "\(error)"])
+      logger.warning(
+        "image not fetched", metadata: ["image": "\(image.id)", "failure": "\(error)"])
       return error
     }
   }

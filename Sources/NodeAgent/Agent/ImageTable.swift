@@ -23,17 +23,22 @@ struct ImageTable: Sendable {
 
   func index(of sha256: String) -> Int? { items.firstIndex { $0.image.sha256 == sha256 } }
 
-  func failure(of sha256: String) -> AgentFailure? { index(of: sha256).flatMap { items[$0].failure } }
+  func failure(of sha256: String) -> AgentFailure? {
+    index(of: sha256).flatMap { items[$0].failure }
+  }
 
   func progress(of sha256: String) -> Int? {
-    guard let item = index(of: sha256).map({ items[$0] }), item.isUnderWay, item.image.sizeBytes > 0 else { return nil }
+    guard let item = index(of: sha256).map({ items[$0] }), item.isUnderWay, item.image.sizeBytes > 0
+    else { return nil }
     return min(100, item.bytes * 100 / item.image.sizeBytes)
   }
 
   var underWay: Int { items.count { $0.isUnderWay } }
 
   /// The uptime at which a download can begin, when `limit` may be under way.
-  func wakeAt(limit: Int) -> Int? { underWay < limit ? items.filter { !$0.isUnderWay }.map(\.retryAt).min() : nil }
+  func wakeAt(limit: Int) -> Int? {
+    underWay < limit ? items.filter { !$0.isUnderWay }.map(\.retryAt).min() : nil
+  }
 }
 
 extension AgentMachine {
@@ -42,7 +47,8 @@ extension AgentMachine {
       item.isUnderWay || item.waiting.contains { wants($0, item.image.sha256) }
     }
     for index in images.items.indices where !images.items[index].isUnderWay {
-      guard images.underWay < options.parallelDownloads, uptime >= images.items[index].retryAt else { continue }
+      guard images.underWay < options.parallelDownloads, uptime >= images.items[index].retryAt
+      else { continue }
       images.items[index].isUnderWay = true
       images.items[index].bytes = 0
       effects.append(.fetchImage(images.items[index].image))

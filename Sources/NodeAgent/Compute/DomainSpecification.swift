@@ -50,7 +50,9 @@ public struct DomainSpecification: Sendable, Hashable {
     self.tag = tag
   }
 
-  private static func accelerator(_ choice: AcceleratorChoice, of platform: DomainPlatform) -> Accelerator {
+  private static func accelerator(_ choice: AcceleratorChoice, of platform: DomainPlatform)
+    -> Accelerator
+  {
     switch choice {
     case .any: platform.accelerator
     case .kvm: .kvm
@@ -59,7 +61,9 @@ public struct DomainSpecification: Sendable, Hashable {
   }
 
   /// Changes when the definition would: the domain is then defined again before its next start.
-  public static func digest(_ document: Assignment, paths: VMPaths, platform: DomainPlatform) -> String {
+  public static func digest(_ document: Assignment, paths: VMPaths, platform: DomainPlatform)
+    -> String
+  {
     let tag = DomainTag(incarnation: 0, generation: 0)
     let xml = DomainSpecification(document, paths: paths, platform: platform, tag: tag).xml
     return SHA256.hash(data: Array(xml.utf8)).prefix(8).map { byte in

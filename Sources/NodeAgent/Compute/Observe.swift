@@ -8,7 +8,8 @@ extension Observation {
   ///   - desired: its document; nil when the control plane has none for this node.
   ///   - plan: what remains to be done.
   static func of(
-    _ vm: VMID, desired: Assignment?, actual: ActualVM, plan: Plan, activity: String?, progress: Int?,
+    _ vm: VMID, desired: Assignment?, actual: ActualVM, plan: Plan, activity: String?,
+    progress: Int?,
     problem: Problem?
   ) -> Observation {
     let tag = actual.domain?.tag
@@ -17,9 +18,12 @@ extension Observation {
     return Observation(
       vm: vm, incarnation: followed?.incarnation ?? tag?.incarnation ?? 0,
       generation: followed?.generation ?? tag?.generation ?? 0, sequence: 0,
-      power: power(followed, actual, plan), guestStopped: plan.guestStopped, activity: activity, progress: progress,
+      power: power(followed, actual, plan), guestStopped: plan.guestStopped, activity: activity,
+      progress: progress,
       problem: problem,
-      completedRequests: actual.journal.requests.filter(listed.contains).sorted { $0.description < $1.description })
+      completedRequests: actual.journal.requests.filter(listed.contains).sorted {
+        $0.description < $1.description
+      })
   }
 
   private static func power(_ desired: Assignment?, _ actual: ActualVM, _ plan: Plan) -> Power {
@@ -32,7 +36,8 @@ extension Observation {
     case .paused, .suspended: return .paused
     case .panicked: return .crashed
     // Of a guest that is to be off nobody asks how it got there.
-    case .off(.failed): return desired?.power == .running && desired?.deleted == false ? .crashed : .stopped
+    case .off(.failed):
+      return desired?.power == .running && desired?.deleted == false ? .crashed : .stopped
     case .off: return .stopped
     }
   }

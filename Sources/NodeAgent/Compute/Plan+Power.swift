@@ -21,7 +21,9 @@ extension Plan {
       case .panicked: return Plan([.destroy, .start])
       case .off(let cause):
         if turnedItselfOff(cause) {
-          return Plan(settle(ran: false, guestStopped: true) + journalSteps + idleRequests, guestStopped: true)
+          return Plan(
+            settle(ran: false, guestStopped: true) + journalSteps + idleRequests, guestStopped: true
+          )
         }
         return Plan(define + journalSteps + idleRequests + [.start])
       }
@@ -54,7 +56,9 @@ extension Plan {
 
     /// The guest is to be off.
     func rest() -> Plan {
-      guard domain.power.isActive else { return Plan(settle(ran: false) + journalSteps + idleRequests) }
+      guard domain.power.isActive else {
+        return Plan(settle(ran: false) + journalSteps + idleRequests)
+      }
       if desired.stopGraceSeconds <= 0 || domain.power == .panicked { return Plan([.destroy]) }
       guard let stop, let stopDeadline else { return Plan([.requestShutdown]) }
       if now >= stopDeadline { return Plan([.destroy]) }

@@ -35,7 +35,9 @@ public struct Plan: Sendable, Equatable {
   /// The document is older than the domain.
   public var isOldNews: Bool
 
-  public init(_ steps: [Step] = [], wakeAt: Int? = nil, guestStopped: Bool = false, isOldNews: Bool = false) {
+  public init(
+    _ steps: [Step] = [], wakeAt: Int? = nil, guestStopped: Bool = false, isOldNews: Bool = false
+  ) {
     self.steps = steps
     self.wakeAt = wakeAt
     self.guestStopped = guestStopped
@@ -62,7 +64,8 @@ extension Plan {
     if let domain = actual.domain {
       guard domain.tag.incarnation < desired.incarnation else {
         let situation = Situation(
-          desired: desired, domain: domain, journal: actual.journal, digest: digest, stop: stop, now: now)
+          desired: desired, domain: domain, journal: actual.journal, digest: digest, stop: stop,
+          now: now)
         return desired.power == .running ? situation.run() : situation.rest()
       }
       steps = remove(domain)
@@ -88,7 +91,9 @@ extension Plan {
     }
     if !actual.files.seed { steps.append(.createSeed) }
     steps.append(
-      .define(DomainTag(incarnation: desired.incarnation, generation: desired.generation, digest: digest)))
+      .define(
+        DomainTag(incarnation: desired.incarnation, generation: desired.generation, digest: digest))
+    )
     if actual.journal.stop != nil { steps.append(.forgetStop) }
     steps += desired.newRequests(actual.journal).map(Step.completeRequest)
     if desired.power == .running { steps.append(.start) }
@@ -99,7 +104,8 @@ extension Plan {
 extension Assignment {
   /// Whether the domain was made from something newer. Nothing in one incarnation is newer than its deletion.
   func isOldNews(for tag: DomainTag) -> Bool {
-    incarnation < tag.incarnation || (incarnation == tag.incarnation && !deleted && generation < tag.generation)
+    incarnation < tag.incarnation
+      || (incarnation == tag.incarnation && !deleted && generation < tag.generation)
   }
 
   /// Whether this document takes the place of `other`, which may be the same one again.
@@ -109,5 +115,7 @@ extension Assignment {
     return deleted || generation >= other.generation
   }
 
-  func newRequests(_ journal: VMJournal) -> [Request] { requests.filter { !journal.requests.contains($0.id) } }
+  func newRequests(_ journal: VMJournal) -> [Request] {
+    requests.filter { !journal.requests.contains($0.id) }
+  }
 }

@@ -40,7 +40,8 @@ public enum Step: Sendable, Hashable {
     case .undefine: "removing the machine"
     case .removeFiles: "deleting the disks"
     case .forgetStop, .setTag, .completeRequest: "recording"
-    case .carryOut(let request): request.kind == .reboot ? "asking the guest to reboot" : "resetting"
+    case .carryOut(let request):
+      request.kind == .reboot ? "asking the guest to reboot" : "resetting"
     }
   }
 }

@@ -15,7 +15,8 @@ public struct DomainTag: Sendable, Hashable {
   public var digest: String
 
   public init(
-    incarnation: Int, generation: Int, ranGeneration: Int = 0, guestStopped: Bool = false, digest: String = ""
+    incarnation: Int, generation: Int, ranGeneration: Int = 0, guestStopped: Bool = false,
+    digest: String = ""
   ) {
     self.incarnation = incarnation
     self.generation = generation
@@ -96,7 +97,8 @@ public struct ActualVM: Sendable, Hashable {
   public var files: VMFiles
   public var journal: VMJournal
 
-  public init(domain: VMDomain? = nil, files: VMFiles = VMFiles(), journal: VMJournal = VMJournal()) {
+  public init(domain: VMDomain? = nil, files: VMFiles = VMFiles(), journal: VMJournal = VMJournal())
+  {
     self.domain = domain
     self.files = files
     self.journal = journal

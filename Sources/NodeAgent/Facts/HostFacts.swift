@@ -39,11 +39,14 @@ public struct HostFacts: Sendable, Equatable {
     await DedicatedThread(name: "facts").run {
       var name = utsname()
       uname(&name)
-      let text = { (path: String) in String(decoding: (try? FileSystem.readAll(path)) ?? [], as: UTF8.self) }
+      let text = { (path: String) in
+        String(decoding: (try? FileSystem.readAll(path)) ?? [], as: UTF8.self)
+      }
       let kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC)
       if kvm >= 0 { close(kvm) }
       return HostFacts(
-        architecture: string(name.machine), kernel: string(name.release), hostname: string(name.nodename),
+        architecture: string(name.machine), kernel: string(name.release),
+        hostname: string(name.nodename),
         processors: max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))), cpuInfo: text("/proc/cpuinfo"),
         memoryInfo: text("/proc/meminfo"), kvmDevice: kvm >= 0)
     }
@@ -51,7 +54,8 @@ public struct HostFacts: Sendable, Equatable {
 
   /// From the texts of `/proc`.
   init(
-    architecture: String, kernel: String, hostname: String, processors: Int, cpuInfo: String, memoryInfo: String,
+    architecture: String, kernel: String, hostname: String, processors: Int, cpuInfo: String,
+    memoryInfo: String,
     kvmDevice: Bool
   ) {
     self.architecture = architecture
@@ -63,7 +67,9 @@ public struct HostFacts: Sendable, Equatable {
     vmx = flags.contains("vmx")
     svm = flags.contains("svm")
     cpuModel = Self.field("model name", of: cpuInfo) ?? "unknown"
-    let total = (Self.field("MemTotal", of: memoryInfo) ?? "").split(separator: " ").first.flatMap { Int($0) } ?? 0
+    let total =
+      (Self.field("MemTotal", of: memoryInfo) ?? "").split(separator: " ").first.flatMap { Int($0) }
+      ?? 0
     memoryMib = total / 1024
   }
 
@@ -111,7 +117,8 @@ public struct HostFacts: Sendable, Equatable {
     return NodeReport(
       architecture: architecture,
       accelerator: accelerator(settings.accelerator, hypervisorOffersKVM: hypervisor.offersKVM),
-      vcpus: settings.vcpus ?? processors, memoryMib: settings.memoryMib ?? max(0, memoryMib - reservedMemory),
+      vcpus: settings.vcpus ?? processors,
+      memoryMib: settings.memoryMib ?? max(0, memoryMib - reservedMemory),
       diskGib: settings.diskGib ?? max(0, totalGib - reservedDisk), facts: facts)
   }
 

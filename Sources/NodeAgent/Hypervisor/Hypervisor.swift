@@ -56,12 +56,20 @@ public protocol Hypervisor: Sendable {
 
 extension Hypervisor {
   public func facts() async throws(AgentFailure) -> HypervisorFacts { throw .unsupported("facts") }
-  public func domains() async throws(AgentFailure) -> [VMDomain] { throw .unsupported("listing domains") }
-  public func domain(_ vm: VMID) async throws(AgentFailure) -> VMDomain? { throw .unsupported("looking up domains") }
-  public func define(_ specification: DomainSpecification) async throws(AgentFailure) { throw .unsupported("defining") }
+  public func domains() async throws(AgentFailure) -> [VMDomain] {
+    throw .unsupported("listing domains")
+  }
+  public func domain(_ vm: VMID) async throws(AgentFailure) -> VMDomain? {
+    throw .unsupported("looking up domains")
+  }
+  public func define(_ specification: DomainSpecification) async throws(AgentFailure) {
+    throw .unsupported("defining")
+  }
   public func start(_ vm: VMID) async throws(AgentFailure) { throw .unsupported("starting") }
   public func resume(_ vm: VMID) async throws(AgentFailure) { throw .unsupported("resuming") }
-  public func shutdown(_ vm: VMID) async throws(AgentFailure) { throw .unsupported("shutting down") }
+  public func shutdown(_ vm: VMID) async throws(AgentFailure) {
+    throw .unsupported("shutting down")
+  }
   public func destroy(_ vm: VMID) async throws(AgentFailure) { throw .unsupported("destroying") }
   public func reboot(_ vm: VMID) async throws(AgentFailure) { throw .unsupported("rebooting") }
   public func reset(_ vm: VMID) async throws(AgentFailure) { throw .unsupported("resetting") }

@@ -38,7 +38,8 @@ public actor LibvirtHypervisor: Hypervisor {
     case .success(let opened):
       connection = opened
       return opened
-    case .failure(let error): throw AgentFailure(.hypervisorUnavailable, "libvirt at \(uri): \(error.message)")
+    case .failure(let error):
+      throw AgentFailure(.hypervisorUnavailable, "libvirt at \(uri): \(error.message)")
     }
   }
 
@@ -47,7 +48,9 @@ public actor LibvirtHypervisor: Hypervisor {
     _ body: @Sendable (Connection) async throws(LibvirtError) -> Value
   ) async throws(AgentFailure) -> Value {
     let connection = try await connected()
-    do throws(LibvirtError) { return try await body(connection) } catch { throw AgentFailure(error) }
+    do throws(LibvirtError) { return try await body(connection) } catch {
+      throw AgentFailure(error)
+    }
   }
 
   private func call<Value: Sendable>(
@@ -82,7 +85,9 @@ public actor LibvirtHypervisor: Hypervisor {
   public func domain(_ vm: VMID) async throws(AgentFailure) -> VMDomain? {
     let found = try await call(vm) { domain throws(LibvirtError) -> (DomainState, String?)? in
       do throws(LibvirtError) {
-        return (try await domain.state(), try await domain.metadata(namespace: DomainMetadata.namespace))
+        return (
+          try await domain.state(), try await domain.metadata(namespace: DomainMetadata.namespace)
+        )
       } catch {
         if error.code == .noDomain { return nil }
         throw error
@@ -93,7 +98,8 @@ public actor LibvirtHypervisor: Hypervisor {
       // Its incarnation is unknown: whatever were done to it could be wrong.
       throw AgentFailure(
         .hypervisorRefused,
-        "the domain of \(vm) has lost Aloft's <metadata>; define it with its metadata again, or undefine it")
+        "the domain of \(vm) has lost Aloft's <metadata>; define it with its metadata again, or undefine it"
+      )
     }
     return VMDomain(vm: vm, tag: tag, power: DomainPower(state))
   }
@@ -142,7 +148,8 @@ public actor LibvirtHypervisor: Hypervisor {
   public func setTag(_ tag: DomainTag, name: String, of vm: VMID) async throws(AgentFailure) {
     let element = tag.element(name: name, declaringNamespace: false).string
     try await call(vm) { domain throws(LibvirtError) in
-      try await domain.setMetadata(element, namespace: DomainMetadata.namespace, prefix: DomainMetadata.prefix)
+      try await domain.setMetadata(
+        element, namespace: DomainMetadata.namespace, prefix: DomainMetadata.prefix)
     }
   }
 
@@ -163,7 +170,9 @@ public actor LibvirtHypervisor: Hypervisor {
   private func forward(to continuation: AsyncStream<HypervisorEvent>.Continuation) async {
     let events: AsyncStream<DomainEvent>
     do throws(AgentFailure) {
-      events = try await call { connection throws(LibvirtError) in try await connection.domainEvents() }
+      events = try await call { connection throws(LibvirtError) in
+        try await connection.domainEvents()
+      }
     } catch { return logger.warning("libvirt is not there", metadata: ["failure": "\(error)"]) }
     logger.info("listening to libvirt", metadata: ["uri": "\(uri)"])
     continuation.yield(.resynchronize)
@@ -171,7 +180,8 @@ public actor LibvirtHypervisor: Hypervisor {
       let vm = VMID(event.uuid)
       // Other people's domains are none of Aloft's business.
       guard event.name == vm.description else { continue }
-      continuation.yield(event.kind == .lifecycle(.shuttingDown(.host)) ? .endedByHost(vm) : .changed(vm))
+      continuation.yield(
+        event.kind == .lifecycle(.shuttingDown(.host)) ? .endedByHost(vm) : .changed(vm))
     }
   }
 }

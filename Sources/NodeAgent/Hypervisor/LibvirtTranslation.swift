@@ -12,7 +12,8 @@ extension DomainTag {
     self.init(
       incarnation: incarnation, generation: generation,
       ranGeneration: element.attribute("ran").flatMap { Int($0) } ?? 0,
-      guestStopped: element.attribute("guest-stopped") == "true", digest: element.attribute("digest") ?? "")
+      guestStopped: element.attribute("guest-stopped") == "true",
+      digest: element.attribute("digest") ?? "")
   }
 
   private static func withoutPrefix(_ xml: String) -> String {

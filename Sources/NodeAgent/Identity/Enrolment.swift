@@ -8,7 +8,9 @@ public struct Enrolment: Sendable {
   public var clock: any AgentClock
   public var logger: Logger
 
-  public init(store: IdentityStore, link: any ControlPlaneLink, clock: any AgentClock, logger: Logger) {
+  public init(
+    store: IdentityStore, link: any ControlPlaneLink, clock: any AgentClock, logger: Logger
+  ) {
     self.store = store
     self.link = link
     self.clock = clock
@@ -22,7 +24,8 @@ public struct Enrolment: Sendable {
   /// answered that this cannot work, as with a token that is used up.
   public func join(name: String, token: String, report: NodeReport) async throws -> NodeIdentity {
     let request = JoinRequest(
-      token: token, name: name, certificateRequest: try await store.certificateRequest(name: name), report: report)
+      token: token, name: name, certificateRequest: try await store.certificateRequest(name: name),
+      report: report)
     var wait = 500
     while true {
       do throws(AgentFailure) {

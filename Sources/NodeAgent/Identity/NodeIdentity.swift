@@ -45,10 +45,13 @@ public struct IdentityStore: Sendable {
     try await thread.run { () throws(AgentFailure) in
       guard FileSystem.exists(nodePath) else { return nil }
       let stored: Stored
-      do { stored = try JSONCoder.decode(Stored.self, from: try FileSystem.readAll(nodePath)) } catch {
+      do {
+        stored = try JSONCoder.decode(Stored.self, from: try FileSystem.readAll(nodePath))
+      } catch {
         throw AgentFailure(.storage, "\(nodePath) cannot be read: \(error)")
       }
-      let validity = try Self.validity(of: String(decoding: try FileSystem.readAll(certificatePath), as: UTF8.self))
+      let validity = try Self.validity(
+        of: String(decoding: try FileSystem.readAll(certificatePath), as: UTF8.self))
       return NodeIdentity(
         id: stored.nodeId, certificatePath: certificatePath, keyPath: keyPath, validity: validity)
     }
@@ -59,18 +62,21 @@ public struct IdentityStore: Sendable {
     try await thread.run { () throws(AgentFailure) in
       try FileSystem.makeFolder(folder, mode: 0o700)
       if !FileSystem.exists(keyPath) {
-        try FileSystem.replace(keyPath, with: Array((P256.Signing.PrivateKey().pemRepresentation + "\n").utf8))
+        try FileSystem.replace(
+          keyPath, with: Array((P256.Signing.PrivateKey().pemRepresentation + "\n").utf8))
       }
       let text = String(decoding: try FileSystem.readAll(keyPath), as: UTF8.self)
       do {
         let key = try P256.Signing.PrivateKey(pemRepresentation: text)
         let request = try CertificateSigningRequest(
-          version: .v1, subject: try DistinguishedName { CommonName(name) }, privateKey: Certificate.PrivateKey(key),
+          version: .v1, subject: try DistinguishedName { CommonName(name) },
+          privateKey: Certificate.PrivateKey(key),
           attributes: CertificateSigningRequest.Attributes(), signatureAlgorithm: .ecdsaWithSHA256)
         return try request.serializeAsPEM().pemString
       } catch {
         // The error of a key that cannot be read may quote it.
-        throw AgentFailure(.storage, "\(keyPath) holds no P-256 key in PEM; move it away to join as a new node")
+        throw AgentFailure(
+          .storage, "\(keyPath) holds no P-256 key in PEM; move it away to join as a new node")
       }
     }
   }
@@ -101,6 +107,8 @@ public struct IdentityStore: Sendable {
       return CertificateValidity(
         notBefore: Int(certificate.notValidBefore.timeIntervalSince1970 * 1000),
         notAfter: Int(certificate.notValidAfter.timeIntervalSince1970 * 1000))
-    } catch { throw AgentFailure(.controlPlaneRefused, "the node's certificate cannot be read: \(error)") }
+    } catch {
+      throw AgentFailure(.controlPlaneRefused, "the node's certificate cannot be read: \(error)")
+    }
   }
 }

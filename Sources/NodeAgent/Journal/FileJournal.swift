@@ -42,7 +42,8 @@ public actor FileJournal: Journal {
       } catch {
         // Only the end can be cut off; a broken line before it is damage, after which nothing may be believed.
         guard index == texts.count - 1 else {
-          throw AgentFailure(.storage, "\(path), line \(index + 1) is damaged: \(error); restore it or move it away")
+          throw AgentFailure(
+            .storage, "\(path), line \(index + 1) is damaged: \(error); restore it or move it away")
         }
       }
     }
@@ -97,15 +98,20 @@ private struct JournalLine: Codable {
 
   init(_ record: JournalRecord) {
     switch record {
-    case .requestBegun(let vm, let request, let at): self.init(.requestBegun, vm, request: request, at: at)
-    case .requestDone(let vm, let request, let at): self.init(.requestDone, vm, request: request, at: at)
-    case .stopAsked(let vm, let stop): self.init(.stopAsked, vm, incarnation: stop.incarnation, at: stop.askedAt)
+    case .requestBegun(let vm, let request, let at):
+      self.init(.requestBegun, vm, request: request, at: at)
+    case .requestDone(let vm, let request, let at):
+      self.init(.requestDone, vm, request: request, at: at)
+    case .stopAsked(let vm, let stop):
+      self.init(.stopAsked, vm, incarnation: stop.incarnation, at: stop.askedAt)
     case .stopForgotten(let vm): self.init(.stopForgotten, vm)
     case .vmForgotten(let vm): self.init(.vmForgotten, vm)
     }
   }
 
-  private init(_ kind: Kind, _ vm: VMID, request: VMRequestID? = nil, incarnation: Int? = nil, at: Int? = nil) {
+  private init(
+    _ kind: Kind, _ vm: VMID, request: VMRequestID? = nil, incarnation: Int? = nil, at: Int? = nil
+  ) {
     self.kind = kind
     self.vm = vm
     self.request = request

@@ -12,13 +12,15 @@ public protocol ControlPlaneLink: Sendable {
   func post(_ report: ObservationReport) async throws(AgentFailure) -> LeaseAnswer
   /// Writes an image's content into an open file; see ``ImageSource``.
   func download(
-    _ image: Assignment.BaseImage, to descriptor: Int32, onBytes: @escaping @Sendable ([UInt8]) -> Void,
+    _ image: Assignment.BaseImage, to descriptor: Int32,
+    onBytes: @escaping @Sendable ([UInt8]) -> Void,
     progress: @escaping @Sendable (Int) -> Void
   ) async throws(AgentFailure)
   /// Sends `body` for a client that waits on one replica. `start` is the offset of its first byte. Returns when the body
   /// has ended, or when the client has left.
   func send(
-    _ stream: StreamRequest, start: Int, body: @escaping @Sendable (StreamWriter) async throws -> Void
+    _ stream: StreamRequest, start: Int,
+    body: @escaping @Sendable (StreamWriter) async throws -> Void
   ) async throws(AgentFailure)
 }
 

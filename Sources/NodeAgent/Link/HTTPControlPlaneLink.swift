@@ -37,7 +37,9 @@ public final class HTTPControlPlaneLink: ControlPlaneLink {
     try await call(.put, "/agent/v1/node", node)
   }
 
-  public func assignments(after revision: Int, waitSeconds: Int) async throws(AgentFailure) -> Assignments {
+  public func assignments(after revision: Int, waitSeconds: Int) async throws(AgentFailure)
+    -> Assignments
+  {
     let path = "/agent/v1/assignments?after=\(revision)&wait=\(waitSeconds)"
     return try await call(.get, path, body: [], patience: Self.patience + .seconds(waitSeconds))
   }
@@ -47,7 +49,8 @@ public final class HTTPControlPlaneLink: ControlPlaneLink {
   }
 
   public func download(
-    _ image: Assignment.BaseImage, to descriptor: Int32, onBytes: @escaping @Sendable ([UInt8]) -> Void,
+    _ image: Assignment.BaseImage, to descriptor: Int32,
+    onBytes: @escaping @Sendable ([UInt8]) -> Void,
     progress: @escaping @Sendable (Int) -> Void
   ) async throws(AgentFailure) {
     // The hash has seen what was written: a second URL is tried by the next attempt, from the beginning.
@@ -55,11 +58,13 @@ public final class HTTPControlPlaneLink: ControlPlaneLink {
     let request = HTTPClientRequest(url: url, idleTimeout: .seconds(30))
     do throws(HTTPClientError) {
       let result = try await client.download(
-        request, to: descriptor, maxBytes: Int64(image.sizeBytes), progress: { progress(Int($0.bytes)) },
+        request, to: descriptor, maxBytes: Int64(image.sizeBytes),
+        progress: { progress(Int($0.bytes)) },
         onBytes: onBytes)
       guard (200...299).contains(result.status) else {
         throw HTTPClientError(
-          kind: .unexpectedStatus(result.status), origin: url, detail: "", responseBody: result.errorBody)
+          kind: .unexpectedStatus(result.status), origin: url, detail: "",
+          responseBody: result.errorBody)
       }
     } catch {
       current.withLock { $0 = ($0 + 1) % urls.count }
@@ -68,18 +73,22 @@ public final class HTTPControlPlaneLink: ControlPlaneLink {
   }
 
   public func send(
-    _ stream: StreamRequest, start: Int, body: @escaping @Sendable (StreamWriter) async throws -> Void
+    _ stream: StreamRequest, start: Int,
+    body: @escaping @Sendable (StreamWriter) async throws -> Void
   ) async throws(AgentFailure) {
     var headers: HTTPFields = [.contentType: "application/octet-stream"]
     if let name = HTTPField.Name("X-Log-Start") { headers[name] = String(start) }
     let request = HTTPClientRequest(
       method: .post, url: "\(stream.url)/agent/v1/streams/\(stream.id)", headers: headers,
-      body: .produced(length: nil) { writer in try await body { bytes in try await writer.write(bytes) } })
+      body: .produced(length: nil) { writer in
+        try await body { bytes in try await writer.write(bytes) }
+      })
     do throws(HTTPClientError) {
       let response = try await client.send(request, deadline: nil)
       guard (200...299).contains(response.status) else {
         throw HTTPClientError(
-          kind: .unexpectedStatus(response.status), origin: stream.url, detail: "", responseBody: response.body)
+          kind: .unexpectedStatus(response.status), origin: stream.url, detail: "",
+          responseBody: response.body)
       }
     } catch { throw AgentFailure(error) }
   }
@@ -104,27 +113,36 @@ public final class HTTPControlPlaneLink: ControlPlaneLink {
       let index = (first + offset) % urls.count
       let headers: HTTPFields = body.isEmpty ? [:] : [.contentType: "application/json"]
       let request = HTTPClientRequest(
-        method: method, url: urls[index] + path, headers: headers, body: body.isEmpty ? .none : .bytes(body))
+        method: method, url: urls[index] + path, headers: headers,
+        body: body.isEmpty ? .none : .bytes(body))
       do throws(HTTPClientError) {
         let response = try await client.send(request, deadline: patience)
         guard (200...299).contains(response.status) else {
           throw HTTPClientError(
-            kind: .unexpectedStatus(response.status), origin: urls[index], detail: "", responseBody: response.body)
+            kind: .unexpectedStatus(response.status), origin: urls[index], detail: "",
+            responseBody: response.body)
         }
         current.withLock { $0 = index }
         return try Self.decode(response.body, from: urls[index])
       } catch {
         failure = AgentFailure(error)
-        guard failure.kind == .controlPlaneUnavailable, error.kind != .cancelled else { throw failure }
-        if urls.count > 1 { logger.debug("trying another replica", metadata: ["failure": "\(failure)"]) }
+        guard failure.kind == .controlPlaneUnavailable, error.kind != .cancelled else {
+          throw failure
+        }
+        if urls.count > 1 {
+          logger.debug("trying another replica", metadata: ["failure": "\(failure)"])
+        }
       }
     }
     throw failure
   }
 
-  private static func decode<Answer: Decodable>(_ body: [UInt8], from url: String) throws(HTTPClientError) -> Answer {
+  private static func decode<Answer: Decodable>(_ body: [UInt8], from url: String)
+    throws(HTTPClientError) -> Answer
+  {
     do { return try JSONCoder.decode(Answer.self, from: body) } catch {
-      throw HTTPClientError(kind: .protocolError, origin: url, detail: "the answer cannot be read: \(error)")
+      throw HTTPClientError(
+        kind: .protocolError, origin: url, detail: "the answer cannot be read: \(error)")
     }
   }
 }
@@ -138,8 +156,10 @@ extension AgentFailure {
       let said = problem.map { ": \($0.title): \($0.detail)" } ?? ""
       let passing = status >= 500 || status == 408 || status == 429
       self.init(
-        passing ? .controlPlaneUnavailable : .controlPlaneRefused, "\(error.origin) answered \(status)\(said)")
-    case .invalidRequest, .tls(.localCredentials): self.init(.controlPlaneRefused, error.description)
+        passing ? .controlPlaneUnavailable : .controlPlaneRefused,
+        "\(error.origin) answered \(status)\(said)")
+    case .invalidRequest, .tls(.localCredentials):
+      self.init(.controlPlaneRefused, error.description)
     default: self.init(.controlPlaneUnavailable, error.description)
     }
   }
@@ -150,7 +170,8 @@ extension AgentFailure {
     case .file(let code):
       let failure = FileSystem.failure("writing", "image \(image)", errno: code)
       self.init(failure.kind, failure.detail)
-    case .tooLarge: self.init(.imageCorrupt, "image \(image) is larger than promised: \(error.detail)")
+    case .tooLarge:
+      self.init(.imageCorrupt, "image \(image) is larger than promised: \(error.detail)")
     default: self.init(.imageUnavailable, "image \(image): \(AgentFailure(error).detail)")
     }
   }

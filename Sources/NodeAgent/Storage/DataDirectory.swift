@@ -13,7 +13,8 @@ public final class DataDirectory: Sendable {
 
   /// Makes the directory if it is not there and takes it. Throws `storage` when another agent has it.
   public static func take(_ path: String) async throws(AgentFailure) -> DataDirectory {
-    let descriptor = try await DedicatedThread(name: "data").run { () throws(AgentFailure) -> Int32 in
+    let descriptor = try await DedicatedThread(name: "data").run {
+      () throws(AgentFailure) -> Int32 in
       var parent = ""
       for part in path.split(separator: "/") {
         parent += "/\(part)"

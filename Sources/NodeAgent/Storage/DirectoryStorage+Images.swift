@@ -5,7 +5,8 @@ import Glibc
 
 extension DirectoryStorage {
   public func fetch(
-    _ image: Assignment.BaseImage, from source: ImageSource, progress: @escaping @Sendable (Int) -> Void
+    _ image: Assignment.BaseImage, from source: ImageSource,
+    progress: @escaping @Sendable (Int) -> Void
   ) async throws(AgentFailure) {
     let target = imagePath(image.sha256)
     let temporary = "\(root)/images/.\(image.sha256)-\(UInt64.random(in: .min ... .max))"
@@ -38,14 +39,17 @@ extension DirectoryStorage {
   ) async -> Result<Void, AgentFailure> {
     let hash = Lock(SHA256())
     do throws(AgentFailure) {
-      try await source(image, descriptor, { bytes in hash.withLock { $0.update(data: bytes) } }, progress)
+      try await source(
+        image, descriptor, { bytes in hash.withLock { $0.update(data: bytes) } }, progress)
     } catch { return .failure(error) }
     let digest = hash.withLock { $0.finalize() }.map { byte in
       (byte < 16 ? "0" : "") + String(byte, radix: 16)
     }.joined()
     guard digest == image.sha256.lowercased() else {
       return .failure(
-        AgentFailure(.imageCorrupt, "image \(image.id) arrived with SHA-256 \(digest), promised was \(image.sha256)"))
+        AgentFailure(
+          .imageCorrupt,
+          "image \(image.id) arrived with SHA-256 \(digest), promised was \(image.sha256)"))
     }
     return .success(())
   }
@@ -60,7 +64,9 @@ extension DirectoryStorage {
       throw AgentFailure(.imageCorrupt, "image \(image.id) is not the qcow2 file it is said to be")
     }
     if header.backingFile != nil || header.hasDataFile {
-      throw AgentFailure(.imageCorrupt, "image \(image.id) refers to another file; only images in one file can be used")
+      throw AgentFailure(
+        .imageCorrupt,
+        "image \(image.id) refers to another file; only images in one file can be used")
     }
   }
 
@@ -76,7 +82,8 @@ extension DirectoryStorage {
       guard let base = try? baseImage(of: path) else { return try requireSpace(for: bytes) }
       used.insert(base)
     }
-    for name in FileSystem.names(in: "\(root)/images") where !name.hasPrefix(".") && !used.contains(imagePath(name)) {
+    for name in FileSystem.names(in: "\(root)/images")
+    where !name.hasPrefix(".") && !used.contains(imagePath(name)) {
       logger.info("removing an unused image", metadata: ["sha256": "\(name)"])
       try FileSystem.delete(imagePath(name))
       if (try? requireSpace(for: bytes)) != nil { return }
@@ -86,11 +93,14 @@ extension DirectoryStorage {
 
   private func baseImage(of disk: String) throws(AgentFailure) -> String {
     try FileSystem.withFile(disk, O_RDONLY) { file throws(AgentFailure) in
-      guard let header = QCOW2Header(try FileSystem.read(file, disk, from: 0, count: QCOW2Header.length)),
+      guard
+        let header = QCOW2Header(
+          try FileSystem.read(file, disk, from: 0, count: QCOW2Header.length)),
         let backing = header.backingFile
       else { throw AgentFailure(.storage, "\(disk) is not a clone") }
       return String(
-        decoding: try FileSystem.read(file, disk, from: backing.offset, count: backing.length), as: UTF8.self)
+        decoding: try FileSystem.read(file, disk, from: backing.offset, count: backing.length),
+        as: UTF8.self)
     }
   }
 }

@@ -48,7 +48,9 @@ public struct DirectoryStorage: NodeStorage {
   ) async throws(AgentFailure) -> DirectoryStorage {
     let thread = DedicatedThread(name: "storage")
     try await thread.run { () throws(AgentFailure) in
-      for folder in [root, "\(root)/images", "\(root)/vms"] { try FileSystem.makeFolder(folder, mode: 0o711) }
+      for folder in [root, "\(root)/images", "\(root)/vms"] {
+        try FileSystem.makeFolder(folder, mode: 0o711)
+      }
       for folder in ["\(root)/images", "\(root)/vms"] {
         for name in FileSystem.names(in: folder) where name.hasPrefix(".") {
           try FileSystem.delete("\(folder)/\(name)")
@@ -63,19 +65,24 @@ public struct DirectoryStorage: NodeStorage {
 
   public func paths(of vm: VMID) -> VMPaths {
     VMPaths(
-      disk: folder(vm) + "/disk.qcow2", seed: folder(vm) + "/seed.iso", serialLog: folder(vm) + "/serial.log")
+      disk: folder(vm) + "/disk.qcow2", seed: folder(vm) + "/seed.iso",
+      serialLog: folder(vm) + "/serial.log")
   }
 
-  public func files(of vm: VMID, image: Assignment.BaseImage) async throws(AgentFailure) -> VMFiles {
+  public func files(of vm: VMID, image: Assignment.BaseImage) async throws(AgentFailure) -> VMFiles
+  {
     let (paths, folder, imagePath) = (paths(of: vm), folder(vm), imagePath(image.sha256))
     return await thread.run {
       VMFiles(
-        disk: FileSystem.exists(paths.disk), seed: FileSystem.exists(paths.seed), any: FileSystem.exists(folder),
+        disk: FileSystem.exists(paths.disk), seed: FileSystem.exists(paths.seed),
+        any: FileSystem.exists(folder),
         image: FileSystem.exists(imagePath))
     }
   }
 
-  public func createDisk(of vm: VMID, from image: Assignment.BaseImage, gib: Int) async throws(AgentFailure) {
+  public func createDisk(of vm: VMID, from image: Assignment.BaseImage, gib: Int)
+    async throws(AgentFailure)
+  {
     let (paths, folder) = (paths(of: vm), folder(vm))
     let temporary = folder + "/.disk.qcow2"
     let exists = try await thread.run { () throws(AgentFailure) -> Bool in
@@ -89,11 +96,14 @@ public struct DirectoryStorage: NodeStorage {
     try await Tool.run(
       "qemu-img",
       [
-        "create", "-q", "-f", "qcow2", "-F", image.format.rawValue, "-b", imagePath(image.sha256), temporary, "\(gib)G",
+        "create", "-q", "-f", "qcow2", "-F", image.format.rawValue, "-b", imagePath(image.sha256),
+        temporary, "\(gib)G",
       ])
     try await thread.run { () throws(AgentFailure) in
       try FileSystem.withFile(paths.serialLog, O_WRONLY | O_CREAT) { _ in }
-      try FileSystem.withFile(temporary, O_RDONLY) { file throws(AgentFailure) in try FileSystem.sync(file, temporary) }
+      try FileSystem.withFile(temporary, O_RDONLY) { file throws(AgentFailure) in
+        try FileSystem.sync(file, temporary)
+      }
       try FileSystem.move(temporary, to: paths.disk)
       try FileSystem.syncFolder(folder)
     }

@@ -20,7 +20,8 @@ enum FileSystem {
 
   /// Runs `body` with the open file, and closes it.
   static func withFile<Result>(
-    _ path: String, _ flags: Int32, mode: mode_t = 0o600, _ body: (Int32) throws(AgentFailure) -> Result
+    _ path: String, _ flags: Int32, mode: mode_t = 0o600,
+    _ body: (Int32) throws(AgentFailure) -> Result
   ) throws(AgentFailure) -> Result {
     let descriptor = open(path, flags | O_CLOEXEC, mode)
     guard descriptor >= 0 else { throw failure("opening", path) }
@@ -28,10 +29,13 @@ enum FileSystem {
     return try body(descriptor)
   }
 
-  static func writeAll(_ bytes: [UInt8], to descriptor: Int32, _ path: String) throws(AgentFailure) {
+  static func writeAll(_ bytes: [UInt8], to descriptor: Int32, _ path: String) throws(AgentFailure)
+  {
     var written = 0
     while written < bytes.count {
-      let count = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress?.advanced(by: written), $0.count - written) }
+      let count = bytes.withUnsafeBytes {
+        write(descriptor, $0.baseAddress?.advanced(by: written), $0.count - written)
+      }
       if count < 0 {
         if errno == EINTR { continue }
         throw failure("writing", path)
@@ -46,7 +50,9 @@ enum FileSystem {
 
   /// Makes a rename or a new file in the folder durable.
   static func syncFolder(_ path: String) throws(AgentFailure) {
-    try withFile(path, O_RDONLY | O_DIRECTORY) { descriptor throws(AgentFailure) in try sync(descriptor, path) }
+    try withFile(path, O_RDONLY | O_DIRECTORY) { descriptor throws(AgentFailure) in
+      try sync(descriptor, path)
+    }
   }
 
   static func move(_ from: String, to target: String) throws(AgentFailure) {
@@ -54,10 +60,13 @@ enum FileSystem {
   }
 
   /// Writes a file so that under its name there is always the old content or the new one.
-  static func replace(_ path: String, with bytes: [UInt8], mode: mode_t = 0o600) throws(AgentFailure) {
+  static func replace(_ path: String, with bytes: [UInt8], mode: mode_t = 0o600)
+    throws(AgentFailure)
+  {
     let temporary = path + ".new"
     unlink(temporary)
-    try withFile(temporary, O_WRONLY | O_CREAT | O_EXCL, mode: mode) { descriptor throws(AgentFailure) in
+    try withFile(temporary, O_WRONLY | O_CREAT | O_EXCL, mode: mode) {
+      descriptor throws(AgentFailure) in
       try writeAll(bytes, to: descriptor, temporary)
       try sync(descriptor, temporary)
     }

@@ -30,7 +30,8 @@ public struct StorageSpace: Sendable, Hashable {
 /// in order, `progress` how many there were so far.
 public typealias ImageSource =
   @Sendable (
-    _ image: Assignment.BaseImage, _ descriptor: Int32, _ onBytes: @escaping @Sendable ([UInt8]) -> Void,
+    _ image: Assignment.BaseImage, _ descriptor: Int32,
+    _ onBytes: @escaping @Sendable ([UInt8]) -> Void,
     _ progress: @escaping @Sendable (Int) -> Void
   ) async throws(AgentFailure) -> Void
 
@@ -41,10 +42,12 @@ public protocol NodeStorage: Sendable {
   func files(of vm: VMID, image: Assignment.BaseImage) async throws(AgentFailure) -> VMFiles
   /// Brings an image into the cache; what does not have the promised digest is not kept.
   func fetch(
-    _ image: Assignment.BaseImage, from source: ImageSource, progress: @escaping @Sendable (Int) -> Void
+    _ image: Assignment.BaseImage, from source: ImageSource,
+    progress: @escaping @Sendable (Int) -> Void
   ) async throws(AgentFailure)
   /// Makes the boot disk, a clone of the cached image.
-  func createDisk(of vm: VMID, from image: Assignment.BaseImage, gib: Int) async throws(AgentFailure)
+  func createDisk(of vm: VMID, from image: Assignment.BaseImage, gib: Int)
+    async throws(AgentFailure)
   func createSeed(_ seed: Seed) async throws(AgentFailure)
   /// Deletes all files of a VM.
   func remove(_ vm: VMID) async throws(AgentFailure)

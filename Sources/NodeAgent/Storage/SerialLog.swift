@@ -37,7 +37,9 @@ struct SerialLogFile: SerialLogReader {
   private typealias Fallocate = @convention(c) (Int32, Int32, off_t, off_t) -> Int32
 
   /// Swift's Glibc module leaves `fallocate` out, because it is a GNU extension.
-  private static let fallocate = dlsym(nil, "fallocate").map { unsafeBitCast($0, to: Fallocate.self) }
+  private static let fallocate = dlsym(nil, "fallocate").map {
+    unsafeBitCast($0, to: Fallocate.self)
+  }
 
   static func bound(_ file: Int32, _ path: String, keeping keep: Int) throws(AgentFailure) {
     let size = lseek(file, 0, SEEK_END)

@@ -15,7 +15,8 @@ enum Tool {
       let (status, complaint) = try runBlocking(program, arguments)
       guard status != 0 else { return }
       let detail = "\(program) failed (\(status)): \(complaint)"
-      let isFull = complaint.contains("No space left on device") || complaint.contains("Disk quota exceeded")
+      let isFull =
+        complaint.contains("No space left on device") || complaint.contains("Disk quota exceeded")
       throw AgentFailure(isFull ? .diskFull : .hypervisorRefused, detail)
     }
   }
@@ -54,7 +55,8 @@ enum Tool {
     defer { close(pipe[0]) }
     guard code == 0 else {
       throw AgentFailure(
-        .hypervisorRefused, "\(program) could not be started: \(String(cString: strerror(code))); is it installed?")
+        .hypervisorRefused,
+        "\(program) could not be started: \(String(cString: strerror(code))); is it installed?")
     }
     let complaint = readToEnd(pipe[0])
     var status: Int32 = 0

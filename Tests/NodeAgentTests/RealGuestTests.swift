@@ -1,0 +1,177 @@
+import AloftModel
+import Crypto
+import Foundation
+import Libvirt
+import LibvirtTestSupport
+import Testing
+
+@testable import NodeAgent
+
+/// The agent on a real libvirtd with real guests; the control plane alone is in memory.
+private final class RealNode: Sendable {
+  let libvirt: PrivateLibvirt
+  let data: String
+  let plane = MemoryControlPlane()
+  let image: Assignment.BaseImage
+  let storage: DirectoryStorage
+
+  init() async throws {
+    libvirt = try await PrivateLibvirt.start()
+    data = libvirt.directory.appending(path: "agent").path
+    let content = try Array(Data(contentsOf: URL(fileURLWithPath: try await GuestImage.path())))
+    plane.state.withLock { $0.image = content }
+    var image = Assignment.BaseImage.sample
+    image.sha256 = SHA256.hash(data: content).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }
+      .joined()
+    image.format = .qcow2
+    image.sizeBytes = content.count
+    self.image = image
+    storage = try await DirectoryStorage.open(data, logger: quietLogger)
+  }
+
+  /// One life of the agent.
+  func start() async throws -> Task<Void, Never> {
+    let clock = SystemClock()
+    let performer = EffectPerformer(
+      hypervisor: LibvirtHypervisor(uri: libvirt.uri, logger: quietLogger), storage: storage,
+      journal: try await FileJournal.open(data + "/journal.jsonl"), link: plane, clock: clock,
+      platform: DomainPlatform(
+        architecture: "x86_64", accelerator: .tcg, directIO: await storage.supportsDirectIO()),
+      nodeReport: { () async throws(AgentFailure) in
+        NodeReport(
+          architecture: "x86_64", accelerator: .tcg, vcpus: 2, memoryMib: 1024, diskGib: 10,
+          facts: [:])
+      },
+      renewIdentity: { () async throws(AgentFailure) in
+        throw AgentFailure(.unsupported, "no certificate")
+      },
+      logger: quietLogger)
+    let agent = Agent(machine: AgentMachine(now: clock.now(), seed: 1), performer: performer)
+    return Task { await agent.run() }
+  }
+
+  func document(
+    _ vm: VMID, generation: Int, power: Power = .running, grace: Int = 60,
+    userData: String = "#cloud-config\n",
+    deleted: Bool = false, requests: [Assignment.Request] = []
+  ) -> Assignment {
+    var document = Assignment.sample(
+      vm, incarnation: 1, generation: generation, deleted: deleted, power: power, grace: grace,
+      requests: requests,
+      image: image)
+    document.vcpus = 1
+    document.memoryMib = 128
+    document.userData = userData
+    return document
+  }
+
+  func log(_ vm: VMID) -> String {
+    String(
+      decoding: (try? FileSystem.readAll(storage.paths(of: vm).serialLog)) ?? [], as: UTF8.self)
+  }
+
+  func wait(_ what: String, within seconds: Int = 240, _ condition: () -> Bool) async throws {
+    _ = try await eventually(what, within: seconds) { condition() ? true : nil }
+  }
+
+  func seen(_ vm: VMID) -> Observation? { plane.observation(vm) }
+}
+
+@Suite("Agent with real guests", .serialized)
+struct RealGuestTests {
+  let vm = VMID.sample(1)
+
+  @Test(
+    "a document becomes a guest that is up; libvirtd and agent may die; a stop that is ignored ends in time; delete leaves nothing"
+  )
+  func life() async throws {
+    let node = try await RealNode()
+    var agent = try await node.start()
+    let data = "#cloud-config\n# aloft-ignore-acpi\n"
+    node.plane.assign(node.document(vm, generation: 1, userData: data))
+    let stream = StreamRequest(
+      id: StreamID(UUID.v7(milliseconds: 3, random: (3, 3))), url: "", kind: .serialLog, vm: vm,
+      offset: 0, follow: true)
+    node.plane.request(stream)
+    try await node.wait("ALOFT-READY") { node.log(vm).contains("ALOFT-READY") }
+    let log = node.log(vm)
+    #expect(log.contains("ALOFT-DATASOURCE nocloud instance=\(vm)"))
+    #expect(log.contains("ALOFT-HOSTNAME web-1"))
+    #expect(log.contains("ALOFT-SSHKEY ssh-ed25519 AAAAC3Nza"))
+    #expect(log.contains("ALOFT-DISK vda sectors=2097152"))
+    try await node.wait("the stream") {
+      String(decoding: node.plane.sent(stream.id)?.bytes ?? [], as: UTF8.self).contains(
+        "ALOFT-READY")
+    }
+    let pid = try #require(try node.libvirt.guestPid(vm.description))
+
+    // Both die, the guest does not.
+    try await node.libvirt.kill9()
+    agent.cancel()
+    await agent.value
+    agent = try await node.start()
+    node.plane.assign(
+      node.document(vm, generation: 2, userData: data, requests: [.sample(1, .reset)]))
+    try await node.libvirt.restart()
+    try await node.wait("the reset") { node.seen(vm)?.completedRequests.isEmpty == false }
+    #expect(try node.libvirt.guestPid(vm.description) == pid)
+    try await node.wait("a second boot") {
+      node.log(vm).components(separatedBy: "ALOFT-READY").count == 3
+    }
+
+    // It ignores the power button.
+    node.plane.assign(node.document(vm, generation: 3, power: .stopped, grace: 5, userData: data))
+    try await node.wait("the end") { node.seen(vm)?.power == .stopped }
+    #expect(node.log(vm).contains("ALOFT-SHUTDOWN-IGNORED"))
+    #expect(node.seen(vm)?.guestStopped == false)
+
+    node.plane.assign(node.document(vm, generation: 4, deleted: true))
+    try await node.wait("the deletion") { node.seen(vm)?.power == .absent }
+    #expect(FileSystem.names(in: node.data + "/vms") == [])
+    let connection = try await Connection.open(node.libvirt.uri)
+    #expect(try await connection.domains().isEmpty)
+    #expect(FileSystem.names(in: node.data + "/images") == [node.image.sha256])
+    agent.cancel()
+    await agent.value
+    try await node.libvirt.stop()
+  }
+
+  @Test(
+    "a guest that powers itself off stays off; one whose QEMU is killed is started again; one that is asked goes"
+  )
+  func powerOff() async throws {
+    let node = try await RealNode()
+    let agent = try await node.start()
+    node.plane.assign(node.document(vm, generation: 1))
+    try await node.wait("ALOFT-READY") { node.log(vm).contains("ALOFT-READY") }
+    let uri = node.libvirt.uri
+    let killed = try #require(try node.libvirt.guestPid(vm.description))
+    kill(killed, SIGKILL)
+    try await node.wait("the restart") {
+      ((try? node.libvirt.guestPid(vm.description)) ?? killed) != killed
+    }
+    try await node.wait("a second boot") {
+      node.log(vm).components(separatedBy: "ALOFT-READY").count == 3
+    }
+    // The guest's agent goes off without an answer, which virsh takes for a failure.
+    _ = try? await run(
+      "virsh", "--connect", uri, "qemu-agent-command", vm.description,
+      #"{"execute":"guest-shutdown"}"#)
+    try await node.wait("the guest's own power-off") { node.seen(vm)?.guestStopped == true }
+    #expect(node.seen(vm)?.power == .stopped)
+
+    node.plane.assign(node.document(vm, generation: 2))
+    try await node.wait("a third boot") {
+      node.log(vm).components(separatedBy: "ALOFT-READY").count == 4
+    }
+    node.plane.assign(node.document(vm, generation: 3, power: .stopped, grace: 120))
+    try await node.wait("the shutdown") {
+      node.seen(vm)?.power == .stopped && node.seen(vm)?.generation == 3
+    }
+    #expect(node.log(vm).contains("ALOFT-SHUTDOWN acpi"))
+    #expect(node.seen(vm)?.guestStopped == false)
+    agent.cancel()
+    await agent.value
+    try await node.libvirt.stop()
+  }
+}
