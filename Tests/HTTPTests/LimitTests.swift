@@ -39,7 +39,8 @@ struct LimitTests {
       #expect(try await silent.readToEnd().isEmpty)
       #expect(server.statistics().timeouts == 0)
     }
-    try await withServer(limits: Self.limits { $0.keepAliveIdle = .milliseconds(100) }, responder: echo) { server, port in
+    try await withServer(limits: Self.limits { $0.keepAliveIdle = .milliseconds(100) }, responder: echo) {
+      server, port in
       let idle = try await TestClient.connect(port: port)
       #expect(try await idle.request(Self.get).status == 200)
       #expect(try await idle.isClosedByServer())

@@ -243,6 +243,24 @@ struct TLSTests {
     }
   }
 
+  @Test("half a TLS record occupies nobody but its sender")
+  func halfRecord() async throws {
+    try await Self.withAuthority { authority in
+      try await withServer(tls: authority.configuration(), configure: { $0.loops = 1 }, responder: echo) {
+        server, port in
+        let slow = try await TestClient.connect(port: port, tls: authority.client())
+        #expect(try await slow.request(Self.get).status == 200)
+        try await slow.sendHalf(of: Self.get)
+        for _ in 0..<5 {
+          let other = try await TestClient.connect(port: port, tls: authority.client())
+          #expect(try await other.request(Self.get).status == 200)
+        }
+        await slow.sendRest()
+        #expect(try await slow.response().status == 200)
+      }
+    }
+  }
+
   @Test("a client that has said goodbye still gets the answer it asked for")
   func halfClose() async throws {
     let gate = Box(false)

@@ -23,6 +23,7 @@ actor TestClient {
   private nonisolated(unsafe) var context: OpaquePointer?
   private nonisolated(unsafe) var session: OpaquePointer?
   private var buffer: [UInt8] = []
+  private var rest: [UInt8] = []
 
   private init() {}
 
@@ -125,6 +126,25 @@ actor TestClient {
       if count <= 0 { throw Failure.send(errno) }
       offset += count
     }
+  }
+
+  /// Encrypts `text` but sends only the first half of it; the rest goes with ``sendRest()``.
+  func sendHalf(of text: String) throws {
+    guard let session, let memory = BIO_new(BIO_s_mem()) else { throw Failure.tls("not under TLS") }
+    SSL_set0_wbio(session, memory)
+    _ = Array(text.utf8).withUnsafeBytes { SSL_write(session, $0.baseAddress, Int32($0.count)) }
+    rest = [UInt8](repeating: 0, count: 16 << 10)
+    let count = Int(BIO_read(memory, &rest, Int32(rest.count)))
+    rest.removeLast(rest.count - count)
+    SSL_set0_wbio(session, BIO_new_socket(descriptor, BIO_NOCLOSE))
+    sendRaw(Array(rest[..<(count / 2)]))
+    rest.removeFirst(count / 2)
+  }
+
+  func sendRest() { sendRaw(rest) }
+
+  private func sendRaw(_ bytes: [UInt8]) {
+    _ = bytes.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
   }
 
   /// Says that nothing more will be sent, and goes on reading.

@@ -56,7 +56,7 @@ extension Connection {
       id: id, isHead: request.method == .head, isHTTP10: parser.layout.isHTTP10,
       offer: parser.layout.saysUpgrade
         ? WebSocketHandshake.offer(in: request, upgrades: parser.layout.upgradesToWebSocket) : .absent,
-      keepAlive: parser.layout.keepAlive,
+      clientKeepsAlive: parser.layout.keepAlive, keepAlive: parser.layout.keepAlive,
       expectsContinue: parser.layout.expectsContinue && !decoder.isComplete && received.isEmpty,
       decoder: decoder, buffer: received)
     loop.counters.requests.add(1, ordering: .relaxed)
@@ -71,13 +71,22 @@ extension Connection {
     if let immediate = service.immediate, let response = immediate(request) {
       switch response.body {
       case .none, .bytes: writeAnswer(response, to: &current)
-      case .stream, .webSocket: current.task = Task.detached { [self] in await deliver(response, to: id) }
+      case .stream, .webSocket: current.task = work { connection in await connection.deliver(response, to: id) }
       }
       return
     }
-    current.task = Task.detached { [self] in
-      let response = await service.responder(request)
-      await deliver(response, to: id)
+    current.task = work { connection in
+      let response = await connection.service.responder(request)
+      await connection.deliver(response, to: id)
+    }
+  }
+
+  /// Runs a handler on Swift's pool.
+  private func work(_ body: @escaping @Sendable (Connection) async -> Void) -> Task<Void, Never> {
+    loop.taskBegan()
+    return Task.detached { [self] in
+      await body(self)
+      loop.taskEnded()
     }
   }
 

@@ -144,7 +144,7 @@ extension Connection {
     current.task = nil
     if !current.keepAlive {
       closesAfterOutput = true
-      if !current.decoder.isComplete { lingers = true }
+      if !current.decoder.isComplete || current.clientKeepsAlive { lingers = true }
     } else if current.decoder.isComplete {
       endExchange(&current)
     } else {

@@ -39,7 +39,6 @@ actor Connection {
   /// The client will send nothing more.
   var peerEnded = false
   private var hangupNoted = false
-  private var isReading = false
 
   var headDeadline: Int64
   var bodyDeadline = Int64.max
@@ -143,28 +142,31 @@ actor Connection {
     }
   }
 
-  private func readInput() {
-    isReading = true
-    defer { isReading = false }
+  /// Reads what there is. Returns whether anything came.
+  @discardableResult
+  private func readInput() -> Bool {
+    var cameAny = false
     var rounds = 0
     // A plain socket that has more is announced again, so others get their turn; what TLS holds is not announced.
     while wantsInput, rounds < 16 {
       switch transport.read(into: loop.readBuffer) {
       case .bytes(let count):
         loop.counters.received.add(count, ordering: .relaxed)
+        cameAny = true
         take(UnsafeBufferPointer(rebasing: loop.readBuffer[0..<count]))
         if transport.holdsInput { continue }
-        if count < loop.readBuffer.count { return }
+        if count < loop.readBuffer.count { return true }
         rounds += 1
-      case .wouldBlock: return
+      case .wouldBlock: return cameAny
       case .end:
         inputEnded()
-        return
+        return true
       case .failed:
         close()
-        return
+        return true
       }
     }
+    return cameAny
   }
 
   private func take(_ bytes: UnsafeBufferPointer<UInt8>) {
@@ -264,10 +266,8 @@ actor Connection {
         continue
       }
       if !input.isEmpty, canProcessInput, processInput() { continue }
-      if !isReading, wantsInput, transport.holdsInput {
-        readInput()
-        continue
-      }
+      // TLS may hold half a record, of which nothing can be read yet: go on only when something came.
+      if wantsInput, transport.holdsInput, readInput() { continue }
       break
     }
     updateInterest()

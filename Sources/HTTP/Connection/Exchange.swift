@@ -13,6 +13,8 @@ struct Exchange {
   let isHead: Bool
   let isHTTP10: Bool
   let offer: WebSocketHandshake.Offer
+  /// Whether the client means to go on after this request, and may have sent the next one already.
+  let clientKeepsAlive: Bool
   /// Whether another request may follow on this connection.
   var keepAlive: Bool
   /// The client waits for `100 Continue` before it sends the body.

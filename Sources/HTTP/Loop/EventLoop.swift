@@ -27,6 +27,7 @@ final class EventLoop: SerialExecutor, @unchecked Sendable {
   private let asleep = Atomic<Bool>(false)
   private let stopping = Atomic<Bool>(false)
   private let thread = Atomic<UInt>(0)
+  private let tasks = Atomic<Int>(0)
   let counters = Counters()
 
   // Confined to the loop's thread.
@@ -75,11 +76,22 @@ final class EventLoop: SerialExecutor, @unchecked Sendable {
 
   private var isCurrent: Bool { thread.load(ordering: .relaxed) == UInt(pthread_self()) }
 
-  /// Makes ``run()`` return after what is queued.
+  /// Makes ``run()`` return when nothing is queued and no handler runs any more: one that does would wait for ever for
+  /// an executor that is gone.
   func stop() {
     stopping.store(true, ordering: .sequentiallyConsistent)
     submit {}
   }
+
+  func taskBegan() { tasks.add(1, ordering: .relaxed) }
+
+  func taskEnded() {
+    tasks.subtract(1, ordering: .sequentiallyConsistent)
+    if stopping.load(ordering: .sequentiallyConsistent) { submit {} }
+  }
+
+  /// Handlers of this loop's connections that have not returned.
+  var runningTasks: Int { tasks.load(ordering: .sequentiallyConsistent) }
 
   // MARK: Sockets
 
@@ -149,7 +161,7 @@ final class EventLoop: SerialExecutor, @unchecked Sendable {
       batch.removeAll(keepingCapacity: true)
       asleep.store(true, ordering: .sequentiallyConsistent)
       let idle = queue.withLock { $0.isEmpty }
-      if idle, stopping.load(ordering: .sequentiallyConsistent) { break }
+      if idle, stopping.load(ordering: .sequentiallyConsistent), runningTasks == 0 { break }
       let count = epoll_wait(epoll, &events, Int32(events.count), idle ? timeout() : 0)
       asleep.store(false, ordering: .sequentiallyConsistent)
       now = Self.monotonicMilliseconds()

@@ -36,10 +36,11 @@ public struct RequestBody: AsyncSequence, Sendable {
     if case .complete(let bytes) = source { return bytes }
     var iterator = makeAsyncIterator()
     var bytes: [UInt8] = []
-    if let declaredLength { bytes.reserveCapacity(Int(declaredLength)) }
+    // What was declared need not come: reserve no more than a client may waste.
+    if let declaredLength { bytes.reserveCapacity(Int(Swift.min(declaredLength, 1 << 20))) }
     while let chunk = try await iterator.next(isolation: nil) {
       if bytes.count + chunk.count > limit { throw .tooLarge(limit: limit) }
-      if bytes.isEmpty { bytes = chunk } else { bytes += chunk }
+      bytes += chunk
     }
     return bytes
   }

@@ -4,7 +4,7 @@ public struct Limits: Sendable {
   public var requestLine = 8 << 10
   /// Bytes of the header section; beyond it 431.
   public var headerBytes = 32 << 10
-  /// Header fields; beyond it 431.
+  /// Header fields, at most 10 000; beyond it 431.
   public var headerCount = 100
   /// The hard cap of a body in bytes, for any handler: a larger declared length is refused with 413 before the handler
   /// runs. Handlers set their own, smaller limits by ``RequestBody/collect(upTo:)``.

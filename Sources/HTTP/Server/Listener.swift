@@ -76,7 +76,11 @@ actor Listener {
     case EMFILE, ENFILE, ENOBUFS, ENOMEM:
       shed()
       return false
-    default: return true
+    // The client gave up while it waited, or a filter forbids it.
+    case ECONNABORTED, EINTR, EPROTO, EPERM: return true
+    default:
+      service.logger.error("accept failed", metadata: ["reason": "\(systemMessage(errno))"])
+      return false
     }
   }
 

@@ -96,7 +96,8 @@ public final class Server: Sendable {
   }
 
   /// Stops accepting, closes idle connections and lets requests in flight finish, for at most `grace`. Then their
-  /// tasks are cancelled, and what has not ended a second later is cut off. Returns when all threads have ended.
+  /// tasks are cancelled, and what has not ended a second later is cut off. Returns when all threads have ended; a loop
+  /// whose handlers go on in spite of their cancellation ends with the last of them.
   public func shutdown(grace: Duration) async {
     let (stage, listeners, loops, threads) = state.withLock { state in
       defer { state.stage = .stopped }
@@ -111,7 +112,12 @@ public final class Server: Sendable {
       if await !becomesIdle(within: .seconds(1)) { Self.forEachConnection(of: loops) { $0.close() } }
     }
     for loop in loops { loop.stop() }
-    for thread in threads { await thread.value }
+    let left = loops.reduce(0) { $0 + $1.runningTasks }
+    if left > 0 {
+      logger.warning("handlers go on although they were cancelled", metadata: ["count": "\(left)"])
+    } else {
+      for thread in threads { await thread.value }
+    }
   }
 
   private static func forEachConnection(

@@ -20,7 +20,7 @@ final class Service: Sendable {
     limits = configuration.limits
     times = LimitTimes(configuration.limits)
     headLimits = HeadLimits(
-      requestLine: limits.requestLine, fields: limits.headerBytes, fieldCount: limits.headerCount)
+      requestLine: limits.requestLine, fields: limits.headerBytes, fieldCount: min(limits.headerCount, 10_000))
     errorBody = configuration.errorBody
     self.logger = logger
     self.immediate = immediate

@@ -7,8 +7,10 @@ struct WebSocketSession {
 
   let exchange: UInt64
   var decoder: FrameDecoder
-  var inbox: [WebSocket.Message] = []
-  var inboxBytes = 0
+  private var inbox: [WebSocket.Message] = []
+  private var inboxHead = 0
+  /// What the messages that wait weigh. An empty one costs something too.
+  private(set) var inboxBytes = 0
   var receiver: CheckedContinuation<Received, Never>?
   /// Nothing more will come, and this is what receivers are told.
   var end: Received?
@@ -16,6 +18,37 @@ struct WebSocketSession {
   var lastHeard: Int64
   var pinged = false
   var closeDeadline = Int64.max
+
+  init(exchange: UInt64, decoder: FrameDecoder, lastHeard: Int64) {
+    self.exchange = exchange
+    self.decoder = decoder
+    self.lastHeard = lastHeard
+  }
+
+  mutating func push(_ message: WebSocket.Message) {
+    inbox.append(message)
+    inboxBytes += Self.weight(message)
+  }
+
+  mutating func pop() -> WebSocket.Message? {
+    guard inboxHead < inbox.count else { return nil }
+    let message = inbox[inboxHead]
+    inbox[inboxHead] = .binary([])
+    inboxHead += 1
+    inboxBytes -= Self.weight(message)
+    if inboxHead == inbox.count {
+      inbox.removeAll(keepingCapacity: true)
+      inboxHead = 0
+    }
+    return message
+  }
+
+  private static func weight(_ message: WebSocket.Message) -> Int {
+    switch message {
+    case .text(let text): text.utf8.count + 64
+    case .binary(let bytes): bytes.count + 64
+    }
+  }
 }
 
 /// The WebSocket side of a connection (RFC 6455).
@@ -78,8 +111,8 @@ extension Connection {
 
   private func take(_ event: FrameDecoder.Event, _ session: inout WebSocketSession) {
     switch event {
-    case .text(let text): deliver(.text(text), text.utf8.count, &session)
-    case .binary(let bytes): deliver(.binary(bytes), bytes.count, &session)
+    case .text(let text): deliver(.text(text), &session)
+    case .binary(let bytes): deliver(.binary(bytes), &session)
     case .pong: break
     case .ping(let payload):
       if !session.sentClose { writeFrame(.pong, payload) }
@@ -90,15 +123,13 @@ extension Connection {
     }
   }
 
-  private func deliver(_ message: WebSocket.Message, _ size: Int, _ session: inout WebSocketSession) {
+  private func deliver(_ message: WebSocket.Message, _ session: inout WebSocketSession) {
     if session.end != nil { return }
     if let receiver = session.receiver {
       session.receiver = nil
       receiver.resume(returning: .success(message))
     } else {
-      session.inbox.append(message)
-      // An empty message costs something too.
-      session.inboxBytes += size + 64
+      session.push(message)
     }
   }
 
@@ -124,12 +155,7 @@ extension Connection {
 
   func receiveMessage(_ id: UInt64) async -> WebSocketSession.Received {
     guard let session = webSocket, session.exchange == id else { return .failure(.closed) }
-    if let message = session.inbox.first {
-      webSocket?.inbox.removeFirst()
-      switch message {
-      case .text(let text): webSocket?.inboxBytes -= text.utf8.count + 64
-      case .binary(let bytes): webSocket?.inboxBytes -= bytes.count + 64
-      }
+    if let message = webSocket?.pop() {
       settle()
       return .success(message)
     }
