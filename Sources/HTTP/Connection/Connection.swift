@@ -267,7 +267,7 @@ actor Connection {
       }
       if !input.isEmpty, canProcessInput, processInput() { continue }
       // TLS may hold half a record, of which nothing can be read yet: go on only when something came.
-      if wantsInput, transport.holdsInput, readInput() { continue }
+      if phase != .handshake, wantsInput, transport.holdsInput, readInput() { continue }
       break
     }
     updateInterest()
