@@ -74,7 +74,9 @@ struct AgentService {
   private func identify(
     _ store: IdentityStore, _ clock: SystemClock, name: String, report: NodeReport
   ) async throws -> NodeIdentity {
-    if let identity = try await store.load() { return identity }
+    let identity = try await store.load()
+    // An expired certificate cannot renew itself. With a new token the node joins again, as itself: its key is the same.
+    if let identity, settings.joinToken == nil || identity.validity.notAfter > clock.now().wall { return identity }
     guard let token = settings.joinToken else {
       throw AgentFailure(
         .controlPlaneRefused,

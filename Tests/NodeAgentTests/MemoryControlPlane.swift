@@ -79,6 +79,12 @@ final class MemoryControlPlane: ControlPlaneLink {
           continue
         }
         state.observations[observation.vm] = observation
+        // A deletion that is seen is over: the agent is not told of the VM again.
+        if let document = state.documents[observation.vm]?.document, document.deleted, observation.power == .absent,
+          document.generation == observation.generation
+        {
+          state.documents[observation.vm] = nil
+        }
       }
     }
     return LeaseAnswer(leaseSeconds: 20)

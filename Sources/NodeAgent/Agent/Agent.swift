@@ -32,14 +32,14 @@ public actor Agent {
             }
           }
         }
-        alarm.set(to: machine.wakeAt, &group)
+        alarm.set(to: machine.wakeAt)
       }
       group.cancelAll()
     }
   }
 }
 
-/// One pending wake-up; setting it earlier makes another, which the later one finds done.
+/// One pending wake-up; setting it anew replaces it.
 private final class Alarm {
   private let clock: any AgentClock
   private let ring: @Sendable () -> Void
@@ -52,7 +52,7 @@ private final class Alarm {
 
   deinit { pending?.task.cancel() }
 
-  func set(to uptime: Int, _ group: inout DiscardingTaskGroup) {
+  func set(to uptime: Int) {
     if let pending, pending.at == uptime, pending.at > clock.now().uptime { return }
     pending?.task.cancel()
     let (clock, ring) = (clock, ring)

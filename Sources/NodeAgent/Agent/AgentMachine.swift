@@ -166,8 +166,7 @@ public struct AgentMachine: Sendable {
     }
   }
 
-  private mutating func takeHeartbeat(_ result: Result<LeaseAnswer, AgentFailure>, _ now: AgentTime)
-  {
+  private mutating func takeHeartbeat(_ result: Result<LeaseAnswer, AgentFailure>, _ now: AgentTime) {
     if case .success(let answer) = result {
       heartbeatInterval = max(250, answer.leaseSeconds * 250)
     }

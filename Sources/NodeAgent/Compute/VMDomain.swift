@@ -97,8 +97,7 @@ public struct ActualVM: Sendable, Hashable {
   public var files: VMFiles
   public var journal: VMJournal
 
-  public init(domain: VMDomain? = nil, files: VMFiles = VMFiles(), journal: VMJournal = VMJournal())
-  {
+  public init(domain: VMDomain? = nil, files: VMFiles = VMFiles(), journal: VMJournal = VMJournal()) {
     self.domain = domain
     self.files = files
     self.journal = journal

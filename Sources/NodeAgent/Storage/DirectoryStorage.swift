@@ -69,8 +69,7 @@ public struct DirectoryStorage: NodeStorage {
       serialLog: folder(vm) + "/serial.log")
   }
 
-  public func files(of vm: VMID, image: Assignment.BaseImage) async throws(AgentFailure) -> VMFiles
-  {
+  public func files(of vm: VMID, image: Assignment.BaseImage) async throws(AgentFailure) -> VMFiles {
     let (paths, folder, imagePath) = (paths(of: vm), folder(vm), imagePath(image.sha256))
     return await thread.run {
       VMFiles(

@@ -29,8 +29,7 @@ enum FileSystem {
     return try body(descriptor)
   }
 
-  static func writeAll(_ bytes: [UInt8], to descriptor: Int32, _ path: String) throws(AgentFailure)
-  {
+  static func writeAll(_ bytes: [UInt8], to descriptor: Int32, _ path: String) throws(AgentFailure) {
     var written = 0
     while written < bytes.count {
       let count = bytes.withUnsafeBytes {
