@@ -4,18 +4,125 @@ import PackageDescription
 // Warnings are errors: a warning that may stay is a warning nobody reads.
 let strict: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]
 
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates")
+let asn1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+
+let foundations: [Target] = [
+  .systemLibrary(name: "CLinux"),
+  .systemLibrary(name: "COpenSSL"),
+  .systemLibrary(name: "CPostgres"),
+  .systemLibrary(name: "CLibvirt"),
+  .systemLibrary(name: "CCurl"),
+  .target(name: "Execution", dependencies: ["CLinux"], swiftSettings: strict),
+  .target(name: "JSON", exclude: ["README.md"], swiftSettings: strict),
+  .target(name: "XMLBuilder", swiftSettings: strict),
+  .target(
+    name: "HTTP", dependencies: ["Execution", "CLinux", "COpenSSL", logging, httpTypes], exclude: ["README.md"],
+    swiftSettings: strict),
+  .target(
+    name: "HTTPClient", dependencies: ["CCurl", "Execution", logging, httpTypes], exclude: ["README.md"],
+    swiftSettings: strict),
+  .target(
+    name: "Postgres", dependencies: ["Execution", "CPostgres", logging], exclude: ["README.md"], swiftSettings: strict),
+  .target(
+    name: "Libvirt", dependencies: ["CLibvirt", "Execution", "XMLBuilder", logging], exclude: ["README.md"],
+    swiftSettings: strict),
+  .target(name: "Contract", dependencies: ["JSON", httpTypes, yams], exclude: ["README.md"], swiftSettings: strict),
+  .executableTarget(name: "contract-lint", dependencies: ["Contract"], swiftSettings: strict),
+]
+
+let cloud: [Target] = [
+  .target(name: "AloftModel", swiftSettings: strict),
+  .target(name: "Placement", exclude: ["README.md"], swiftSettings: strict),
+  .executableTarget(name: "placement-bench", dependencies: ["Placement"], swiftSettings: strict),
+  .target(
+    name: "ControlPlane",
+    dependencies: [
+      "AloftModel", "Contract", "Execution", "HTTP", "JSON", "Placement", "Postgres", crypto, x509, asn1, logging,
+      httpTypes,
+    ], swiftSettings: strict),
+  .target(
+    name: "NodeAgent",
+    dependencies: [
+      "AloftModel", "Execution", "HTTPClient", "JSON", "Libvirt", "XMLBuilder", crypto, x509, asn1, logging, httpTypes,
+    ], swiftSettings: strict),
+  .target(
+    name: "SimulatedHypervisor", dependencies: ["AloftModel", "Execution", "NodeAgent", logging], swiftSettings: strict),
+  .target(
+    name: "AloftCLI",
+    dependencies: [
+      "AloftModel", "COpenSSL", "Execution", "HTTPClient", "JSON", arguments, logging, httpTypes, yams,
+    ], swiftSettings: strict),
+  .executableTarget(
+    name: "aloftd",
+    dependencies: ["Contract", "ControlPlane", "HTTP", "Postgres", arguments, logging, yams], swiftSettings: strict),
+  .executableTarget(
+    name: "aloft-agent", dependencies: ["AloftModel", "HTTPClient", "NodeAgent", arguments, logging, yams],
+    swiftSettings: strict),
+  .executableTarget(name: "aloft", dependencies: ["AloftCLI"], swiftSettings: strict),
+]
+
+let tests: [Target] = [
+  .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
+  .target(
+    name: "PostgresTestSupport", dependencies: ["CPostgres", "Execution", "TestSupport"],
+    path: "Tests/PostgresTestSupport", swiftSettings: strict),
+  .target(
+    name: "LibvirtTestSupport", dependencies: ["Execution", "Libvirt"], path: "Tests/LibvirtTestSupport",
+    swiftSettings: strict),
+  .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: strict),
+  .testTarget(
+    name: "HTTPTests", dependencies: ["CLinux", "COpenSSL", "Execution", "HTTP", logging, httpTypes],
+    swiftSettings: strict),
+  .testTarget(
+    name: "HTTPClientTests", dependencies: ["HTTPClient", logging, httpTypes], exclude: ["server.py"],
+    swiftSettings: strict),
+  .testTarget(
+    name: "PostgresTests", dependencies: ["Postgres", "PostgresTestSupport", "TestSupport", logging],
+    swiftSettings: strict),
+  .testTarget(
+    name: "LibvirtTests", dependencies: ["Libvirt", "LibvirtTestSupport", "XMLBuilder", logging], swiftSettings: strict),
+  .testTarget(name: "ContractTests", dependencies: ["Contract", "JSON", httpTypes], swiftSettings: strict),
+  .testTarget(name: "PlacementTests", dependencies: ["Placement"], swiftSettings: strict),
+  .testTarget(
+    name: "ControlPlaneTests",
+    dependencies: [
+      "AloftModel", "Contract", "ControlPlane", "Execution", "HTTP", "JSON", "Postgres", "PostgresTestSupport",
+      "TestSupport", crypto, x509, asn1, logging, httpTypes,
+    ], swiftSettings: strict),
+  .testTarget(
+    name: "NodeAgentTests",
+    dependencies: [
+      "AloftModel", "Execution", "HTTPClient", "JSON", "Libvirt", "LibvirtTestSupport", "NodeAgent",
+      "SimulatedHypervisor", crypto, x509, asn1, logging, httpTypes,
+    ], exclude: ["control_plane.py"], swiftSettings: strict),
+  .testTarget(
+    name: "AloftCLITests",
+    dependencies: ["AloftCLI", "AloftModel", "Execution", "HTTPClient", "JSON", "aloft", arguments],
+    resources: [.copy("canned_server.py")], swiftSettings: strict),
+  .testTarget(
+    name: "EndToEndTests",
+    dependencies: [
+      "AloftModel", "Execution", "HTTPClient", "JSON", "LibvirtTestSupport", "PostgresTestSupport", "TestSupport",
+      "aloft", "aloft-agent", "aloftd", logging, httpTypes,
+    ], path: "Tests/EndToEnd", swiftSettings: strict),
+]
+
 let package = Package(
   name: "aloft",
   dependencies: [
     .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
     .package(url: "https://github.com/apple/swift-http-types", from: "1.3.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+    .package(url: "https://github.com/apple/swift-certificates", from: "1.21.0"),
+    .package(url: "https://github.com/apple/swift-asn1", from: "1.7.0"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
   ],
-  targets: [
-    .systemLibrary(name: "CLinux"),
-    .systemLibrary(name: "COpenSSL"),
-    .systemLibrary(name: "CPostgres"),
-    .systemLibrary(name: "CLibvirt"),
-    .systemLibrary(name: "CCurl"),
-    .target(name: "Execution", dependencies: ["CLinux"], swiftSettings: strict),
-  ]
+  targets: foundations + cloud + tests
 )

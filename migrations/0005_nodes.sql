@@ -20,6 +20,10 @@ CREATE TABLE nodes (
   disk_gib_claimed   bigint NOT NULL DEFAULT 0 CHECK (disk_gib_claimed >= 0),
   -- Counts the documents of this node. Taken under the row's lock, so its order is the order of commits.
   assignment_revision bigint NOT NULL DEFAULT 0,
+  -- SHA-256 of the public key that the node joined with: the same node may ask again with the same token.
+  public_key_sha256  bytea NOT NULL,
+  -- Since when its lease is known to have ended; null while it reports.
+  down_since         timestamptz,
   revision           bigint NOT NULL DEFAULT 1,
   created_at         timestamptz NOT NULL DEFAULT aloft_now(),
   updated_at         timestamptz NOT NULL DEFAULT aloft_now()

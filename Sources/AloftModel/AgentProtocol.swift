@@ -64,11 +64,11 @@ public struct NodeReport: Sendable, Codable, Equatable {
 public struct LeaseAnswer: Sendable, Codable {
   public var leaseSeconds: Int
   /// VMs that were reported and that the control plane does not know on this node. They are left alone.
-  public var unknownVMs: [VMID]
+  public var unknownVms: [VMID]
 
-  public init(leaseSeconds: Int, unknownVMs: [VMID] = []) {
+  public init(leaseSeconds: Int, unknownVms: [VMID] = []) {
     self.leaseSeconds = leaseSeconds
-    self.unknownVMs = unknownVMs
+    self.unknownVms = unknownVms
   }
 }
 

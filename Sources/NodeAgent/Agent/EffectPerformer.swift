@@ -64,10 +64,10 @@ public struct EffectPerformer: Sendable {
         try await link.post(ObservationReport(observations: observations))
       }
       log(answer, "observations could not be reported")
-      if case .success(let lease) = answer, !lease.unknownVMs.isEmpty {
+      if case .success(let lease) = answer, !lease.unknownVms.isEmpty {
         logger.warning(
           "the control plane does not know some machines; they are left alone",
-          metadata: ["vms": "\(lease.unknownVMs)"])
+          metadata: ["vms": "\(lease.unknownVms)"])
       }
       return .reported(number: number, answer)
     case .heartbeat:

@@ -1,0 +1,180 @@
+import AloftModel
+import class Contract.Contract
+import struct Contract.OperationMatch
+import struct Contract.RequestRefusal
+import struct Contract.ValidatedRequest
+import Foundation
+import HTTP
+import HTTPTypes
+import JSON
+import Logging
+
+/// The way of every request: route → authenticate → validate → handle → answer.
+///
+/// Invariants:
+/// - An operation without a handler, and a handler without an operation, stop the start. So does an operation that is neither
+///   open to all (`security: []`) nor names its permission.
+/// - A caller who may not call an operation learns nothing else about it: authentication comes before validation.
+/// - Every answer carries the request id, every error is a problem document with a code of the closed list.
+final class API: Sendable {
+  private let contract: Contract
+  private let handlers: [String: Handler]
+  private let agent: AgentAPI
+  private let plane: Plane
+
+  init(contract: Contract, handlers: HandlerTable, plane: Plane) throws {
+    let (missing, extra) = contract.unbound(handlers: Set(handlers.handlers.keys))
+    guard missing.isEmpty, extra.isEmpty else {
+      throw StartFailure("operations without a handler: \(missing); handlers without an operation: \(extra)")
+    }
+    let undeclared = contract.operations.filter { !$0.security.isEmpty && $0.extensions["x-aloft-permission"] == nil }
+    guard undeclared.isEmpty else {
+      throw StartFailure("operations that name no permission: \(undeclared.map(\.id))")
+    }
+    self.contract = contract
+    self.handlers = handlers.handlers
+    self.plane = plane
+    agent = AgentAPI(plane: plane)
+  }
+
+  func respond(_ request: Request) async -> HTTP.Response {
+    let requestID = requestID(of: request)
+    let started = plane.environment.now()
+    var logger = plane.logger
+    logger[metadataKey: "request"] = "\(requestID)"
+    var reply: Reply
+    var operationID = "agent"
+    do {
+      if request.path.hasPrefix(AgentAPI.prefix) {
+        reply = try await agent.respond(request, requestID: requestID)
+      } else {
+        let match = try route(request)
+        operationID = match.operation.id
+        do {
+          reply = try await handle(match, request, requestID: requestID, logger: logger)
+        } catch {
+          reply = Self.reply(to: error, requestID: requestID, logger: logger)
+        }
+        if plane.settings.validateResponses { reply = validated(reply, match, request, requestID, logger) }
+      }
+    } catch {
+      reply = Self.reply(to: error, requestID: requestID, logger: logger)
+    }
+    reply.headers[header: "X-Request-Id"] = requestID
+    let seconds = plane.environment.now().timeIntervalSince(started)
+    plane.metrics.answered(operation: operationID, status: Int(reply.status.code), seconds: seconds)
+    logger.debug(
+      "answered",
+      metadata: ["operation": "\(operationID)", "status": "\(reply.status.code)", "ms": "\(Int(seconds * 1000))"])
+    return reply.response
+  }
+
+  private func route(_ request: Request) throws -> OperationMatch {
+    switch contract.router.match(request.method, request.path) {
+    case .match(let match): return match
+    case .notFound: throw Problem(.notFound, "there is nothing at \(request.path); GET /docs shows what there is")
+    case .methodNotAllowed(let allow): throw MethodNotAllowed(allow: allow)
+    }
+  }
+
+  private func handle(
+    _ match: OperationMatch, _ request: Request, requestID: String, logger: Logger
+  ) async throws -> Reply {
+    let operation = match.operation
+    var principal = Principal.anonymous
+    if !operation.security.isEmpty {
+      principal = try await plane.tokens.authenticate(request.headers[.authorization])
+    }
+    let valid = try await validate(match, request)
+    guard let handler = handlers[operation.id] else { throw Problem(.internal, "no handler") }
+    var logger = logger
+    logger[metadataKey: "operation"] = "\(operation.id)"
+    let parameters = Dictionary(
+      valid.parameters.names.compactMap { name in valid.parameters[name].map { (name, $0) } }, uniquingKeysWith: { $1 })
+    let call = Call(
+      operationID: operation.id, parameters: parameters, body: valid.body, bodyBytes: valid.bodyBytes, request: request,
+      requestID: requestID, principal: principal, logger: logger)
+    // A retry has its answer before anything is looked at: the world may have changed since the first try.
+    if let key = call.string("Idempotency-Key"),
+      let stored = try await plane.database.run({ session in try IdempotencyKeys.find(key, call: call, in: session) })
+    {
+      return stored
+    }
+    return try await handler(call)
+  }
+
+  private func validate(_ match: OperationMatch, _ request: Request) async throws -> ValidatedRequest {
+    do {
+      if match.operation.extensions["x-aloft-streams-body"]?.boolValue == true {
+        return try contract.validateHead(match, query: request.query, headers: request.headers)
+      }
+      let bytes = try await request.body.collect(upTo: plane.settings.bodyLimit)
+      return try contract.validate(match, query: request.query, headers: request.headers, body: bytes)
+    } catch let error as RequestRefusal {
+      throw Problem.of(error)
+    } catch let error as BodyError {
+      throw Problem.of(error)
+    }
+  }
+
+  /// The caller's own id if it is fit to be logged, else a new one.
+  private func requestID(of request: Request) -> String {
+    if let given = request.headers[header: "X-Request-Id"], (8...64).contains(given.utf8.count),
+      given.utf8.allSatisfy({
+        (48...57).contains($0) || (65...90).contains($0) || (97...122).contains($0) || $0 == 45 || $0 == 95
+      })
+    {
+      return given
+    }
+    return "req_" + plane.environment.newSecret(words: 1)
+  }
+
+  /// Replaces an answer that breaks the contract: a bug of ours that a test must see.
+  private func validated(
+    _ reply: Reply, _ match: OperationMatch, _ request: Request, _ requestID: String, _ logger: Logger
+  ) -> Reply {
+    var bytes: [UInt8] = []
+    if case .bytes(let body) = reply.body { bytes = body }
+    var headers = reply.headers
+    headers[header: "X-Request-Id"] = requestID
+    let violations = contract.validate(
+      response: Int(reply.status.code), headers: headers, contentType: reply.contentType, body: bytes,
+      for: match.operation)
+    if violations.isEmpty { return reply }
+    logger.error("the answer breaks the contract", metadata: ["violations": "\(violations)"])
+    var problem = Problem(
+      .internal, "the answer breaks the contract: \(violations.map(\.description).joined(separator: "; "))")
+    problem.requestId = requestID
+    return .problem(problem)
+  }
+
+  private static func reply(to error: any Error, requestID: String, logger: Logger) -> Reply {
+    var problem = Problem.of(error)
+    problem.requestId = requestID
+    if problem.status == 500 { logger.error("a request failed", metadata: ["error": "\(error)"]) }
+    if problem.status == 503 { logger.warning("a request was turned away", metadata: ["error": "\(error)"]) }
+    var reply = Reply.problem(problem)
+    if let error = error as? MethodNotAllowed {
+      reply.headers[.allow] = error.allow.map(\.rawValue).joined(separator: ", ")
+    }
+    switch problem.code {
+    case .unauthenticated, .tokenInvalid, .tokenExpired:
+      reply.headers[.wwwAuthenticate] = "Bearer realm=\"aloft\""
+    case .unavailable, .nodeUnreachable: reply.headers[.retryAfter] = "1"
+    default: break
+    }
+    return reply
+  }
+}
+
+/// Why the control plane cannot start.
+public struct StartFailure: Error, CustomStringConvertible {
+  public let description: String
+
+  init(_ description: String) { self.description = description }
+}
+
+/// A path that exists, with a method that it does not have.
+struct MethodNotAllowed: Error {
+  var allow: [HTTPRequest.Method]
+}

@@ -1,0 +1,34 @@
+import AloftModel
+import Foundation
+import JSON
+import Postgres
+
+// The database keeps an id as a uuid; JSON shows it with its prefix.
+
+extension TypeID: PostgresEncodable {
+  public var postgresValue: PostgresValue { uuid.postgresValue }
+}
+
+extension TypeID: PostgresDecodable {
+  public init(postgres cell: PostgresCell) throws(PostgresDecodingFailure) {
+    self.init(try UUID(postgres: cell))
+  }
+}
+
+extension TypeID: JSONWritable {
+  public func write(to writer: inout JSONWriter) { description.write(to: &writer) }
+}
+
+// Closed sets of words are stored and shown as they are spelled.
+
+extension Power: PostgresCodable, JSONWritable {}
+extension Accelerator: PostgresCodable, JSONWritable {}
+extension AcceleratorChoice: PostgresCodable, JSONWritable {}
+extension ImageFormat: PostgresCodable, JSONWritable {}
+extension VMState: JSONWritable {}
+extension OperationStatus: PostgresCodable, JSONWritable {}
+extension OperationKind: PostgresCodable, JSONWritable {}
+extension OperationFailure: PostgresCodable, JSONWritable {}
+extension Observation.Power: PostgresCodable {}
+extension Assignment.Request.Kind: PostgresCodable {}
+extension ProblemCode: JSONWritable {}

@@ -1,0 +1,86 @@
+import AloftModel
+import Foundation
+import Postgres
+
+extension AgentAPI {
+  /// The longest time that a poll is held, and how often it looks again whatever wake-ups were lost.
+  private static let longestPoll = 60
+  private static let lookAgain = Duration.seconds(5)
+
+  /// The documents of a node that changed behind `after`, as soon as there are any or `wait` seconds have passed.
+  func assignments(of node: NodeID, query: String?) async throws -> Reply {
+    let parameters = Self.parameters(query)
+    let after = parameters["after"] ?? 0
+    let deadline = plane.environment.now().addingTimeInterval(Double(min(parameters["wait"] ?? 0, Self.longestPoll)))
+    while true {
+      let ticket = plane.wakeups.ticket(.node(node.uuid))
+      let answer = try await plane.database.transaction { session in
+        try Self.read(node, after: after, in: session)
+      }
+      let left = deadline.timeIntervalSince(plane.environment.now())
+      if !answer.documents.isEmpty || !answer.streams.isEmpty || left <= 0 || answer.revision < after {
+        return try .encoded(answer)
+      }
+      try Task.checkCancellation()
+      await plane.wakeups.wait(
+        for: .node(node.uuid), since: ticket, atMost: min(Self.lookAgain, .milliseconds(Int(left * 1000) + 1)))
+    }
+  }
+
+  /// The node's count is read before the documents: what is committed in between comes twice rather than never.
+  private static func read(_ node: NodeID, after: Int, in session: Session) throws -> Assignments {
+    guard let row = try session.one("SELECT assignment_revision FROM nodes WHERE id = \(node)") else {
+      throw removed(node)
+    }
+    let revision = try row.get(0, as: Int.self)
+    // A count from the future is of a database that was restored: everything is sent again.
+    let behind = after > revision ? 0 : after
+    let documents = try session.query(
+      """
+      SELECT v.id, v.incarnation, v.generation, v.deleted_at IS NOT NULL, v.desired_power, v.stop_grace_seconds, v.name,
+             v.hostname, v.vcpus, v.memory_mib, v.disk_gib, v.accelerator, v.ssh_keys, v.user_data,
+             i.id, i.sha256, i.format, i.size_bytes,
+             (SELECT array_agg(r.id ORDER BY r.id) FROM vm_requests r WHERE r.vm_id = v.id),
+             (SELECT array_agg(r.kind ORDER BY r.id) FROM vm_requests r WHERE r.vm_id = v.id)
+        FROM claims c JOIN vms v ON v.id = c.vm_id JOIN images i ON i.id = v.image_id
+       WHERE c.node_id = \(node) AND c.purpose = 'run' AND v.assignment_revision > \(behind)
+       ORDER BY v.assignment_revision
+      """
+    ).map(assignment)
+    let streams = try session.query(
+      """
+      DELETE FROM stream_requests WHERE node_id = \(node) RETURNING id, replica_url, vm_id, byte_offset, follow
+      """
+    ).map { row in
+      StreamRequest(
+        id: try row.get(0), url: try row.get(1), kind: .serialLog, vm: try row.get(2), offset: try row.get(3),
+        follow: try row.get(4))
+    }
+    return Assignments(revision: revision, documents: documents, streams: streams)
+  }
+
+  private static func assignment(_ row: Row) throws -> Assignment {
+    let ids = try row.get(18, as: [UUID]?.self) ?? []
+    let kinds = try row.get(19, as: [String]?.self) ?? []
+    let requests = zip(ids, kinds).compactMap { id, kind in
+      Assignment.Request.Kind(rawValue: kind).map { Assignment.Request(id: VMRequestID(id), kind: $0) }
+    }
+    return Assignment(
+      vm: try row.get(0), incarnation: try row.get(1), generation: try row.get(2), deleted: try row.get(3),
+      power: try row.get(4), stopGraceSeconds: try row.get(5), name: try row.get(6), hostname: try row.get(7),
+      vcpus: try row.get(8), memoryMib: try row.get(9), diskGib: try row.get(10), accelerator: try row.get(11),
+      sshKeys: try row.get(12), userData: try row.get(13),
+      image: Assignment.BaseImage(
+        id: try row.get(14), sha256: try row.get(15), format: try row.get(16), sizeBytes: try row.get(17)),
+      requests: requests)
+  }
+
+  private static func parameters(_ query: String?) -> [String: Int] {
+    var values: [String: Int] = [:]
+    for pair in (query ?? "").split(separator: "&") {
+      let parts = pair.split(separator: "=", maxSplits: 1)
+      if parts.count == 2, let value = Int(parts[1]), value >= 0 { values[String(parts[0])] = value }
+    }
+    return values
+  }
+}

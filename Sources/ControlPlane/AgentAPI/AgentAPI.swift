@@ -1,0 +1,210 @@
+import AloftModel
+import Foundation
+import HTTP
+import HTTPTypes
+import JSON
+import Logging
+import Postgres
+
+/// What node agents call, `/agent/v1`.
+///
+/// Invariants:
+/// - Every call but the join needs a client certificate of Aloft's own authority, and speaks for the node that it names.
+/// - An agent reads and reports only what is assigned to its node; everything else looks absent.
+/// - Old news is dropped: an observation counts only for the current incarnation, and only if it is newer than the last.
+struct AgentAPI: Sendable {
+  static let prefix = "/agent/v1/"
+  static let bodyLimit = 4 << 20
+
+  let plane: Plane
+
+  func respond(_ request: Request, requestID: String) async throws -> Reply {
+    let segments = request.path.dropFirst(Self.prefix.count).split(separator: "/", omittingEmptySubsequences: false)
+      .map(String.init)
+    if segments == ["join"], request.method == .post {
+      return try await join(try await decode(JoinRequest.self, request), requestID: requestID)
+    }
+    let node = try authenticate(request)
+    switch (request.method, segments.first ?? "", segments.count) {
+    case (.post, "renew", 1): return try await renew(try await decode(RenewRequest.self, request), node: node)
+    case (.put, "node", 1): return try await report(try await decode(NodeReport.self, request), node: node)
+    case (.get, "assignments", 1): return try await assignments(of: node, query: request.query)
+    case (.post, "observations", 1):
+      return try await observe(try await decode(ObservationReport.self, request), node: node)
+    case (.get, "images", 3) where segments[2] == "content":
+      return try await imageContent(segments[1], node: node)
+    case (.post, "streams", 2):
+      guard let id = StreamID(segments[1]) else { throw notFound }
+      try await plane.streams.deliver(id, from: node, request: request)
+      return .noContent
+    default: throw notFound
+    }
+  }
+
+  private var notFound: Problem { Problem(.notFound, "the agent protocol has no such call") }
+
+  /// The node that the client certificate names.
+  private func authenticate(_ request: Request) throws -> NodeID {
+    guard let certificate = request.peer.certificate else {
+      throw Problem(.unauthenticated, "agents show a client certificate; this connection has none")
+    }
+    guard let node = NodeIdentity.node(certificate: certificate) else {
+      throw Problem(.tokenInvalid, "the client certificate names no node")
+    }
+    return node
+  }
+
+  /// A call of a node that was removed: its certificate is good no more.
+  static func removed(_ node: NodeID) -> Problem {
+    Problem(.tokenInvalid, "node \(node) is not part of this cloud any more; join again with a new token")
+  }
+
+  private func decode<Value: Decodable>(_ type: Value.Type, _ request: Request) async throws -> Value {
+    let bytes: [UInt8]
+    do {
+      bytes = try await request.body.collect(upTo: Self.bodyLimit)
+    } catch {
+      throw Problem.of(error)
+    }
+    do {
+      return try JSONCoder.decode(Value.self, from: try JSONValue.parse(bytes))
+    } catch let error as JSONDecodingError {
+      throw Problem(
+        .badFormat, error.message,
+        errors: [.init(code: .badFormat, detail: error.message, pointer: error.pointer.description)])
+    } catch {
+      throw Problem(.notJSON, "the body is not JSON: \(error)")
+    }
+  }
+
+  // MARK: Identity
+
+  /// Makes the node, or finds the one that the same key made with the same token: an agent that crashed before it kept the answer
+  /// asks again.
+  private func join(_ join: JoinRequest, requestID: String) async throws -> Reply {
+    let csr = try NodeCertificateRequest(pem: join.certificateRequest)
+    try NodeName.check(join.name)
+    let fresh = NodeID(plane.environment.newUUID())
+    let node = try await plane.database.transaction { session -> NodeID in
+      guard
+        let token = try session.one(
+          """
+          SELECT id, pool_id, labels, node_id, expires_at > aloft_now() FROM node_tokens
+           WHERE secret_hash = \(Secret.hash(join.token)) FOR UPDATE
+          """)
+      else {
+        throw Problem(.joinTokenInvalid, "the join token is unknown; an operator makes one with POST /v1/node-tokens")
+      }
+      if let used = try token.get(3, as: UUID?.self) {
+        let same = try session.one(
+          "SELECT 1 FROM nodes WHERE id = \(used) AND name = \(join.name) AND public_key_sha256 = \(csr.keyHash)")
+        guard same != nil else {
+          throw Problem(.joinTokenInvalid, "the join token was used by another node; each is good for one")
+        }
+        return NodeID(used)
+      }
+      guard try token.get(4, as: Bool.self) else {
+        throw Problem(
+          .joinTokenInvalid, "the join token has expired; an operator makes a new one with POST /v1/node-tokens")
+      }
+      try NodeStore.insert(
+        fresh, name: join.name, pool: try token.get(1), labels: try token.get(2, as: JSONText.self).text,
+        keyHash: csr.keyHash, report: join.report, in: session)
+      _ = try session.execute(
+        "UPDATE node_tokens SET node_id = \(fresh), revision = revision + 1 WHERE id = \(try token.get(0, as: UUID.self))"
+      )
+      try LeaseRenewals.renew([fresh.uuid], seconds: plane.settings.leaseSeconds, in: session)
+      try EventStore.append(.nodeJoined, project: nil, resource: fresh.uuid, data: ["name": join.name], in: session)
+      _ = try session.execute(
+        """
+        INSERT INTO audit (actor, peer, request_id, operation, resource_id)
+        VALUES ('join-token', '', \(requestID), 'joinNode', \(fresh))
+        """)
+      return fresh
+    }
+    plane.wakeups.signal([.events])
+    let certificate = try plane.authority.issueNode(node, request: csr, now: plane.environment.now())
+    return try .encoded(JoinAnswer(nodeId: node, certificate: certificate))
+  }
+
+  private func renew(_ renew: RenewRequest, node: NodeID) async throws -> Reply {
+    let csr = try NodeCertificateRequest(pem: renew.certificateRequest)
+    try await plane.database.transaction { session in
+      let known = try session.execute("UPDATE nodes SET public_key_sha256 = \(csr.keyHash) WHERE id = \(node)")
+      guard known == 1 else { throw Self.removed(node) }
+    }
+    let certificate = try plane.authority.issueNode(node, request: csr, now: plane.environment.now())
+    return try .encoded(JoinAnswer(nodeId: node, certificate: certificate))
+  }
+
+  private func report(_ report: NodeReport, node: NodeID) async throws -> Reply {
+    try await plane.database.transaction { session in
+      guard try session.one("SELECT 1 FROM nodes WHERE id = \(node)") != nil else { throw Self.removed(node) }
+      if try NodeStore.report(node, report, in: session) {
+        try EventStore.append(.nodeUpdated, project: nil, resource: node.uuid, in: session)
+      }
+    }
+    plane.leases.renew(node.uuid)
+    return try .encoded(LeaseAnswer(leaseSeconds: plane.settings.leaseSeconds))
+  }
+
+  // MARK: Images
+
+  private static let chunkBytes = 256 << 10
+
+  private func imageContent(_ text: String, node: NodeID) async throws -> Reply {
+    guard let id = ImageID(text) else { throw notFound }
+    let image = try await plane.database.run { session -> ImageRecord? in
+      let wanted = try session.one(
+        """
+        SELECT 1 FROM vms v JOIN claims c ON c.vm_id = v.id
+         WHERE c.node_id = \(node) AND v.image_id = \(id) LIMIT 1
+        """)
+      return wanted == nil ? nil : try ImageStore.find(id, in: session)
+    }
+    guard let upload = image?.upload else { throw Problem(.notFound, "no VM of this node needs image \(text)") }
+    let images = plane.images
+    let (descriptor, size) = try await images.open(upload)
+    let file = OpenImage(descriptor: descriptor)
+    return Reply(
+      contentType: "application/octet-stream",
+      body: .stream(length: Int64(size)) { writer in
+        var offset = 0
+        while offset < size {
+          let chunk = try await images.read(file.descriptor, at: offset, count: min(Self.chunkBytes, size - offset))
+          guard !chunk.isEmpty else { throw FileFailure(call: "read", code: EIO) }
+          try await writer.write(chunk)
+          offset += chunk.count
+        }
+      })
+  }
+}
+
+/// Closes the file when the last one who could read it is gone, also when the answer is never sent.
+private final class OpenImage: Sendable {
+  let descriptor: Int32
+  init(descriptor: Int32) { self.descriptor = descriptor }
+  deinit { close(descriptor) }
+}
+
+/// Names of nodes: what the contract calls a Name.
+enum NodeName {
+  static func check(_ name: String) throws(Problem) {
+    let letters = name.utf8.allSatisfy { (97...122).contains($0) || (48...57).contains($0) || $0 == 45 }
+    guard letters, (1...63).contains(name.utf8.count), let first = name.utf8.first, (97...122).contains(first),
+      name.utf8.last != 45
+    else {
+      throw Problem(
+        .badFormat,
+        "\(name.debugDescription) is no node name; use lower-case letters, digits and dashes, a letter first",
+        errors: [.init(code: .badFormat, detail: "not a name", pointer: "/name")])
+    }
+  }
+}
+
+extension Reply {
+  /// JSON of the agent protocol.
+  static func encoded(_ value: some Encodable) throws -> Reply {
+    Reply(contentType: "application/json", body: .bytes(try JSONCoder.encode(value)))
+  }
+}

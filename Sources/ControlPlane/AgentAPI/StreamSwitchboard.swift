@@ -1,0 +1,148 @@
+import AloftModel
+import Execution
+import Foundation
+import HTTP
+import Postgres
+
+/// Connects a client that waits for bytes of a node with the agent that brings them.
+///
+/// The agent dials the replica that has the client; nothing ever dials an agent. The rows of `stream_requests` carry the wish
+/// to whichever replica the agent polls.
+final class StreamSwitchboard: Sendable {
+  /// How long an agent may take to come.
+  static let patience = Duration.seconds(10)
+
+  /// A stream is expected from the moment before its row can be seen, so that no agent comes too early.
+  private enum Place {
+    case expected
+    case waited(CheckedContinuation<Arrival?, Never>)
+    case arrived(Arrival)
+  }
+
+  private struct Entry {
+    let node: NodeID
+    var place: Place
+  }
+
+  private let entries = Lock<[StreamID: Entry]>([:])
+  private let database: Database
+  private let wakeups: Wakeups
+  private let environment: Environment
+  private let url: String
+
+  init(database: Database, wakeups: Wakeups, environment: Environment, url: String) {
+    self.database = database
+    self.wakeups = wakeups
+    self.environment = environment
+    self.url = url
+  }
+
+  /// Asks the node for a VM's serial log and answers with its bytes as they come.
+  func serialLog(of vm: VMID, on node: NodeID, offset: Int, follow: Bool) async throws -> Reply {
+    let id = StreamID(environment.newUUID())
+    entries.withLock { $0[id] = Entry(node: node, place: .expected) }
+    do {
+      _ = try await database.transaction { session in
+        try session.execute(
+          """
+          INSERT INTO stream_requests (id, node_id, vm_id, kind, byte_offset, follow, replica_url)
+          VALUES (\(id), \(node), \(vm), 'serial_log', \(offset), \(follow), \(self.url))
+          """)
+      }
+    } catch {
+      giveUp(id)
+      throw error
+    }
+    wakeups.signal([.node(node.uuid)])
+    return try await answer(to: id)
+  }
+
+  private func answer(to id: StreamID) async throws -> Reply {
+    guard let arrival = await arrival(of: id) else {
+      _ = try? await database.transaction { session in
+        try session.execute("DELETE FROM stream_requests WHERE id = \(id)")
+      }
+      try Task.checkCancellation()
+      throw Problem(.nodeUnreachable, "the node's agent did not bring the log in time; try again")
+    }
+    var reply = Reply(contentType: "application/octet-stream")
+    reply.headers[header: "X-Log-Start"] = arrival.request.headers[header: "X-Log-Start"] ?? "0"
+    reply.body = .stream { writer in
+      for try await chunk in arrival.request.body { try await writer.write(chunk) }
+      arrival.finish()
+    }
+    return reply
+  }
+
+  /// An agent has come with the bytes. Returns when the client has them all or has left.
+  func deliver(_ id: StreamID, from node: NodeID, request: Request) async throws {
+    let (finished, finish) = AsyncStream<Never>.makeStream()
+    let arrival = Arrival(request: request, finish: finish)
+    let (expected, continuation) = entries.withLock { entries -> (Bool, CheckedContinuation<Arrival?, Never>?) in
+      guard let entry = entries[id], entry.node == node else { return (false, nil) }
+      switch entry.place {
+      case .expected:
+        entries[id]?.place = .arrived(arrival)
+        return (true, nil)
+      case .waited(let continuation):
+        entries[id] = nil
+        return (true, continuation)
+      case .arrived: return (false, nil)
+      }
+    }
+    guard expected else { throw Problem(.notFound, "nobody waits for this stream any more") }
+    continuation?.resume(returning: arrival)
+    await Self.wait(for: finished)
+  }
+
+  private static func wait(for finished: AsyncStream<Never>) async {
+    for await _ in finished {}
+  }
+
+  private func arrival(of id: StreamID) async -> Arrival? {
+    let timer = Task {
+      try? await environment.sleep(Self.patience)
+      self.giveUp(id)
+    }
+    defer { timer.cancel() }
+    return await withTaskCancellationHandler {
+      await withCheckedContinuation { continuation in
+        let now = entries.withLock { entries -> Arrival?? in
+          guard let entry = entries[id], !Task.isCancelled else {
+            entries[id] = nil
+            return .some(nil)
+          }
+          if case .arrived(let arrival) = entry.place {
+            entries[id] = nil
+            return arrival
+          }
+          entries[id]?.place = .waited(continuation)
+          return nil
+        }
+        if let now { continuation.resume(returning: now) }
+      }
+    } onCancel: {
+      self.giveUp(id)
+    }
+  }
+
+  private func giveUp(_ id: StreamID) {
+    let entry = entries.withLock { $0.removeValue(forKey: id) }
+    if case .waited(let continuation) = entry?.place { continuation.resume(returning: nil) }
+  }
+}
+
+/// An agent's request that carries the bytes. Lets the agent go when it is finished, or when nobody holds it any more.
+final class Arrival: Sendable {
+  let request: Request
+  private let finished: AsyncStream<Never>.Continuation
+
+  init(request: Request, finish: AsyncStream<Never>.Continuation) {
+    self.request = request
+    finished = finish
+  }
+
+  deinit { finished.finish() }
+
+  func finish() { finished.finish() }
+}

@@ -1,0 +1,122 @@
+import AloftModel
+import Execution
+import Foundation
+import Postgres
+
+extension VMHandlers {
+  private struct CreateBody: Decodable {
+    var name: String
+    var image: String
+    var vcpus: Int?
+    var memoryMib: Int?
+    var diskGib: Int?
+    var power: Power?
+    var hostname: String?
+    var labels: [String: String]?
+    var sshKeys: [String]?
+    var userData: String?
+    var accelerator: AcceleratorChoice?
+    var nodeSelector: [String: String]?
+  }
+
+  /// How often a create looks for another node when it lost the race for one; each loss means that somebody else won.
+  private static let rounds = 16
+
+  /// Places, then takes the place in the accepting transaction. A lost race tries the next candidate, then a fresh inventory.
+  func create(_ call: Call) async throws -> Reply {
+    let body = try call.decode(CreateBody.self)
+    let creation = try await prepare(body, call)
+    let wanted = NodeInventory.Wanted(
+      vcpus: creation.vcpus, memoryMiB: creation.memoryMiB, diskGiB: creation.diskGiB,
+      accelerator: creation.accelerator, nodeSelector: body.nodeSelector ?? [:], image: creation.image)
+    for round in 0..<Self.rounds {
+      let candidates: [NodeID]
+      switch try await plane.inventory.place(wanted, fresh: round > 0, seed: plane.environment.random()) {
+      case .placed(let nodes): candidates = nodes
+      case .refused(let refusal): throw Problem.noCapacity(refusal)
+      }
+      do {
+        let reply = try await accept(call, creation, candidates: candidates, wanted)
+        return try await waited(call, reply)
+      } catch is LostRace {
+        continue
+      }
+    }
+    throw Problem(.unavailable, "too many requests wanted the same room; try again")
+  }
+
+  /// No candidate had the room any more. Nothing was written.
+  private struct LostRace: Error {}
+
+  private func accept(
+    _ call: Call, _ creation: VMCreation, candidates: [NodeID], _ wanted: NodeInventory.Wanted
+  ) async throws -> Reply {
+    let operation = OperationID(plane.environment.newUUID())
+    let taken = Lock<NodeID?>(nil)
+    let reply = try await plane.change(call) { session in
+      for node in candidates {
+        do {
+          guard try creation.insert(on: node, operation: operation, call: call, in: session) else { continue }
+        } catch let error as PostgresError {
+          throw Self.refusal(of: error, creation) ?? error
+        }
+        guard let vm = try VMStore.find(creation.id, in: session) else { throw LostRace() }
+        taken.withLock { $0 = node }
+        var reply = Reply.json(vm, status: call.isDryRun ? .ok : .accepted, etag: vm.etag)
+        reply.headers[.location] = "/v1/vms/\(vm.id)"
+        return Changed(
+          reply: reply, effects: Effects(wake: [.node(node.uuid), .events]), resource: vm.id.uuid, project: vm.projectID
+        )
+      }
+      throw LostRace()
+    }
+    if !call.isDryRun, let node = taken.withLock({ $0 }) { await plane.inventory.claimed(wanted, on: node) }
+    return reply
+  }
+
+  private static func refusal(of error: PostgresError, _ creation: VMCreation) -> Problem? {
+    if error.isUniqueViolation("vms_name") { return .nameTaken(creation.name, what: "a VM") }
+    if error.isForeignKeyViolation("vms_image_id_fkey") {
+      return Problem(.imageUnknown, "the image was deleted a moment ago; choose another one")
+    }
+    return nil
+  }
+
+  /// Resolves what the body refers to and fills in the defaults.
+  private func prepare(_ body: CreateBody, _ call: Call) async throws -> VMCreation {
+    let (project, image) = try await plane.database.run { session in
+      let project = try ProjectStore.require(call, in: session)
+      return (project, try ImageStore.find(body.image, project: project, in: session))
+    }
+    guard let image else {
+      throw Problem(
+        .imageUnknown, "there is no image \(body.image) in this project; GET /v1/images lists them",
+        errors: [.init(code: .imageUnknown, detail: "unknown", pointer: "/image")])
+    }
+    guard image.isReady else {
+      throw Problem(
+        .imageNotReady, "image \(image.name) waits for its content; PUT it to /v1/images/\(image.name)/content first",
+        errors: [.init(code: .imageNotReady, detail: "has no content yet", pointer: "/image")])
+    }
+    let disk = body.diskGib ?? image.smallestDiskGiB
+    guard disk >= image.smallestDiskGiB else {
+      throw Problem(
+        .outOfRange, "image \(image.name) needs a disk of at least \(image.smallestDiskGiB) GiB",
+        errors: [.init(code: .outOfRange, detail: "at least \(image.smallestDiskGiB)", pointer: "/disk_gib")])
+    }
+    return VMCreation(
+      id: VMID(plane.environment.newUUID()), project: project, name: body.name, labels: (body.labels ?? [:]).jsonText,
+      image: image.id, vcpus: body.vcpus ?? 1, memoryMiB: body.memoryMib ?? 512, diskGiB: disk,
+      hostname: body.hostname ?? body.name, sshKeys: body.sshKeys ?? [], userData: body.userData ?? "",
+      nodeSelector: (body.nodeSelector ?? [:]).jsonText, accelerator: body.accelerator ?? .any,
+      power: body.power ?? .running)
+  }
+}
+
+extension Problem {
+  static func noCapacity(_ refusal: PlacementRefusal) -> Problem {
+    let removed = refusal.removed.filter { $0.nodes > 0 }.map { "\($0.constraint) rules out \($0.nodes)" }
+    let why = removed.isEmpty ? "no node has joined yet" : removed.joined(separator: ", ")
+    return Problem(.noCapacity, "none of \(refusal.nodes) nodes takes it: \(why)", refusal: refusal)
+  }
+}

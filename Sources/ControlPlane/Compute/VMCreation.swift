@@ -1,0 +1,71 @@
+import AloftModel
+import Foundation
+import Postgres
+
+/// What a create asks for, with every default filled in.
+struct VMCreation: Sendable {
+  var id: VMID
+  var project: ProjectID
+  var name: String
+  /// A JSON object.
+  var labels: String
+  var image: ImageID
+  var vcpus: Int
+  var memoryMiB: Int
+  var diskGiB: Int
+  var hostname: String
+  var sshKeys: [String]
+  var userData: String
+  /// A JSON object.
+  var nodeSelector: String
+  var accelerator: AcceleratorChoice
+  var power: Power
+
+  /// How long a VM may take to be created, which includes the download of its image.
+  static let operationSeconds = 1800
+
+  /// Takes the node's room and writes the VM, its claim, operation, events and work: one statement, one round trip.
+  /// Returns false, and has written nothing, when the node no longer takes it.
+  ///
+  /// The node's row is locked first and its room checked on the locked version, so that no two transactions can take the
+  /// same room; the trigger on `claims` moves the sums.
+  func insert(
+    on node: NodeID, operation: OperationID, call: Call, in session: Session
+  ) throws -> Bool {
+    let seconds = Double(Self.operationSeconds)
+    let row = try session.one(
+      """
+      WITH node AS (
+        UPDATE nodes SET assignment_revision = assignment_revision + 1
+         WHERE id = \(node) AND schedulable
+           AND vcpus_claimed + \(vcpus)::bigint <= vcpus_limit
+           AND memory_mib_claimed + \(memoryMiB)::bigint <= memory_mib_limit
+           AND disk_gib_claimed + \(diskGiB)::bigint <= disk_gib_limit
+        RETURNING id, assignment_revision
+      ), vm AS (
+        INSERT INTO vms (id, project_id, name, labels, image_id, vcpus, memory_mib, disk_gib, hostname, ssh_keys, user_data,
+                         node_selector, accelerator, desired_power, assignment_revision)
+        SELECT \(id), \(project), \(name), \(JSONText(labels))::jsonb, \(image), \(vcpus), \(memoryMiB), \(diskGiB), \(hostname),
+               \(sshKeys), \(userData), \(JSONText(nodeSelector))::jsonb, \(accelerator), \(power), node.assignment_revision
+          FROM node
+        RETURNING id, incarnation, generation
+      ), claim AS (
+        INSERT INTO claims (vm_id, incarnation, node_id, vcpus, memory_mib, disk_gib)
+        SELECT vm.id, vm.incarnation, node.id, \(vcpus), \(memoryMiB), \(diskGiB) FROM vm, node
+      ), operation AS (
+        INSERT INTO operations (id, project_id, kind, resource_id, generation, actor, request_id, deadline)
+        SELECT \(operation), \(project), 'vm.create', vm.id, vm.generation, \(call.principal.name), \(call.requestID),
+               aloft_now() + make_interval(secs => \(seconds))
+          FROM vm
+      ), event AS (
+        INSERT INTO events (kind, project_id, resource_id, data)
+        SELECT 'vm.created', \(project)::uuid, vm.id, jsonb_build_object('name', \(name)::text) FROM vm
+      ), work AS (
+        INSERT INTO work (kind, id, due_at)
+        SELECT 'vm', vm.id, aloft_now() + make_interval(secs => \(seconds)) FROM vm
+      )
+      SELECT 1 FROM vm
+      """)
+    return row != nil
+  }
+}

@@ -1,0 +1,110 @@
+import AloftModel
+import Foundation
+
+/// An operation on a VM that has not ended.
+struct OpenOperation: Sendable, Equatable {
+  var id: UUID
+  var kind: OperationKind
+  /// The generation of the VM's intent that the operation made.
+  var generation: Int
+  /// The one-time request that carries it out.
+  var request: UUID?
+  var deadline: Date
+  var status: OperationStatus = .queued
+  var waitingFor: String?
+  var progress: Int?
+}
+
+/// What to do about a VM now. The reconciler performs it in one transaction.
+struct VMDecision: Sendable, Equatable {
+  enum Outcome: Sendable, Equatable {
+    case succeeded
+    case failed(OperationFailure, String)
+    /// Still under way.
+    case running(waitingFor: String?, progress: Int?)
+  }
+
+  /// What changes about each open operation; those that stay as they are do not appear.
+  var operations: [UUID: Outcome] = [:]
+  /// Nothing of the VM is left on any node: remove its rows.
+  var purge = false
+  /// The guest turned itself off: the intent follows it, so that nobody starts it again.
+  var followGuestPowerOff = false
+  /// When to look again, if nothing happens before.
+  var nextLook: Date?
+
+  /// Invariants:
+  /// - A VM is purged only when it was deleted and its agent has seen it gone, or when it has no node.
+  /// - Every open operation ends: by success, by being overtaken, or at its deadline.
+  /// - Delete overtakes everything; nothing overtakes delete.
+  static func of(_ facts: VMFacts, open: [OpenOperation], now: Date) -> VMDecision {
+    var decision = VMDecision()
+    decision.purge = isGone(facts)
+    decision.followGuestPowerOff = guestTurnedItselfOff(facts)
+    for operation in open {
+      let outcome = outcome(of: operation, facts, purge: decision.purge, now: now)
+      if case .running(let waitingFor, let progress) = outcome {
+        decision.nextLook = min(decision.nextLook ?? operation.deadline, operation.deadline)
+        let same =
+          operation.status == .running && operation.waitingFor == waitingFor && operation.progress == progress
+        if same { continue }
+      }
+      decision.operations[operation.id] = outcome
+    }
+    return decision
+  }
+
+  private static func isGone(_ facts: VMFacts) -> Bool {
+    guard facts.intent.deleted else { return false }
+    guard facts.host != nil else { return true }
+    guard let seen = facts.current else { return false }
+    return seen.power == .absent && seen.generation >= facts.intent.generation
+  }
+
+  private static func guestTurnedItselfOff(_ facts: VMFacts) -> Bool {
+    guard !facts.intent.deleted, facts.intent.desiredPower == .running, let seen = facts.current else { return false }
+    return seen.guestStopped && seen.power == .stopped && seen.generation >= facts.intent.generation
+  }
+
+  private static func outcome(of operation: OpenOperation, _ facts: VMFacts, purge: Bool, now: Date) -> Outcome {
+    if isDone(operation, facts, purge: purge) { return .succeeded }
+    if let overtakenBy = overtaking(operation, facts) {
+      return .failed(.superseded, "overtaken by a later request to \(overtakenBy)")
+    }
+    let state = VMDerivedState.of(facts)
+    if facts.host == nil && operation.kind != .deleteVM {
+      return .failed(.nodeRemoved, "its node was removed")
+    }
+    if now >= operation.deadline {
+      let problem = facts.current?.problem
+      let waited = state.reason ?? "the node to report"
+      return .failed(problem?.code ?? .deadlineExceeded, problem?.detail ?? "gave up waiting: \(waited)")
+    }
+    return .running(waitingFor: state.reason, progress: facts.current?.progress)
+  }
+
+  private static func isDone(_ operation: OpenOperation, _ facts: VMFacts, purge: Bool) -> Bool {
+    if operation.kind == .deleteVM { return purge }
+    guard let seen = facts.current, seen.generation >= operation.generation else { return false }
+    switch operation.kind {
+    case .createVM:
+      if seen.guestStopped { return true }
+      return facts.intent.desiredPower == .running ? seen.power == .running : seen.power == .stopped
+    case .startVM: return seen.power == .running || seen.guestStopped
+    case .stopVM: return seen.power == .stopped || seen.power == .crashed
+    case .rebootVM: return operation.request.map { !facts.pendingRequests.contains($0) } ?? true
+    case .deleteVM: return purge
+    }
+  }
+
+  /// What later request makes it impossible for the operation to end as it was meant.
+  private static func overtaking(_ operation: OpenOperation, _ facts: VMFacts) -> String? {
+    if operation.kind == .deleteVM { return nil }
+    if facts.intent.deleted { return "delete it" }
+    switch (operation.kind, facts.intent.desiredPower) {
+    case (.startVM, .stopped), (.rebootVM, .stopped): return "stop it"
+    case (.stopVM, .running): return "start it"
+    default: return nil
+    }
+  }
+}

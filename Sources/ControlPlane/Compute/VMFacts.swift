@@ -1,0 +1,45 @@
+import AloftModel
+import Foundation
+
+/// What was asked for: the part of a VM's row that rules look at.
+struct VMIntent: Sendable, Equatable {
+  var desiredPower: Power
+  var deleted: Bool
+  var incarnation: Int
+  var generation: Int
+}
+
+/// What the VM's agent saw last.
+struct VMObserved: Sendable, Equatable {
+  var incarnation: Int
+  var generation: Int
+  var power: Observation.Power
+  var guestStopped = false
+  var activity: String?
+  var progress: Int?
+  var problem: Observation.Problem?
+}
+
+/// The node that holds a VM's claim, as far as a VM's state depends on it.
+struct VMHost: Sendable, Equatable {
+  var name: String
+  /// Its lease has not ended.
+  var alive: Bool
+}
+
+/// Everything that the two rules about a VM look at.
+struct VMFacts: Sendable, Equatable {
+  var intent: VMIntent
+  /// Nil before the first report, and after the VM has lost its node.
+  var observed: VMObserved?
+  /// Nil when it has no claim: its node was removed.
+  var host: VMHost?
+  /// One-time requests that no report has completed.
+  var pendingRequests: Set<UUID> = []
+
+  /// The observation, unless it tells of an older incarnation.
+  var current: VMObserved? {
+    guard let observed, observed.incarnation >= intent.incarnation else { return nil }
+    return observed
+  }
+}

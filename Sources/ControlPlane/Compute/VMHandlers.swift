@@ -1,0 +1,211 @@
+import AloftModel
+import Foundation
+import HTTPTypes
+import JSON
+import Postgres
+
+/// The operations on virtual machines.
+struct VMHandlers: Sendable {
+  let plane: Plane
+
+  func register(in table: inout HandlerTable) {
+    table.on("listVMs", list)
+    table.on("createVM", create)
+    table.on("getVM", get)
+    table.on("updateVM", update)
+    table.on("deleteVM", delete)
+    table.on("startVM", start)
+    table.on("stopVM", stop)
+    table.on("rebootVM", reboot)
+    table.on("getVMSerialLog", serialLog)
+  }
+
+  // MARK: Reading
+
+  private func list(_ call: Call) async throws -> Reply {
+    let cursor = try call.cursor()
+    let records = try await plane.database.run { session in
+      var node: NodeID?
+      if let reference = call.string("node") {
+        // A filter that matches nothing is an empty page, not an error.
+        guard let found = try NodeStore.find(reference, in: session) else { return [VMRecord]() }
+        node = found.id
+      }
+      return try VMStore.page(
+        project: try ProjectStore.require(call, in: session), name: call.string("name"), labels: call.labelFilters(),
+        node: node, after: cursor, limit: call.limit + 1, in: session)
+    }
+    return .page(records, limit: call.limit) { $0.id.uuid }
+  }
+
+  private func get(_ call: Call) async throws -> Reply {
+    let record = try await plane.database.run { session in try find(call, in: session) }
+    return .json(record, etag: record.etag)
+  }
+
+  private func serialLog(_ call: Call) async throws -> Reply {
+    let vm = try await plane.database.run { session in try find(call, in: session) }
+    guard let node = vm.nodeID, let host = vm.facts.host else {
+      throw Problem(.wrongState, "VM \(vm.name) has no node, so there is no serial log")
+    }
+    guard host.alive else {
+      throw Problem(.nodeUnreachable, "node \(host.name), which has the log, does not report; try again later")
+    }
+    return try await plane.streams.serialLog(
+      of: vm.id, on: node, offset: call.int("offset") ?? 0, follow: call.bool("follow"))
+  }
+
+  // MARK: Changing
+
+  private struct UpdateBody: Decodable {
+    var name: String?
+    var labels: [String: String]?
+  }
+
+  private func update(_ call: Call) async throws -> Reply {
+    let body = try call.decode(UpdateBody.self)
+    return try await plane.change(call) { session in
+      let vm = try lock(call, in: session)
+      try requireLiving(vm, to: "change")
+      try VMStore.update(vm.id, name: body.name, labels: body.labels?.jsonText, in: session)
+      try EventStore.append(.vmUpdated, project: vm.projectID, resource: vm.id.uuid, in: session)
+      guard let after = try VMStore.find(vm.id, in: session) else { throw gone(vm.name) }
+      var changed = Changed(
+        reply: .json(after, etag: after.etag), resource: vm.id.uuid, project: vm.projectID)
+      changed.effects.wake.insert(.events)
+      return changed
+    }
+  }
+
+  private func delete(_ call: Call) async throws -> Reply {
+    try await verb(call, .deleteVM, seconds: 600) { vm, _, session in
+      // Asking again is harmless: the deletion under way is the answer.
+      if vm.facts.intent.deleted { return nil }
+      return try VMStore.intend(vm.id, deleted: true, in: session)
+    }
+  }
+
+  private func start(_ call: Call) async throws -> Reply {
+    try await verb(call, .startVM, seconds: 600) { vm, _, session in
+      try requireLiving(vm, to: "start")
+      return try VMStore.intend(vm.id, power: .running, in: session)
+    }
+  }
+
+  private struct StopBody: Decodable { var graceSeconds: Int? }
+
+  private func stop(_ call: Call) async throws -> Reply {
+    let grace = try call.decode(StopBody.self).graceSeconds ?? 60
+    return try await verb(call, .stopVM, seconds: grace + 300) { vm, _, session in
+      try requireLiving(vm, to: "stop")
+      return try VMStore.intend(vm.id, power: .stopped, graceSeconds: grace, in: session)
+    }
+  }
+
+  private struct RebootBody: Decodable { var force: Bool? }
+
+  private func reboot(_ call: Call) async throws -> Reply {
+    let kind: Assignment.Request.Kind = try call.decode(RebootBody.self).force == true ? .reset : .reboot
+    return try await verb(call, .rebootVM, seconds: 300) { vm, request, session in
+      try requireLiving(vm, to: "reboot")
+      guard vm.facts.intent.desiredPower == .running else {
+        throw Problem(.wrongState, "VM \(vm.name) is meant to be stopped; start it instead")
+      }
+      try VMStore.request(request, kind, vm: vm.id, in: session)
+      return try VMStore.intend(vm.id, in: session)
+    }
+  }
+
+  private typealias Intended = (generation: Int, node: NodeID?)
+
+  /// One verb: lock, decide, write the intent and its operation, wake the agent; then wait if that is preferred.
+  /// `intend` returns nil when there is nothing left to ask for.
+  private func verb(
+    _ call: Call, _ kind: OperationKind, seconds: Int,
+    _ intend: @escaping @Sendable (VMRecord, VMRequestID, Session) throws -> (generation: Int, node: NodeID?)?
+  ) async throws -> Reply {
+    let operation = OperationID(plane.environment.newUUID())
+    let request = VMRequestID(plane.environment.newUUID())
+    let reply = try await plane.change(call) { session in
+      let vm = try lock(call, in: session)
+      var changed = Changed(reply: .noContent, resource: vm.id.uuid, project: vm.projectID)
+      if let intended = try intend(vm, request, session) {
+        try OperationStore.insert(
+          operation, kind: kind, project: vm.projectID, resource: vm.id.uuid, generation: intended.generation,
+          request: kind == .rebootVM ? request : nil, seconds: seconds, call: call, in: session)
+        try EventStore.append(
+          .operationAccepted, project: vm.projectID, resource: operation.uuid, data: ["kind": kind.rawValue],
+          in: session)
+        try WorkQueue.wake(.vm, vm.id.uuid, in: session)
+        if let node = intended.node { changed.effects.wake.insert(.node(node.uuid)) }
+        changed.effects.wake.formUnion([.work, .events])
+      }
+      guard let after = try VMStore.find(vm.id, in: session) else { throw gone(vm.name) }
+      changed.reply = .json(after, status: call.isDryRun ? .ok : .accepted, etag: after.etag)
+      return changed
+    }
+    return try await waited(call, reply)
+  }
+
+  // MARK: Shared
+
+  func find(_ call: Call, in session: Session) throws -> VMRecord {
+    let reference = call.string("vm") ?? ""
+    let project = try ProjectStore.require(call, in: session)
+    let record =
+      if let id = VMID(reference) {
+        try VMStore.find(id, in: session)
+      } else {
+        try VMStore.find(name: reference, project: project, in: session)
+      }
+    guard let record, record.projectID == project else { throw gone(reference) }
+    return record
+  }
+
+  /// Locks the VM that a call names, reads it, and checks `If-Match`.
+  private func lock(_ call: Call, in session: Session) throws -> VMRecord {
+    let found = try find(call, in: session)
+    guard try VMStore.lock(found.id, in: session), let vm = try VMStore.find(found.id, in: session) else {
+      throw gone(found.name)
+    }
+    try call.requireMatch(vm.etag)
+    return vm
+  }
+
+  private func requireLiving(_ vm: VMRecord, to verb: String) throws {
+    if vm.facts.intent.deleted {
+      throw Problem(.wrongState, "VM \(vm.name) is being deleted; it is too late to \(verb) it")
+    }
+    if vm.facts.host == nil {
+      throw Problem(.wrongState, "VM \(vm.name) has lost its node and its disk; it can only be deleted")
+    }
+  }
+
+  private func gone(_ reference: String) -> Problem {
+    Problem(.notFound, "there is no VM \(reference) in this project")
+  }
+
+  /// Honours `Prefer: wait`: 200 with the VM and its ended operation, or the 202 when the time is over.
+  func waited(_ call: Call, _ reply: Reply) async throws -> Reply {
+    guard let wait = call.preferredWait, reply.status == .accepted, case .bytes(let bytes) = reply.body,
+      case .object(let accepted) = try JSONValue.parse(bytes),
+      let operation = accepted["operation"]?["id"]?.stringValue.flatMap({ OperationID($0) }),
+      let vm = accepted["id"]?.stringValue.flatMap({ VMID($0) }),
+      let ended = try await plane.operation(operation, waitingUpTo: wait), ended.finishedAt != nil
+    else { return reply }
+    var answer = reply
+    answer.status = .ok
+    answer.headers[header: "Preference-Applied"] = "wait=\(wait.components.seconds)"
+    if var record = try await plane.database.run({ session in try VMStore.find(vm, in: session) }) {
+      record.operation = ended
+      answer.body = .bytes(record.jsonBytes)
+      answer.headers[.eTag] = record.etag
+    } else {
+      // Deleted meanwhile: what it was, with the operation as it ended.
+      var last = accepted
+      last["operation"] = try JSONValue.parse(ended.jsonBytes)
+      answer.body = .bytes(JSONValue.object(last).bytes)
+    }
+    return answer
+  }
+}

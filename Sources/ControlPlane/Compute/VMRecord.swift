@@ -1,0 +1,116 @@
+import AloftModel
+import Foundation
+import JSON
+import Postgres
+
+/// A VM as the API shows it, read with all that its state is derived from.
+struct VMRecord: Sendable {
+  var id: VMID
+  var projectID: ProjectID
+  var name: String
+  /// A JSON object, passed through as PostgreSQL holds it.
+  var labels: String
+  var imageID: ImageID
+  var vcpus: Int
+  var memoryMiB: Int
+  var diskGiB: Int
+  var hostname: String
+  var revision: Int
+  var createdAt: Date
+  var updatedAt: Date
+  var nodeID: NodeID?
+  var accelerator: Accelerator?
+  var facts: VMFacts
+  var operation: OperationRecord?
+
+  /// Names the version of what was asked for; observation does not change it.
+  var etag: String { "\"\(revision)\"" }
+
+  /// What ``init(_:)`` reads, in its order.
+  static let columns: SQL = """
+    v.id, v.project_id, v.name, v.labels, v.image_id, v.vcpus, v.memory_mib, v.disk_gib, v.hostname, v.revision,
+    v.created_at, v.updated_at, v.desired_power, v.deleted_at IS NOT NULL, v.incarnation, v.generation,
+    n.id, n.name, n.accelerator, coalesce(l.expires_at > aloft_now(), true),
+    o.incarnation, o.generation, o.power, o.guest_stopped, o.activity, o.progress, o.problem_code, o.problem_detail,
+    (SELECT array_agg(r.id) FROM vm_requests r WHERE r.vm_id = v.id),
+    p.id, p.kind, p.status, p.project_id, p.resource_id, p.waiting_for, p.progress, p.error_code, p.error_detail,
+    p.created_at, p.finished_at, p.deadline
+    """
+
+  /// Where the columns come from.
+  static let source: SQL = """
+    vms v
+    LEFT JOIN claims c ON c.vm_id = v.id AND c.purpose = 'run'
+    LEFT JOIN nodes n ON n.id = c.node_id
+    LEFT JOIN node_leases l ON l.node_id = c.node_id
+    LEFT JOIN vm_observations o ON o.vm_id = v.id
+    LEFT JOIN LATERAL (
+      SELECT * FROM operations p WHERE p.resource_id = v.id AND p.finished_at IS NULL ORDER BY p.id DESC LIMIT 1) p ON true
+    """
+
+  init(_ row: Row) throws {
+    id = try row.get(0)
+    projectID = try row.get(1)
+    name = try row.get(2)
+    labels = try row.get(3, as: JSONText.self).text
+    imageID = try row.get(4)
+    vcpus = try row.get(5)
+    memoryMiB = try row.get(6)
+    diskGiB = try row.get(7)
+    hostname = try row.get(8)
+    revision = try row.get(9)
+    createdAt = try row.get(10)
+    updatedAt = try row.get(11)
+    let intent = VMIntent(
+      desiredPower: try row.get(12), deleted: try row.get(13), incarnation: try row.get(14), generation: try row.get(15)
+    )
+    nodeID = try row.get(16)
+    var host: VMHost?
+    if let nodeName = try row.get(17, as: String?.self) { host = VMHost(name: nodeName, alive: try row.get(19)) }
+    accelerator = try row.get(18)
+    let requests = try row.get(28, as: [UUID]?.self) ?? []
+    facts = VMFacts(
+      intent: intent, observed: try VMObserved(row, from: 20), host: host, pendingRequests: Set(requests))
+    operation = try OperationRecord(row, from: 29)
+  }
+}
+
+extension VMObserved {
+  /// Reads the eight columns of an observation; nil when there is none.
+  init?(_ row: Row, from first: Int) throws {
+    guard let incarnation = try row.get(first, as: Int?.self) else { return nil }
+    let code = try row.get(first + 6, as: OperationFailure?.self)
+    self.init(
+      incarnation: incarnation, generation: try row.get(first + 1), power: try row.get(first + 2),
+      guestStopped: try row.get(first + 3), activity: try row.get(first + 4), progress: try row.get(first + 5),
+      problem: try code.map { Observation.Problem(code: $0, detail: try row.get(first + 7)) })
+  }
+}
+
+extension VMRecord: JSONWritable {
+  func write(to writer: inout JSONWriter) {
+    let derived = VMDerivedState.of(facts)
+    writer.object { writer in
+      writer.field("id", id)
+      writer.field("name", name)
+      writer.field("project_id", projectID)
+      writer.field("state", derived.state)
+      writer.field("reason", derived.reason)
+      writer.field("desired_power", facts.intent.desiredPower)
+      writer.field("vcpus", vcpus)
+      writer.field("memory_mib", memoryMiB)
+      writer.field("disk_gib", diskGiB)
+      writer.field("image_id", imageID)
+      writer.field("hostname", hostname)
+      writer.key("labels")
+      writer.raw(labels)
+      writer.field("node", facts.host?.name)
+      writer.field("incarnation", facts.intent.incarnation)
+      writer.field("generation", facts.intent.generation)
+      writer.field("accelerator", accelerator)
+      writer.field("operation", operation)
+      writer.field("created_at", createdAt)
+      writer.field("updated_at", updatedAt)
+    }
+  }
+}

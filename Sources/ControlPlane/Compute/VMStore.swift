@@ -1,0 +1,108 @@
+import AloftModel
+import Foundation
+import JSON
+import Postgres
+
+/// The rows of `vms` and what hangs on them.
+enum VMStore {
+  /// A filter on labels: a key, and the value it must have if one is given.
+  struct LabelFilter: Sendable, Equatable {
+    var key: String
+    var value: String?
+  }
+
+  // MARK: Reading
+
+  static func find(_ id: VMID, in session: Session) throws -> VMRecord? {
+    try session.one("SELECT \(fragment: VMRecord.columns) FROM \(fragment: VMRecord.source) WHERE v.id = \(id)").map {
+      try VMRecord($0)
+    }
+  }
+
+  /// By name among those that are not being deleted: the names of those are free already.
+  static func find(name: String, project: ProjectID, in session: Session) throws -> VMRecord? {
+    try session.one(
+      """
+      SELECT \(fragment: VMRecord.columns) FROM \(fragment: VMRecord.source)
+       WHERE v.project_id = \(project) AND v.name = \(name) AND v.deleted_at IS NULL
+      """
+    ).map { try VMRecord($0) }
+  }
+
+  /// A page in the order of ids, which is the order of creation.
+  static func page(
+    project: ProjectID, name: String?, labels: [LabelFilter], node: NodeID?, after: UUID?, limit: Int,
+    in session: Session
+  ) throws -> [VMRecord] {
+    var condition: SQL = "v.project_id = \(project)"
+    if let after { condition.append(" AND v.id > \(after)") }
+    if let name { condition.append(" AND v.name = \(name)") }
+    if let node { condition.append(" AND c.node_id = \(node)") }
+    for label in labels { condition.append(labelCondition("v.labels", label)) }
+    return try session.query(
+      "SELECT \(fragment: VMRecord.columns) FROM \(fragment: VMRecord.source) WHERE \(fragment: condition) ORDER BY v.id LIMIT \(limit)"
+    ).map { try VMRecord($0) }
+  }
+
+  /// The condition that a row's labels hold `filter`, to follow another one.
+  static func labelCondition(_ column: SQL, _ filter: LabelFilter) -> SQL {
+    guard let value = filter.value else { return " AND \(fragment: column) ? \(filter.key)" }
+    let pair = JSONText(String(decoding: [filter.key: value].jsonBytes, as: UTF8.self))
+    return " AND \(fragment: column) @> \(pair)::jsonb"
+  }
+
+  // MARK: Changing
+
+  /// Locks a VM until the transaction ends. False when it is gone.
+  static func lock(_ id: VMID, in session: Session) throws -> Bool {
+    try session.one("SELECT 1 FROM vms WHERE id = \(id) FOR UPDATE") != nil
+  }
+
+  /// Changes the user's own words for a VM.
+  static func update(_ id: VMID, name: String?, labels: String?, in session: Session) throws {
+    let labels = labels.map { JSONText($0) }
+    try session.execute(
+      """
+      UPDATE vms SET name = coalesce(\(name), name), labels = coalesce(\(labels)::jsonb, labels),
+                     revision = revision + 1, updated_at = aloft_now()
+       WHERE id = \(id)
+      """, unique: "vms_name", else: .nameTaken(name ?? "", what: "a VM"))
+  }
+
+  /// Makes the next generation of the intent and puts it in front of the node's agent. Returns the generation and the node.
+  ///
+  /// The node's count is taken under its row's lock, so that an agent that asks `after` a count never misses an earlier commit.
+  static func intend(
+    _ id: VMID, power: Power? = nil, graceSeconds: Int? = nil, deleted: Bool = false, in session: Session
+  ) throws -> (generation: Int, node: NodeID?) {
+    let node = try session.one(
+      """
+      UPDATE nodes SET assignment_revision = assignment_revision + 1
+       WHERE id = (SELECT node_id FROM claims WHERE vm_id = \(id) AND purpose = 'run')
+      RETURNING id, assignment_revision
+      """)
+    let revision = try node?.get(1, as: Int.self) ?? 0
+    let generation = try session.one(
+      """
+      UPDATE vms SET desired_power = coalesce(\(power), desired_power),
+                     stop_grace_seconds = coalesce(\(graceSeconds), stop_grace_seconds),
+                     deleted_at = CASE WHEN \(deleted)::boolean THEN coalesce(deleted_at, aloft_now()) ELSE deleted_at END,
+                     generation = generation + 1, assignment_revision = \(revision),
+                     revision = revision + 1, updated_at = aloft_now()
+       WHERE id = \(id)
+      RETURNING generation
+      """)?.get(0, as: Int.self)
+    return (generation ?? 0, try node?.get(0))
+  }
+
+  /// Adds a one-time request for the agent.
+  static func request(_ id: VMRequestID, _ kind: Assignment.Request.Kind, vm: VMID, in session: Session) throws {
+    _ = try session.execute("INSERT INTO vm_requests (id, vm_id, kind) VALUES (\(id), \(vm), \(kind))")
+  }
+
+  /// Removes every trace of a VM, its claim first. Its operations stay: they tell what happened.
+  static func purge(_ id: UUID, in session: Session) throws {
+    _ = try session.execute("DELETE FROM claims WHERE vm_id = \(id)")
+    _ = try session.execute("DELETE FROM vms WHERE id = \(id)")
+  }
+}

@@ -1,0 +1,74 @@
+import class Contract.Contract
+import Foundation
+import HTTP
+import Logging
+import Postgres
+
+/// One replica of the control plane. Replicas are equal and share nothing but the database and the image store.
+///
+/// ``respond(_:)`` answers requests; ``run()`` does what happens without being asked. The parts of ``run()`` can also be
+/// stepped one by one, which is how the simulation decides who goes next.
+public final class ControlPlane: Sendable {
+  let plane: Plane
+  private let api: API
+  private let worker: Worker
+  private let watch: NodeWatch
+  private let janitor: Janitor
+
+  public init(
+    contract: Contract, database: Database, images: ImageFiles, authority: CertificateAuthority, settings: Settings,
+    environment: Environment = .live, logger: Logger
+  ) throws {
+    let wakeups = Wakeups(database: database, environment: environment, logger: logger)
+    plane = Plane(
+      database: database, wakeups: wakeups, environment: environment,
+      inventory: NodeInventory(database: database, environment: environment), images: images,
+      tokens: TokenCache(database: database, environment: environment), authority: authority,
+      leases: LeaseRenewals(
+        database: database, environment: environment, seconds: settings.leaseSeconds, logger: logger),
+      streams: StreamSwitchboard(
+        database: database, wakeups: wakeups, environment: environment, url: settings.advertisedURL),
+      metrics: PlaneMetrics(), settings: settings, logger: logger)
+    var handlers = HandlerTable()
+    ProjectHandlers(plane: plane).register(in: &handlers)
+    VMHandlers(plane: plane).register(in: &handlers)
+    ImageHandlers(plane: plane).register(in: &handlers)
+    OperationHandlers(plane: plane).register(in: &handlers)
+    EventHandlers(plane: plane).register(in: &handlers)
+    PlacementHandlers(plane: plane).register(in: &handlers)
+    NodeHandlers(plane: plane).register(in: &handlers)
+    NodePoolHandlers(plane: plane).register(in: &handlers)
+    NodeTokenHandlers(plane: plane).register(in: &handlers)
+    ServiceHandlers(plane: plane, contract: contract).register(in: &handlers)
+    api = try API(contract: contract, handlers: handlers, plane: plane)
+    worker = Worker(
+      database: database, wakeups: wakeups, reconcilers: [.vm: VMReconciler()], environment: environment, logger: logger
+    )
+    watch = NodeWatch(
+      database: database, wakeups: wakeups, environment: environment, settings: settings, logger: logger)
+    janitor = Janitor(database: database, environment: environment, logger: logger)
+  }
+
+  /// Answers one request.
+  public func respond(_ request: Request) async -> HTTP.Response { await api.respond(request) }
+
+  /// Runs what happens without being asked, until cancelled.
+  public func run() async {
+    await withTaskGroup(of: Void.self) { group in
+      group.addTask { await self.plane.wakeups.listen() }
+      group.addTask { await self.worker.run() }
+      group.addTask { await self.plane.leases.run() }
+      group.addTask { await self.watch.run() }
+      group.addTask { await self.janitor.run() }
+    }
+  }
+
+  /// Runs the due rows of the work queue once. Returns how many there were.
+  public func stepWorker() async throws -> Int { try await worker.step() }
+
+  /// Writes the lease renewals that have come in.
+  public func stepLeases() async throws { try await plane.leases.step() }
+
+  /// Looks once at who has fallen silent or come back.
+  public func stepNodeWatch() async throws { try await watch.step() }
+}

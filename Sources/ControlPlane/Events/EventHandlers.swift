@@ -1,0 +1,83 @@
+import AloftModel
+import Foundation
+import HTTP
+import HTTPTypes
+import JSON
+import Postgres
+
+/// The event stream, as Server-Sent Events (WHATWG HTML 9.2).
+///
+/// Invariants:
+/// - Events come in one total order and none is skipped; the id of each is where to go on.
+/// - A reader that does not keep up is cut off by the server's write timeout; it resumes where it was.
+struct EventHandlers: Sendable {
+  static let pageSize = 500
+  /// Looks again at least this often: an event becomes visible when every older transaction has ended, and nobody tells when.
+  static let lookAgain = Duration.milliseconds(250)
+  /// A comment that often keeps proxies and clients from giving up.
+  static let heartbeatSeconds = 15.0
+
+  let plane: Plane
+
+  func register(in table: inout HandlerTable) {
+    table.on("streamEvents", stream)
+  }
+
+  private func stream(_ call: Call) async throws -> Reply {
+    let start: EventStore.Cursor?
+    if let text = call.string("Last-Event-ID") {
+      guard let cursor = EventStore.Cursor(text) else {
+        throw Problem(
+          .badCursor, "\(text) is no event id; pass the id of the last event that you have, or 0 for all",
+          errors: [.init(code: .badCursor, detail: "not an event id", parameter: "Last-Event-ID")])
+      }
+      start = cursor
+    } else {
+      start = nil
+    }
+    let (project, first) = try await plane.database.run { session in
+      (try ProjectStore.require(call, in: session), try start ?? EventStore.end(in: session))
+    }
+    let follow = call.parameters["follow"]?.boolValue ?? true
+    let plane = plane
+    var reply = Reply(contentType: "text/event-stream")
+    reply.headers[.cacheControl] = "no-store"
+    reply.body = .stream { writer in
+      try await Self.send(from: first, project: project, follow: follow, plane: plane, to: writer)
+    }
+    return reply
+  }
+
+  private static func send(
+    from first: EventStore.Cursor, project: ProjectID, follow: Bool, plane: Plane, to writer: BodyWriter
+  ) async throws {
+    var cursor = first
+    var silentSince = plane.environment.now()
+    // So that the client has the head at once, and an id to resume from before the first event.
+    try await writer.write("id: \(cursor)\n\n")
+    while true {
+      let ticket = plane.wakeups.ticket(.events)
+      let after = cursor
+      let page = try await plane.database.run { session in
+        try EventStore.after(after, project: project, limit: pageSize, in: session)
+      }
+      if let last = page.last {
+        try await writer.write(page.flatMap { record in frame(record) })
+        cursor = last.cursor
+        silentSince = plane.environment.now()
+        continue
+      }
+      if !follow { return }
+      try Task.checkCancellation()
+      await plane.wakeups.wait(for: .events, since: ticket, atMost: lookAgain)
+      if plane.environment.now().timeIntervalSince(silentSince) >= heartbeatSeconds {
+        try await writer.write(": still here\n\n")
+        silentSince = plane.environment.now()
+      }
+    }
+  }
+
+  private static func frame(_ record: EventStore.Record) -> [UInt8] {
+    Array("id: \(record.cursor)\nevent: \(record.kind)\ndata: ".utf8) + record.jsonBytes + Array("\n\n".utf8)
+  }
+}

@@ -1,0 +1,90 @@
+import AloftModel
+import Foundation
+import Postgres
+
+/// The rows of `nodes`.
+enum NodeStore {
+  /// By id or name.
+  static func find(_ reference: String, in session: Session) throws -> NodeRecord? {
+    let condition: SQL = NodeID(reference).map { "n.id = \($0)" } ?? "n.name = \(reference)"
+    return try session.one(
+      "SELECT \(fragment: NodeRecord.columns) FROM \(fragment: NodeRecord.source) WHERE \(fragment: condition)"
+    )
+    .map { try NodeRecord($0) }
+  }
+
+  /// Locks the node that a call names.
+  static func lock(_ call: Call, in session: Session) throws -> NodeRecord {
+    let reference = call.string("node") ?? ""
+    guard let found = try find(reference, in: session),
+      try session.one("SELECT 1 FROM nodes WHERE id = \(found.id) FOR UPDATE") != nil,
+      let node = try find(found.id.description, in: session)
+    else { throw Problem(.notFound, "there is no node \(reference)") }
+    return node
+  }
+
+  static func page(labels: [VMStore.LabelFilter], after: UUID?, limit: Int, in session: Session) throws -> [NodeRecord]
+  {
+    var condition: SQL = "true"
+    if let after { condition.append(" AND n.id > \(after)") }
+    for label in labels { condition.append(VMStore.labelCondition("n.labels", label)) }
+    return try session.query(
+      "SELECT \(fragment: NodeRecord.columns) FROM \(fragment: NodeRecord.source) WHERE \(fragment: condition) ORDER BY n.id LIMIT \(limit)"
+    ).map { try NodeRecord($0) }
+  }
+
+  static func insert(
+    _ id: NodeID, name: String, pool: UUID, labels: String, keyHash: [UInt8], report: NodeReport, in session: Session
+  ) throws {
+    try session.execute(
+      """
+      INSERT INTO nodes (id, name, pool_id, labels, architecture, accelerator, facts, vcpus, memory_mib, disk_gib,
+                         vcpus_limit, memory_mib_limit, disk_gib_limit, public_key_sha256)
+      VALUES (\(id), \(name), \(pool), \(JSONText(labels))::jsonb, \(report.architecture), \(report.accelerator),
+              \(JSONText(report.facts.jsonText))::jsonb, \(report.vcpus), \(report.memoryMib), \(report.diskGib),
+              0, 0, 0, \(keyHash))
+      """, unique: "nodes_name_key",
+      else: Problem(
+        .nameTaken, "a node named \(name) exists already; give the agent another name or delete that node"))
+    try recomputeLimits(node: id, in: session)
+  }
+
+  /// Takes over what the agent found out. Returns false when nothing is new.
+  static func report(_ id: NodeID, _ report: NodeReport, in session: Session) throws -> Bool {
+    let facts = JSONText(report.facts.jsonText)
+    let changed = try session.execute(
+      """
+      UPDATE nodes SET architecture = \(report.architecture), accelerator = \(report.accelerator), facts = \(facts)::jsonb,
+                       vcpus = \(report.vcpus), memory_mib = \(report.memoryMib), disk_gib = \(report.diskGib),
+                       revision = revision + 1, updated_at = aloft_now()
+       WHERE id = \(id)
+         AND (architecture, accelerator, facts, vcpus, memory_mib, disk_gib)
+             IS DISTINCT FROM (\(report.architecture), \(report.accelerator), \(facts)::jsonb, \(report.vcpus)::integer,
+                               \(report.memoryMib)::bigint, \(report.diskGib)::bigint)
+      """)
+    if changed > 0 { try recomputeLimits(node: id, in: session) }
+    return changed > 0
+  }
+
+  /// Capacity × the pool's ratios: what may be claimed. For one node, or for all of a pool.
+  static func recomputeLimits(node: NodeID? = nil, pool: NodePoolID? = nil, in session: Session) throws {
+    _ = try session.execute(
+      """
+      UPDATE nodes n SET vcpus_limit = floor(n.vcpus * s.cpu_overcommit),
+                         memory_mib_limit = floor(n.memory_mib * s.memory_overcommit),
+                         disk_gib_limit = floor(n.disk_gib * s.disk_overcommit)
+        FROM node_pools s
+       WHERE s.id = n.pool_id AND (n.id = \(node) OR s.id = \(pool))
+      """)
+  }
+
+  /// Gives back every claim on a node that is gone for good. Returns the VMs that had them.
+  static func releaseClaims(of node: NodeID, in session: Session) throws -> [VMID] {
+    // The VMs first, in order: the same order as everybody else locks in.
+    _ = try session.query(
+      """
+      SELECT 1 FROM vms WHERE id IN (SELECT vm_id FROM claims WHERE node_id = \(node)) ORDER BY id FOR UPDATE
+      """)
+    return try session.query("DELETE FROM claims WHERE node_id = \(node) RETURNING vm_id").map { try $0.get(0) }
+  }
+}

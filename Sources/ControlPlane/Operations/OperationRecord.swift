@@ -1,0 +1,71 @@
+import AloftModel
+import Foundation
+import JSON
+import Postgres
+
+/// An operation as the API shows it.
+struct OperationRecord: Sendable {
+  var id: OperationID
+  var kind: OperationKind
+  var status: OperationStatus
+  var projectID: ProjectID?
+  /// The resource's id in its text form.
+  var resourceID: String
+  var waitingFor: String?
+  var progress: Int?
+  var failure: OperationFailure?
+  var failureDetail: String?
+  var createdAt: Date
+  var finishedAt: Date?
+  var deadline: Date
+
+  /// What ``init(_:from:)`` reads, in its order.
+  static let columns: SQL = """
+    p.id, p.kind, p.status, p.project_id, p.resource_id, p.waiting_for, p.progress, p.error_code, p.error_detail,
+    p.created_at, p.finished_at, p.deadline
+    """
+
+  /// Reads the twelve columns from `first` on; nil when there is no operation (a left join).
+  init?(_ row: Row, from first: Int = 0) throws {
+    guard let id = try row.get(first, as: OperationID?.self) else { return nil }
+    self.id = id
+    kind = try row.get(first + 1)
+    status = try row.get(first + 2)
+    projectID = try row.get(first + 3)
+    // Every kind of operation there is changes a VM.
+    resourceID = try row.get(first + 4, as: VMID.self).description
+    waitingFor = try row.get(first + 5)
+    progress = try row.get(first + 6)
+    failure = try row.get(first + 7)
+    failureDetail = try row.get(first + 8)
+    createdAt = try row.get(first + 9)
+    finishedAt = try row.get(first + 10)
+    deadline = try row.get(first + 11)
+  }
+}
+
+extension OperationRecord: JSONWritable {
+  func write(to writer: inout JSONWriter) {
+    writer.object { writer in
+      writer.field("id", id)
+      writer.field("kind", kind)
+      writer.field("status", status)
+      writer.field("project_id", projectID)
+      writer.field("resource_id", resourceID)
+      writer.field("waiting_for", waitingFor)
+      writer.field("progress", progress)
+      writer.key("error")
+      if let failure {
+        writer.object { writer in
+          writer.field("code", failure)
+          writer.field("detail", failureDetail ?? "")
+        }
+      } else {
+        writer.writeNull()
+      }
+      writer.field("created_at", createdAt)
+      writer.field("finished_at", finishedAt)
+      writer.field("deadline", deadline)
+    }
+  }
+}

@@ -1,0 +1,82 @@
+import AloftModel
+import Foundation
+import Postgres
+
+/// The rows of `operations`.
+enum OperationStore {
+  /// Records an accepted change. It starts as `queued`, or ended when there was nothing to do.
+  static func insert(
+    _ id: OperationID, kind: OperationKind, project: ProjectID, resource: UUID, generation: Int,
+    request: VMRequestID? = nil,
+    seconds: Int, call: Call, in session: Session
+  ) throws {
+    _ = try session.execute(
+      """
+      INSERT INTO operations (id, project_id, kind, resource_id, generation, vm_request, actor, request_id, deadline)
+      VALUES (\(id), \(project), \(kind), \(resource), \(generation), \(request), \(call.principal.name), \(call.requestID),
+              aloft_now() + make_interval(secs => \(Double(seconds))))
+      """)
+  }
+
+  /// Nil when there is none of that id.
+  static func find(_ id: OperationID, in session: Session) throws -> OperationRecord? {
+    try session.one("SELECT \(fragment: OperationRecord.columns) FROM operations p WHERE p.id = \(id)").flatMap {
+      try OperationRecord($0)
+    }
+  }
+
+  /// A page, newest first.
+  static func page(
+    project: ProjectID, resource: UUID?, status: OperationStatus?, before: UUID?, limit: Int, in session: Session
+  ) throws -> [OperationRecord] {
+    try session.query(
+      """
+      SELECT \(fragment: OperationRecord.columns) FROM operations p
+       WHERE p.project_id = \(project)
+         AND (\(resource)::uuid IS NULL OR p.resource_id = \(resource))
+         AND (\(status)::text IS NULL OR p.status = \(status))
+         AND (\(before)::uuid IS NULL OR p.id < \(before))
+       ORDER BY p.id DESC LIMIT \(limit)
+      """
+    ).compactMap { try OperationRecord($0) }
+  }
+
+  /// The operations on a resource that have not ended, oldest first.
+  static func open(resource: UUID, in session: Session) throws -> [OpenOperation] {
+    try session.query(
+      """
+      SELECT id, kind, generation, vm_request, deadline, status, waiting_for, progress
+        FROM operations WHERE resource_id = \(resource) AND finished_at IS NULL ORDER BY id
+      """
+    ).map { row in
+      OpenOperation(
+        id: try row.get(0), kind: try row.get(1), generation: try row.get(2), request: try row.get(3),
+        deadline: try row.get(4), status: try row.get(5), waitingFor: try row.get(6), progress: try row.get(7))
+    }
+  }
+
+  /// Writes what was decided about one operation; one that has ended stays as it is.
+  static func apply(_ outcome: VMDecision.Outcome, to id: UUID, in session: Session) throws {
+    switch outcome {
+    case .succeeded:
+      _ = try session.execute(
+        """
+        UPDATE operations SET status = 'succeeded', waiting_for = NULL, progress = NULL, finished_at = aloft_now()
+         WHERE id = \(id) AND finished_at IS NULL
+        """)
+    case .failed(let code, let detail):
+      _ = try session.execute(
+        """
+        UPDATE operations SET status = 'failed', waiting_for = NULL, progress = NULL, finished_at = aloft_now(),
+                              error_code = \(code), error_detail = \(detail)
+         WHERE id = \(id) AND finished_at IS NULL
+        """)
+    case .running(let waitingFor, let progress):
+      _ = try session.execute(
+        """
+        UPDATE operations SET status = 'running', waiting_for = \(waitingFor), progress = \(progress)
+         WHERE id = \(id) AND finished_at IS NULL
+        """)
+    }
+  }
+}

@@ -1,0 +1,45 @@
+import Execution
+import Foundation
+import Logging
+import Postgres
+
+/// What every part of the control plane works with. Stateless but for caches: all of it could be another replica's.
+struct Plane: Sendable {
+  let database: Database
+  let wakeups: Wakeups
+  let environment: Environment
+  let inventory: NodeInventory
+  let images: ImageFiles
+  let tokens: TokenCache
+  let authority: CertificateAuthority
+  let leases: LeaseRenewals
+  let streams: StreamSwitchboard
+  let metrics: PlaneMetrics
+  let settings: Settings
+  let logger: Logger
+}
+
+/// What an operator may set.
+public struct Settings: Sendable {
+  /// How long a node counts as alive behind its agent's last report, in seconds.
+  public var leaseSeconds: Int
+  /// The largest JSON body, in bytes.
+  public var bodyLimit: Int
+  /// The largest image, in bytes.
+  public var imageLimit: Int
+  /// Where agents reach this replica, such as `https://10.0.0.5:8443`.
+  public var advertisedURL: String
+  /// Check every answer against the contract, and answer 500 where it differs. For tests.
+  public var validateResponses: Bool
+
+  public init(
+    leaseSeconds: Int = 20, bodyLimit: Int = 1 << 20, imageLimit: Int = 1 << 40, advertisedURL: String,
+    validateResponses: Bool = false
+  ) {
+    self.leaseSeconds = leaseSeconds
+    self.bodyLimit = bodyLimit
+    self.imageLimit = imageLimit
+    self.advertisedURL = advertisedURL
+    self.validateResponses = validateResponses
+  }
+}

@@ -1,0 +1,93 @@
+import Foundation
+import Postgres
+
+/// What kinds of resources have a reconciler.
+enum WorkKind: String, Sendable, CaseIterable {
+  case vm
+  case node
+}
+
+/// A row of the queue that this replica holds for a while.
+struct WorkItem: Sendable, Equatable {
+  var kind: WorkKind
+  var id: UUID
+  /// The row's count of wake-ups when it was taken.
+  var wakes: Int
+  var attempts: Int
+}
+
+/// The durable queue: at most one row for each resource that somebody must look at, and when.
+///
+/// Invariants:
+/// - A row is removed or put off only if nobody woke it since it was taken: a wake-up that arrives during a run is not lost.
+/// - A row whose worker died comes back when its lease ends.
+/// - A failed run keeps its row, with the error and a growing pause.
+enum WorkQueue {
+  /// How long a worker may take for one row.
+  static let leaseSeconds = 30.0
+
+  /// Asks for a look at a resource now. Part of the caller's transaction.
+  static func wake(_ kind: WorkKind, _ id: UUID, in session: Session) throws {
+    _ = try session.execute(
+      """
+      INSERT INTO work (kind, id, due_at) VALUES (\(kind.rawValue), \(id), aloft_now())
+      ON CONFLICT (kind, id) DO UPDATE SET due_at = least(work.due_at, excluded.due_at), wakes = work.wakes + 1
+      """)
+  }
+
+  /// Takes up to `limit` due rows for this worker.
+  static func take(_ limit: Int, in session: Session) throws -> [WorkItem] {
+    try session.query(
+      """
+      UPDATE work SET lease_until = aloft_now() + make_interval(secs => \(leaseSeconds)), attempts = attempts + 1
+       WHERE (kind, id) IN (
+         SELECT kind, id FROM work
+          WHERE due_at <= aloft_now() AND (lease_until IS NULL OR lease_until < aloft_now())
+          ORDER BY due_at LIMIT \(limit) FOR UPDATE SKIP LOCKED)
+      RETURNING kind, id, wakes, attempts
+      """
+    ).compactMap { row in
+      guard let kind = WorkKind(rawValue: try row.get(0)) else { return nil }
+      return WorkItem(kind: kind, id: try row.get(1), wakes: try row.get(2), attempts: try row.get(3))
+    }
+  }
+
+  /// Ends a run: the row goes, or comes back at `next`. A resource that was woken meanwhile stays due.
+  static func finish(_ item: WorkItem, next: Date?, in session: Session) throws {
+    if let next {
+      _ = try session.execute(
+        """
+        UPDATE work SET due_at = CASE WHEN wakes = \(item.wakes) THEN \(next) ELSE due_at END,
+                        lease_until = NULL, attempts = 0, last_error = NULL
+         WHERE kind = \(item.kind.rawValue) AND id = \(item.id)
+        """)
+    } else {
+      let removed = try session.execute(
+        "DELETE FROM work WHERE kind = \(item.kind.rawValue) AND id = \(item.id) AND wakes = \(item.wakes)")
+      if removed == 0 { try release(item, in: session) }
+    }
+  }
+
+  /// Ends a run that failed: the row comes back after `pause`.
+  static func fail(_ item: WorkItem, error: String, pause: Duration, in session: Session) throws {
+    let seconds = Double(pause.components.seconds) + Double(pause.components.attoseconds) / 1e18
+    _ = try session.execute(
+      """
+      UPDATE work SET due_at = aloft_now() + make_interval(secs => \(seconds)), lease_until = NULL, last_error = \(error)
+       WHERE kind = \(item.kind.rawValue) AND id = \(item.id)
+      """)
+  }
+
+  /// When the next row is due; nil when the queue is empty.
+  static func nextDue(in session: Session) throws -> Date? {
+    try session.one("SELECT min(due_at) FROM work")?.get(0)
+  }
+
+  private static func release(_ item: WorkItem, in session: Session) throws {
+    _ = try session.execute(
+      """
+      UPDATE work SET lease_until = NULL, attempts = 0, last_error = NULL
+       WHERE kind = \(item.kind.rawValue) AND id = \(item.id)
+      """)
+  }
+}

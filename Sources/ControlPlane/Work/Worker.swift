@@ -1,0 +1,91 @@
+import Foundation
+import Logging
+import Postgres
+
+/// Looks at one resource: loads it, decides, performs the decision in the session's transaction, and says when to look again.
+protocol Reconciler: Sendable {
+  /// `now` is the database's clock. Topics to wake are told through `effects`.
+  func reconcile(_ id: UUID, now: Date, in session: Session, effects: inout Effects) throws -> Date?
+}
+
+/// What a transaction wants done behind its commit.
+struct Effects: Sendable {
+  var wake: Set<Topic> = []
+}
+
+/// Takes due rows and runs their reconcilers. Every replica runs one; they share the queue by `SKIP LOCKED`.
+struct Worker: Sendable {
+  static let batch = 32
+  /// Looks at the queue at least this often, whatever wake-ups were lost.
+  static let longestPause = Duration.seconds(2)
+
+  let database: Database
+  let wakeups: Wakeups
+  let reconcilers: [WorkKind: any Reconciler]
+  let environment: Environment
+  let logger: Logger
+
+  /// Runs what is due now. Returns how many rows it took.
+  func step() async throws -> Int {
+    let items = try await database.transaction { session in try WorkQueue.take(Self.batch, in: session) }
+    for item in items { await run(item) }
+    return items.count
+  }
+
+  /// Runs until cancelled. A database that is away is waited for.
+  func run() async {
+    while !Task.isCancelled {
+      let ticket = wakeups.ticket(.work)
+      do {
+        if try await step() > 0 { continue }
+        await wakeups.wait(for: .work, since: ticket, atMost: try await pause())
+      } catch is CancellationError {
+        return
+      } catch {
+        logger.warning("the work queue cannot be read", metadata: ["error": "\(error)"])
+        try? await environment.sleep(.seconds(1))
+      }
+    }
+  }
+
+  private func pause() async throws -> Duration {
+    let seconds = try await database.run { session -> Double? in
+      try session.one("SELECT extract(epoch FROM min(due_at) - aloft_now())::float8 FROM work")?.get(0)
+    }
+    guard let seconds else { return Self.longestPause }
+    return min(Self.longestPause, .milliseconds(Int(max(5, seconds * 1000))))
+  }
+
+  private func run(_ item: WorkItem) async {
+    guard let reconciler = reconcilers[item.kind] else { return }
+    do {
+      let effects = try await database.transaction { session in
+        var effects = Effects()
+        let now: Date = try session.one("SELECT aloft_now()")?.get(0) ?? environment.now()
+        let next = try reconciler.reconcile(item.id, now: now, in: session, effects: &effects)
+        try WorkQueue.finish(item, next: next, in: session)
+        return effects
+      }
+      wakeups.signal(effects.wake)
+    } catch {
+      logger.error(
+        "a reconciler failed",
+        metadata: [
+          "kind": "\(item.kind.rawValue)", "id": "\(item.id)", "attempt": "\(item.attempts)", "error": "\(error)",
+        ])
+      let pause = Backoff.pause(attempt: item.attempts, random: environment.random())
+      _ = try? await database.transaction { session in
+        try WorkQueue.fail(item, error: "\(error)", pause: pause, in: session)
+      }
+    }
+  }
+}
+
+/// Growing pauses between tries, spread so that many do not try at once.
+enum Backoff {
+  /// 0.25 s, 0.5 s, 1 s … at most a minute, each between half and the whole of it.
+  static func pause(attempt: Int, random: UInt64) -> Duration {
+    let whole = min(60_000, 250 << min(max(attempt - 1, 0), 16))
+    return .milliseconds(whole / 2 + Int(random % UInt64(whole / 2 + 1)))
+  }
+}

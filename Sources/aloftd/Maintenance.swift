@@ -1,0 +1,117 @@
+import ArgumentParser
+import ControlPlane
+import Foundation
+import Postgres
+
+/// Brings the database's tables up to date.
+struct Migrate: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Bring the database up to date. Harmless to repeat; several may run at once.")
+
+  @OptionGroup var common: CommonOptions
+
+  func run() async throws {
+    let source = try common.source()
+    let logger = try common.logger(source)
+    let database = try common.database(source, logger: logger)
+    let applied = try await Migrator(directory: try common.shareDirectory(source) + "/migrations")
+      .apply(to: database, logger: logger)
+    for entry in applied { print("applied \(entry.name)") }
+    if applied.isEmpty { print("nothing to do") }
+    await database.shutdown()
+  }
+}
+
+/// Recomputes what is kept.
+struct Check: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Recompute from scratch what the database keeps, and print every difference.",
+    discussion: "Changes nothing. Exits with 1 when there is a difference.")
+
+  @OptionGroup var common: CommonOptions
+  @Option(help: "The directory with the images' contents.")
+  var imageStore: String?
+
+  func run() async throws {
+    let source = try common.source()
+    let logger = try common.logger(source)
+    let database = try common.database(source, logger: logger)
+    let images = try source.value(imageStore, "image-store").map { try ImageFiles(directory: $0) }
+    let findings = try await ConsistencyCheck(database: database, images: images).findings()
+    for finding in findings { print(finding) }
+    await database.shutdown()
+    if !findings.isEmpty { throw ExitCode(1) }
+    print("no difference")
+  }
+}
+
+/// Makes API tokens.
+struct Token: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(abstract: "API tokens.", subcommands: [Create.self])
+
+  struct Create: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Make an admin token and print it. It is kept nowhere else, only its hash is.")
+
+    @OptionGroup var common: CommonOptions
+    @Option(help: "What it is for.")
+    var description = "made by aloftd token create"
+    @Option(help: "For how many seconds it is good; without end when not given.")
+    var ttlSeconds: Int?
+
+    func run() async throws {
+      let source = try common.source()
+      let database = try common.database(source, logger: try common.logger(source))
+      print(
+        try await APITokens.create(
+          description: description, expiresAfter: ttlSeconds.map { .seconds($0) }, in: database))
+      await database.shutdown()
+    }
+  }
+}
+
+/// Makes the certificate authority and what it vouches for.
+struct PKI: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Aloft's own certificate authority.", subcommands: [Initialize.self])
+
+  struct Initialize: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "init",
+      abstract: "Make ca.crt, ca.key, server.crt and server.key in a directory. What is there already stays.")
+
+    @Option(help: "The directory.")
+    var directory: String
+    @Option(help: "A name or address that clients reach the server by; repeat it for several.")
+    var name: [String] = ["localhost", "127.0.0.1", "::1"]
+
+    func run() throws {
+      try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+      let caCertificate = directory + "/ca.crt"
+      let caKey = directory + "/ca.key"
+      if !FileManager.default.fileExists(atPath: caKey) {
+        let made = try CertificateAuthority.create(name: "Aloft", now: Date())
+        try write(made.privateKeyPEM, to: caKey, mode: 0o600)
+        try write(made.certificatePEM, to: caCertificate, mode: 0o644)
+        print("made \(caCertificate)")
+      }
+      if !FileManager.default.fileExists(atPath: directory + "/server.key") {
+        let authority = try CertificateAuthority(
+          certificatePEM: try String(contentsOfFile: caCertificate, encoding: .utf8),
+          privateKeyPEM: try String(contentsOfFile: caKey, encoding: .utf8))
+        let made = try authority.issueServer(names: name, now: Date(), lifetime: 825 * 24 * 3600)
+        try write(made.certificatePEM, to: directory + "/server.crt", mode: 0o644)
+        try write(made.privateKeyPEM, to: directory + "/server.key", mode: 0o600)
+        print("made \(directory)/server.crt")
+      }
+    }
+
+    /// The mode holds from the first byte on: a key is never readable by others, not even for a moment.
+    private func write(_ text: String, to path: String, mode: Int) throws {
+      guard
+        FileManager.default.createFile(
+          atPath: path, contents: Data(text.utf8), attributes: [.posixPermissions: mode])
+      else { throw ValidationError("\(path) cannot be written") }
+    }
+  }
+}
