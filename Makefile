@@ -1,0 +1,47 @@
+# What can be done with this checkout; `make` lists it. SWIFT and BUILD_DIR can be set.
+SHELL := /bin/bash
+SWIFT ?= swift
+BUILD_DIR ?= .build
+FUZZ_SECONDS ?= 60
+swift_flags := --scratch-path $(BUILD_DIR)
+export SWIFT BUILD_DIR
+
+.DEFAULT_GOAL := help
+.PHONY: help packages up down build build-tests test lint fuzz bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
+	  printf '  make %-12s %s\n' "$$target" "$$text"; done
+
+up: ## from this checkout to a first virtual machine; harmless to repeat
+	@scripts/up
+
+down: ## stop what `make up` started; guests run on, unless GUESTS=1
+	@GUESTS=$(GUESTS) scripts/down
+
+packages: ## install the Debian packages that are missing
+	@scripts/install-packages
+
+build: packages ## build aloftd, aloft-agent and aloft (release)
+	@for product in aloftd aloft-agent aloft; do \
+	  $(SWIFT) build $(swift_flags) -c release --product $$product || exit; done
+
+build-tests: packages ## build everything for tests (debug)
+	$(SWIFT) build $(swift_flags) --build-tests
+
+test: build-tests ## run all tests
+	$(SWIFT) test $(swift_flags)
+
+lint: packages ## check format and the API's contract
+	swift format lint --strict --recursive Package.swift Sources Tests
+	$(SWIFT) run $(swift_flags) contract-lint openapi/aloft.yaml
+
+fuzz: packages ## feed the HTTP parsers with random input for FUZZ_SECONDS (60)
+	scripts/fuzz $(FUZZ_SECONDS)
+
+bench: packages ## measure
+	$(SWIFT) run $(swift_flags) -c release placement-bench
+	@if [ -x scripts/bench ]; then scripts/bench; fi
+
+clean: ## remove what was built; .aloft stays
+	rm -rf $(BUILD_DIR) .build-*
