@@ -1,0 +1,106 @@
+import AloftModel
+import Foundation
+import Postgres
+import TestSupport
+import Testing
+
+@testable import ControlPlane
+
+@Suite("Events")
+struct EventTests {
+  @Test("a reader by cursor sees every event of concurrent writers exactly once, in one order")
+  func neverSkips() async throws {
+    try await TestPlane.with(poolSize: 8) { test async throws in
+      let writers = 6
+      let each = 20
+      let resources = (0..<writers).map { _ in UUID() }
+      let database = test.database
+      async let seen = read(writers * each * 2, from: database)
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        for resource in resources {
+          group.addTask {
+            for number in 0..<each {
+              try await database.transaction { session in
+                for part in 0..<2 {
+                  try EventStore.append(
+                    .vmUpdated, project: nil, resource: resource, data: ["number": "\(number * 2 + part)"], in: session)
+                }
+                // Commits in another order than the numbers were taken.
+                _ = try session.query("SELECT pg_sleep(random() * 0.004)")
+              }
+            }
+          }
+        }
+        try await group.waitForAll()
+      }
+      let records = try await seen
+      #expect(records.count == writers * each * 2)
+      #expect(zip(records, records.dropFirst()).allSatisfy { $0.cursor < $1.cursor })
+      for resource in resources {
+        let numbers = records.filter { $0.resourceID == resource }.map(\.data)
+        #expect(numbers == (0..<each * 2).map { "{\"number\": \"\($0)\"}" })
+      }
+      let rest = try await database.run { session in
+        try EventStore.after(records[records.count - 1].cursor, project: nil, limit: 10, in: session)
+      }
+      #expect(rest.isEmpty)
+    }
+  }
+
+  /// Reads in small pages until `count` have come.
+  private func read(_ count: Int, from database: Database) async throws -> [EventStore.Record] {
+    var records: [EventStore.Record] = []
+    let deadline = ContinuousClock.now + .seconds(60)
+    while records.count < count {
+      try #require(ContinuousClock.now < deadline, "only \(records.count) of \(count) events came")
+      let cursor = records.last?.cursor ?? .oldest
+      let page = try await database.run { session in
+        try EventStore.after(cursor, project: nil, limit: 7, in: session)
+      }
+      records += page
+      if page.isEmpty { try await Task.sleep(for: .milliseconds(2)) }
+    }
+    return records
+  }
+
+  @Test("who starts at the end sees only what comes later; a project's reader sees its own and the fleet's")
+  func scope() async throws {
+    try await TestPlane.with { test async throws in
+      try await test.makeImage()
+      let database = test.database
+      // Events that no reader could see yet, because an older transaction still ran, would be news to everybody.
+      try await eventually("the old events can be seen") {
+        let seen = try await database.run { session in
+          try EventStore.after(.oldest, project: nil, limit: 100, in: session)
+        }
+        return seen.contains { $0.kind == "image.ready" }
+      }
+      let end = try await database.run { session in try EventStore.end(in: session) }
+      _ = try await FakeAgent.join(test)
+      let vm = try await test.createVM("web").vm
+      let foreign = UUID()
+      try await database.transaction { session in
+        try EventStore.append(.vmDeleted, project: ProjectID(UUID()), resource: foreign, in: session)
+      }
+      let project = try #require(await test.call(.get, "/v1/vms/web")["project_id"]?.stringValue)
+      let id = try #require(ProjectID(project))
+      try await eventually("the new events can be seen") {
+        let seen = try await database.run { session in
+          try EventStore.after(end, project: id, limit: 100, in: session)
+        }
+        #expect(!seen.contains { $0.kind.hasPrefix("image") || $0.resourceID == foreign })
+        return seen.contains { $0.kind == "node.joined" } && seen.contains { $0.resourceID == vm.uuid }
+      }
+    }
+  }
+
+  @Test("a cursor is read as it is written, and a bare 0 is the beginning")
+  func cursors() throws {
+    for cursor in [EventStore.Cursor(transaction: 7, number: 9), .oldest, .init(transaction: 1, number: .max)] {
+      #expect(EventStore.Cursor(cursor.description) == cursor)
+    }
+    #expect(EventStore.Cursor("0") == .oldest)
+    #expect(EventStore.Cursor("12") == EventStore.Cursor(transaction: 12, number: .max))
+    for text in ["", "-", "a", "1-", "1-b", "-1", "1-2-3"] { #expect(EventStore.Cursor(text) == nil, "\(text)") }
+  }
+}

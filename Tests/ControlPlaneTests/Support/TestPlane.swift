@@ -1,0 +1,163 @@
+import AloftModel
+import class Contract.Contract
+import ControlPlane
+import Execution
+import Foundation
+import HTTP
+import HTTPTypes
+import JSON
+import Logging
+import Postgres
+import PostgresTestSupport
+
+/// A control plane on a database of its own, called without a server in between. Everything but the sockets is real.
+final class TestPlane: Sendable {
+  let database: Database
+  let plane: ControlPlane
+  let files: ImageFiles
+  let imageDirectory: String
+  /// An admin's token.
+  let token: String
+  private let authority: CertificateAuthority
+  private let settings: Settings
+
+  private init(
+    database: Database, plane: ControlPlane, files: ImageFiles, imageDirectory: String, token: String,
+    authority: CertificateAuthority, settings: Settings
+  ) {
+    self.database = database
+    self.plane = plane
+    self.files = files
+    self.imageDirectory = imageDirectory
+    self.token = token
+    self.authority = authority
+    self.settings = settings
+  }
+
+  /// Runs `body` with a fresh plane. With `background` the plane does by itself what it does in production; without, the test
+  /// steps it with ``settle()``.
+  static func with(
+    background: Bool = false, poolSize: Int = 2, leaseSeconds: Int = 3600, bodyLimit: Int = 64 << 10,
+    _ body: (TestPlane) async throws -> Void
+  ) async throws {
+    try await Gate.shared.enter()
+    defer { Task { await Gate.shared.leave() } }
+    let test = try await make(poolSize: poolSize, leaseSeconds: leaseSeconds, bodyLimit: bodyLimit)
+    let running = background ? Task { await test.plane.run() } : nil
+    let outcome: Result<Void, any Error>
+    do {
+      try await body(test)
+      outcome = .success(())
+    } catch {
+      outcome = .failure(error)
+    }
+    running?.cancel()
+    await running?.value
+    await test.database.shutdown()
+    try? FileManager.default.removeItem(atPath: test.imageDirectory)
+    try outcome.get()
+  }
+
+  private static func make(poolSize: Int, leaseSeconds: Int, bodyLimit: Int) async throws -> TestPlane {
+    let server = try await PostgresServer.shared
+    let database = try Database(
+      configuration: DatabaseConfiguration(
+        url: try await server.createDatabase(template: try await template.value), poolSize: poolSize,
+        poolTimeout: .seconds(60)),
+      logger: quiet)
+    let directory = NSTemporaryDirectory() + "aloft-images-\(UUID().uuidString)"
+    let files = try ImageFiles(directory: directory)
+    let (certificate, key) = try CertificateAuthority.create(name: "test", now: Date())
+    let authority = try CertificateAuthority(certificatePEM: certificate, privateKeyPEM: key)
+    let settings = Settings(
+      leaseSeconds: leaseSeconds, bodyLimit: bodyLimit, advertisedURL: "https://127.0.0.1:1", validateResponses: true)
+    let plane = try ControlPlane(
+      contract: try Repository.contract.get(), database: database, images: files, authority: authority,
+      settings: settings, logger: quiet)
+    let token = try await APITokens.create(description: "test", expiresAfter: nil, in: database)
+    return TestPlane(
+      database: database, plane: plane, files: files, imageDirectory: directory, token: token, authority: authority,
+      settings: settings)
+  }
+
+  /// A database with the schema and nothing else, which all others are copied from.
+  private static let template = Task {
+    let url = try await PostgresServer.shared.createDatabase()
+    let database = try Database(configuration: DatabaseConfiguration(url: url, poolSize: 1), logger: quiet)
+    _ = try await Migrator(directory: Repository.root + "/migrations").apply(to: database, logger: quiet)
+    await database.shutdown()
+    return String(url.dropFirst("postgresql:///".count).prefix { $0 != "?" })
+  }
+
+  /// Another replica on the same database and image store.
+  func replica() throws -> ControlPlane {
+    try ControlPlane(
+      contract: try Repository.contract.get(), database: database, images: files, authority: authority,
+      settings: settings, logger: quiet)
+  }
+
+  /// Runs the reconcilers until nothing is due.
+  func settle() async throws {
+    while try await plane.stepWorker() > 0 {}
+  }
+
+  /// What the consistency check says; it must be nothing.
+  func findings() async throws -> [String] {
+    try await ConsistencyCheck(database: database, images: files).findings().map(\.description)
+  }
+
+  /// How many rows there are of everything that a change may write.
+  func rowCounts() async throws -> [String: Int] {
+    let tables: [(String, SQL)] = [
+      ("vms", "SELECT count(*) FROM vms"), ("operations", "SELECT count(*) FROM operations"),
+      ("claims", "SELECT count(*) FROM claims"), ("events", "SELECT count(*) FROM events"),
+      ("work", "SELECT count(*) FROM work"), ("audit", "SELECT count(*) FROM audit"),
+      ("idempotency_keys", "SELECT count(*) FROM idempotency_keys"), ("images", "SELECT count(*) FROM images"),
+      ("node_tokens", "SELECT count(*) FROM node_tokens"), ("vm_requests", "SELECT count(*) FROM vm_requests"),
+    ]
+    var counts: [String: Int] = [:]
+    for (table, sql) in tables { counts[table] = try await count(sql) }
+    return counts
+  }
+
+  func count(_ sql: SQL) async throws -> Int { try await database.one(sql)?.get(0) ?? -1 }
+
+  /// The kinds of the events about a resource, oldest first.
+  func eventKinds(_ resource: UUID) async throws -> [String] {
+    try await database.query("SELECT kind FROM events WHERE resource_id = \(resource) ORDER BY xid, seq").map {
+      try $0.get(0)
+    }
+  }
+}
+
+/// Lets a few planes be open at once, so that the tests do not run out of the server's connections.
+private actor Gate {
+  static let shared = Gate()
+  private var free = 8
+  private var waiting: [CheckedContinuation<Void, Never>] = []
+
+  func enter() async throws {
+    if free > 0 {
+      free -= 1
+    } else {
+      await withCheckedContinuation { waiting.append($0) }
+    }
+    try Task.checkCancellation()
+  }
+
+  func leave() {
+    if waiting.isEmpty { free += 1 } else { waiting.removeFirst().resume() }
+  }
+}
+
+/// Where the files of this checkout are.
+enum Repository {
+  static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent().deletingLastPathComponent().path
+  static let contract = Result { try Contract.load(file: root + "/openapi/aloft.yaml") }
+}
+
+let quiet = Logger(label: "test") { label in
+  if ProcessInfo.processInfo.environment["ALOFT_TEST_LOG"] == nil { return SwiftLogNoOpLogHandler() }
+  return StreamLogHandler.standardError(label: label)
+}
