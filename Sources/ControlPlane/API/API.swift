@@ -95,11 +95,7 @@ final class API: Sendable {
       operationID: operation.id, parameters: parameters, body: valid.body, bodyBytes: valid.bodyBytes, request: request,
       requestID: requestID, principal: principal, logger: logger)
     // A retry has its answer before anything is looked at: the world may have changed since the first try.
-    if let key = call.string("Idempotency-Key"),
-      let stored = try await plane.database.run({ session in try IdempotencyKeys.find(key, call: call, in: session) })
-    {
-      return stored
-    }
+    if let stored = try await plane.storedAnswer(call) { return stored }
     return try await handler(call)
   }
 
@@ -152,7 +148,10 @@ final class API: Sendable {
     var problem = Problem.of(error)
     problem.requestId = requestID
     if problem.status == 500 { logger.error("a request failed", metadata: ["error": "\(error)"]) }
-    if problem.status == 503 { logger.warning("a request was turned away", metadata: ["error": "\(error)"]) }
+    if problem.status == 503, !Task.isCancelled {
+      // A cancelled task means that the client has left: that is no news.
+      logger.warning("a request was turned away", metadata: ["error": "\(error)"])
+    }
     var reply = Reply.problem(problem)
     if let error = error as? MethodNotAllowed {
       reply.headers[.allow] = error.allow.map(\.rawValue).joined(separator: ", ")

@@ -41,6 +41,12 @@ extension Plane {
     return changed.reply
   }
 
+  /// The answer of an earlier call with the same `Idempotency-Key`, if there is one.
+  func storedAnswer(_ call: Call) async throws -> Reply? {
+    guard let key = call.string("Idempotency-Key") else { return nil }
+    return try await database.run { session in try IdempotencyKeys.find(key, call: call, in: session) }
+  }
+
   private func audit(_ call: Call, _ changed: Changed, in session: Session) throws {
     _ = try session.execute(
       """

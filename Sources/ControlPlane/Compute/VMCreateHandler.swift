@@ -33,7 +33,10 @@ extension VMHandlers {
       let candidates: [NodeID]
       switch try await plane.inventory.place(wanted, fresh: round > 0, seed: plane.environment.random()) {
       case .placed(let nodes): candidates = nodes
-      case .refused(let refusal): throw Problem.noCapacity(refusal)
+      case .refused(let refusal):
+        // It may be a try of the same request, at the same time, that took the last room: its answer is this one's too.
+        if let stored = try await plane.storedAnswer(call) { return stored }
+        throw Problem.noCapacity(refusal)
       }
       do {
         let reply = try await accept(call, creation, candidates: candidates, wanted)

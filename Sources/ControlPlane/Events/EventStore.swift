@@ -40,7 +40,7 @@ enum EventStore {
 
     /// Reads `TRANSACTION-NUMBER`, or a transaction alone for what came after it.
     init?(_ text: String) {
-      let parts = text.split(separator: "-", maxSplits: 1)
+      let parts = text.split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false)
       guard let first = parts.first, let transaction = UInt64(first) else { return nil }
       guard parts.count == 2 else {
         self.init(transaction: transaction, number: transaction == 0 ? 0 : .max)
