@@ -41,7 +41,7 @@ public func run(_ arguments: [String]) async throws -> String {
 ///
 /// Swift's worker threads block most signals, Foundation's `Process` passes that on, and libvirtd would then ignore
 /// SIGTERM and wait in vain for its children's SIGCHLD.
-func spawn(
+public func spawn(
   _ arguments: [String], input: Int32?, output: String, error: String
 ) throws(CommandFailure) -> pid_t {
   var attributes = posix_spawnattr_t()

@@ -124,7 +124,16 @@ public actor LibvirtHypervisor: Hypervisor {
   public func destroy(_ vm: VMID) async throws(AgentFailure) {
     try await call(vm) { domain throws(LibvirtError) in
       do throws(LibvirtError) { try await domain.destroy() } catch {
-        guard error.code == .noDomain || error.code == .operationInvalid else { throw error }
+        switch error.code {
+        case .noDomain, .operationInvalid: return
+        case .operationTimeout:
+          // Another call about this domain hangs. Failing still is right: the next look tells what became of it.
+          if await QEMUProcess.kill(uuid: vm.uuid) {
+            logger.warning("libvirt cannot reach this machine; its QEMU was killed", metadata: ["vm": "\(vm)"])
+          }
+          throw error
+        default: throw error
+        }
       }
     }
   }
