@@ -1,6 +1,7 @@
 import ArgumentParser
 import ControlPlane
 import Foundation
+import Glibc
 import Postgres
 
 /// Brings the database's tables up to date.
@@ -89,29 +90,35 @@ struct PKI: ParsableCommand {
       try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
       let caCertificate = directory + "/ca.crt"
       let caKey = directory + "/ca.key"
-      if !FileManager.default.fileExists(atPath: caKey) {
+      // The certificate comes last: if it is there, all of it is there.
+      if !FileManager.default.fileExists(atPath: caCertificate) {
         let made = try CertificateAuthority.create(name: "Aloft", now: Date())
+        try? FileManager.default.removeItem(atPath: caKey)
         try write(made.privateKeyPEM, to: caKey, mode: 0o600)
         try write(made.certificatePEM, to: caCertificate, mode: 0o644)
         print("made \(caCertificate)")
       }
-      if !FileManager.default.fileExists(atPath: directory + "/server.key") {
+      if !FileManager.default.fileExists(atPath: directory + "/server.crt") {
         let authority = try CertificateAuthority(
           certificatePEM: try String(contentsOfFile: caCertificate, encoding: .utf8),
           privateKeyPEM: try String(contentsOfFile: caKey, encoding: .utf8))
         let made = try authority.issueServer(names: name, now: Date(), lifetime: 825 * 24 * 3600)
-        try write(made.certificatePEM, to: directory + "/server.crt", mode: 0o644)
+        try? FileManager.default.removeItem(atPath: directory + "/server.key")
         try write(made.privateKeyPEM, to: directory + "/server.key", mode: 0o600)
+        try write(made.certificatePEM, to: directory + "/server.crt", mode: 0o644)
         print("made \(directory)/server.crt")
       }
     }
 
     /// The mode holds from the first byte on: a key is never readable by others, not even for a moment.
-    private func write(_ text: String, to path: String, mode: Int) throws {
-      guard
-        FileManager.default.createFile(
-          atPath: path, contents: Data(text.utf8), attributes: [.posixPermissions: mode])
-      else { throw ValidationError("\(path) cannot be written") }
+    private func write(_ text: String, to path: String, mode: mode_t) throws {
+      let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode)
+      guard descriptor >= 0 else {
+        throw ValidationError("\(path) cannot be written: \(String(cString: strerror(errno)))")
+      }
+      let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+      try file.write(contentsOf: Data(text.utf8))
+      try file.synchronize()
     }
   }
 }

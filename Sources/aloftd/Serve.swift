@@ -18,7 +18,7 @@ struct Serve: AsyncParsableCommand {
   @Option(
     help: "Address and port to listen on, such as 0.0.0.0:8443 or [::]:8443; several with commas (127.0.0.1:8443).")
   var listen: String?
-  @Option(help: "Where agents reach this very replica (https://127.0.0.1:PORT).")
+  @Option(help: "Where agents reach this very replica (https:// and the first --listen).")
   var advertiseURL: String?
   @Option(help: "The server's certificate chain in PEM.")
   var tlsCert: String?
@@ -47,6 +47,10 @@ struct Serve: AsyncParsableCommand {
       clientCAFile: caFile, clientCertificate: .optional)
     let addresses = try Self.addresses(source.value(listen, "listen") ?? "127.0.0.1:8443")
     guard let first = addresses.first else { throw ValidationError("--listen names no address") }
+    let advertised = source.value(advertiseURL, "advertise-url")
+    guard advertised != nil || !["0.0.0.0", "::"].contains(first.host) else {
+      throw ValidationError("--listen names all addresses; say with --advertise-url where agents reach this replica")
+    }
     let settings = Settings(
       leaseSeconds: try source.integer(leaseSeconds, "lease-seconds", default: 20),
       advertisedURL: source.value(advertiseURL, "advertise-url")

@@ -62,9 +62,13 @@ enum IdempotencyKeys {
   }
 
   /// Forgets what is older than ``keptHours``.
-  static func expire(in session: Session) throws -> Int {
+  static func expire(atMost limit: Int, in session: Session) throws -> Int {
     try session.execute(
-      "DELETE FROM idempotency_keys WHERE created_at < aloft_now() - make_interval(hours => \(keptHours))")
+      """
+      DELETE FROM idempotency_keys WHERE (actor, key) IN (
+        SELECT actor, key FROM idempotency_keys
+         WHERE created_at < aloft_now() - make_interval(hours => \(keptHours)) ORDER BY created_at LIMIT \(limit))
+      """)
   }
 
   private static func reply(_ row: Row, key: String, call: Call) throws -> Reply {

@@ -68,14 +68,20 @@ final class StreamSwitchboard: Sendable {
     var reply = Reply(contentType: "application/octet-stream")
     reply.headers[header: "X-Log-Start"] = arrival.request.headers[header: "X-Log-Start"] ?? "0"
     reply.body = .stream { writer in
+      defer { arrival.finish() }
       for try await chunk in arrival.request.body { try await writer.write(chunk) }
-      arrival.finish()
     }
     return reply
   }
 
   /// An agent has come with the bytes. Returns when the client has them all or has left.
   func deliver(_ id: StreamID, from node: NodeID, request: Request) async throws {
+    for await _ in try handOver(request, to: id, from: node) {}
+  }
+
+  /// Gives the request to whoever waits for it. The stream ends when that one is done with it; nobody else may hold the
+  /// ``Arrival``, or it would not end when the client has left.
+  private func handOver(_ request: Request, to id: StreamID, from node: NodeID) throws -> AsyncStream<Never> {
     let (finished, finish) = AsyncStream<Never>.makeStream()
     let arrival = Arrival(request: request, finish: finish)
     let (expected, continuation) = entries.withLock { entries -> (Bool, CheckedContinuation<Arrival?, Never>?) in
@@ -92,11 +98,7 @@ final class StreamSwitchboard: Sendable {
     }
     guard expected else { throw Problem(.notFound, "nobody waits for this stream any more") }
     continuation?.resume(returning: arrival)
-    await Self.wait(for: finished)
-  }
-
-  private static func wait(for finished: AsyncStream<Never>) async {
-    for await _ in finished {}
+    return finished
   }
 
   private func arrival(of id: StreamID) async -> Arrival? {

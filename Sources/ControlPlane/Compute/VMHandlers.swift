@@ -79,8 +79,8 @@ struct VMHandlers: Sendable {
 
   private func delete(_ call: Call) async throws -> Reply {
     try await verb(call, .deleteVM, seconds: 600) { vm, _, session in
-      // Asking again is harmless: the deletion under way is the answer.
-      if vm.facts.intent.deleted { return nil }
+      // Asking again is harmless: the deletion under way is the answer, unless its operation has given up.
+      if vm.facts.intent.deleted && vm.operation != nil { return nil }
       return try VMStore.intend(vm.id, deleted: true, in: session)
     }
   }

@@ -68,6 +68,11 @@ enum NodeStore {
 
   /// Capacity × the pool's ratios: what may be claimed. For one node, or for all of a pool.
   static func recomputeLimits(node: NodeID? = nil, pool: NodePoolID? = nil, in session: Session) throws {
+    if let node {
+      // The ratios must not change between reading them and this commit.
+      _ = try session.query(
+        "SELECT 1 FROM node_pools WHERE id = (SELECT pool_id FROM nodes WHERE id = \(node)) FOR SHARE")
+    }
     _ = try session.execute(
       """
       UPDATE nodes n SET vcpus_limit = floor(n.vcpus * s.cpu_overcommit),

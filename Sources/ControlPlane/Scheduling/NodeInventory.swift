@@ -14,6 +14,7 @@ actor NodeInventory {
     var vcpus: Int
     var memoryMiB: Int
     var diskGiB: Int
+    var architecture = "x86_64"
     var accelerator: AcceleratorChoice
     var nodeSelector: [String: String]
     var image: ImageID?
@@ -77,7 +78,8 @@ actor NodeInventory {
 
   private func request(for wanted: Wanted) -> PlacementRequest {
     PlacementRequest(
-      need: capacity(of: wanted), accelerator: .init(rawValue: wanted.accelerator.rawValue) ?? .any,
+      need: capacity(of: wanted), architecture: wanted.architecture,
+      accelerator: .init(rawValue: wanted.accelerator.rawValue) ?? .any,
       nodeSelector: wanted.nodeSelector, image: wanted.image?.uuid)
   }
 

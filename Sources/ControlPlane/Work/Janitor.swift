@@ -10,11 +10,21 @@ struct Janitor: Sendable {
   let environment: Environment
   let logger: Logger
 
+  /// Rows removed at most in one tick: a backlog shrinks tick by tick instead of failing as a whole.
+  private static let most = 50_000
+
   func step() async throws {
     try await database.transaction { session in
-      _ = try IdempotencyKeys.expire(in: session)
-      _ = try session.execute("DELETE FROM events WHERE at < aloft_now() - interval '30 days'")
-      _ = try session.execute("DELETE FROM stream_requests WHERE created_at < aloft_now() - interval '1 minute'")
+      _ = try IdempotencyKeys.expire(atMost: Self.most, in: session)
+      try session.execute(
+        """
+        DELETE FROM events WHERE (xid, seq) IN (
+          SELECT xid, seq FROM events WHERE at < aloft_now() - interval '30 days' ORDER BY xid, seq LIMIT \(Self.most))
+        """)
+      try session.execute("DELETE FROM stream_requests WHERE created_at < aloft_now() - interval '1 minute'")
+      // A renewal that met the node's deletion leaves one behind.
+      try session.execute(
+        "DELETE FROM node_leases l WHERE NOT EXISTS (SELECT 1 FROM nodes n WHERE n.id = l.node_id)")
     }
   }
 

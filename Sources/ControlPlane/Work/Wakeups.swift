@@ -49,6 +49,8 @@ final class Wakeups: Sendable {
   private struct Waiter {
     let id: UInt64
     let continuation: CheckedContinuation<Void, Never>
+    /// Ends the wait when its time is over.
+    var timer: Task<Void, Never>?
   }
 
   private struct State {
@@ -100,10 +102,6 @@ final class Wakeups: Sendable {
       state.nextWaiter += 1
       return state.nextWaiter
     }
-    let timer = Task {
-      try? await environment.sleep(limit)
-      self.resume(topic, waiter: id)
-    }
     await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
         let now = state.withLock { state in
@@ -111,12 +109,25 @@ final class Wakeups: Sendable {
           state.waiters[topic, default: []].append(Waiter(id: id, continuation: continuation))
           return false
         }
-        if now { continuation.resume() }
+        if now { continuation.resume() } else { startTimer(limit, topic, waiter: id) }
       }
     } onCancel: {
       self.resume(topic, waiter: id)
     }
-    timer.cancel()
+  }
+
+  /// The waiter is registered already: a timer that ends at once must find it.
+  private func startTimer(_ limit: Duration, _ topic: Topic, waiter id: UInt64) {
+    let timer = Task {
+      try? await environment.sleep(limit)
+      self.resume(topic, waiter: id)
+    }
+    let waits = state.withLock { state in
+      guard let index = state.waiters[topic]?.firstIndex(where: { $0.id == id }) else { return false }
+      state.waiters[topic]?[index].timer = timer
+      return true
+    }
+    if !waits { timer.cancel() }
   }
 
   /// Passes on what the other replicas send, until cancelled.
@@ -137,6 +148,7 @@ final class Wakeups: Sendable {
       if state.waiters[topic]?.isEmpty == true { state.waiters[topic] = nil }
       return waiter
     }
+    waiter?.timer?.cancel()
     waiter?.continuation.resume()
   }
 
@@ -153,7 +165,10 @@ final class Wakeups: Sendable {
       }
       return woken
     }
-    for waiter in woken { waiter.continuation.resume() }
+    for waiter in woken {
+      waiter.timer?.cancel()
+      waiter.continuation.resume()
+    }
   }
 
   /// Wakes everybody: notifications may have been missed.

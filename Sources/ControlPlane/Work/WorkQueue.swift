@@ -4,7 +4,6 @@ import Postgres
 /// What kinds of resources have a reconciler.
 enum WorkKind: String, Sendable, CaseIterable {
   case vm
-  case node
 }
 
 /// A row of the queue that this replica holds for a while.
@@ -35,14 +34,14 @@ enum WorkQueue {
       """)
   }
 
-  /// Takes up to `limit` due rows for this worker.
-  static func take(_ limit: Int, in session: Session) throws -> [WorkItem] {
+  /// Takes up to `limit` due rows of these kinds for this worker. Kinds that only a newer version knows are left to it.
+  static func take(_ kinds: [WorkKind], limit: Int, in session: Session) throws -> [WorkItem] {
     try session.query(
       """
       UPDATE work SET lease_until = aloft_now() + make_interval(secs => \(leaseSeconds)), attempts = attempts + 1
        WHERE (kind, id) IN (
          SELECT kind, id FROM work
-          WHERE due_at <= aloft_now() AND (lease_until IS NULL OR lease_until < aloft_now())
+          WHERE kind = ANY(\(kinds.map(\.rawValue))) AND due_at <= aloft_now() AND (lease_until IS NULL OR lease_until < aloft_now())
           ORDER BY due_at LIMIT \(limit) FOR UPDATE SKIP LOCKED)
       RETURNING kind, id, wakes, attempts
       """
@@ -73,14 +72,19 @@ enum WorkQueue {
     let seconds = Double(pause.components.seconds) + Double(pause.components.attoseconds) / 1e18
     _ = try session.execute(
       """
-      UPDATE work SET due_at = aloft_now() + make_interval(secs => \(seconds)), lease_until = NULL, last_error = \(error)
+      UPDATE work SET due_at = CASE WHEN wakes = \(item.wakes) THEN aloft_now() + make_interval(secs => \(seconds)) ELSE due_at END,
+                      lease_until = NULL, last_error = \(error)
        WHERE kind = \(item.kind.rawValue) AND id = \(item.id)
       """)
   }
 
-  /// When the next row is due; nil when the queue is empty.
-  static func nextDue(in session: Session) throws -> Date? {
-    try session.one("SELECT min(due_at) FROM work")?.get(0)
+  /// Seconds until the next row of these kinds can be taken; nil when there is none.
+  static func secondsToNext(_ kinds: [WorkKind], in session: Session) throws -> Double? {
+    try session.one(
+      """
+      SELECT extract(epoch FROM min(greatest(due_at, coalesce(lease_until, due_at))) - aloft_now())::float8
+        FROM work WHERE kind = ANY(\(kinds.map(\.rawValue)))
+      """)?.get(0)
   }
 
   private static func release(_ item: WorkItem, in session: Session) throws {

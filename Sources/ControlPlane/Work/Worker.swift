@@ -27,8 +27,14 @@ struct Worker: Sendable {
 
   /// Runs what is due now. Returns how many rows it took.
   func step() async throws -> Int {
-    let items = try await database.transaction { session in try WorkQueue.take(Self.batch, in: session) }
-    for item in items { await run(item) }
+    let items = try await database.transaction { session in
+      try WorkQueue.take(Array(reconcilers.keys), limit: Self.batch, in: session)
+    }
+    for item in items {
+      // Stopping: what was not begun comes back when its lease ends.
+      try Task.checkCancellation()
+      await run(item)
+    }
     return items.count
   }
 
@@ -49,8 +55,8 @@ struct Worker: Sendable {
   }
 
   private func pause() async throws -> Duration {
-    let seconds = try await database.run { session -> Double? in
-      try session.one("SELECT extract(epoch FROM min(due_at) - aloft_now())::float8 FROM work")?.get(0)
+    let seconds = try await database.run { session in
+      try WorkQueue.secondsToNext(Array(reconcilers.keys), in: session)
     }
     guard let seconds else { return Self.longestPause }
     return min(Self.longestPause, .milliseconds(Int(max(5, seconds * 1000))))
