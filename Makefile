@@ -30,7 +30,7 @@ build-tests: packages ## build everything for tests (debug)
 	$(SWIFT) build $(swift_flags) --build-tests
 
 test: build-tests ## run all tests
-	$(SWIFT) test $(swift_flags)
+	scripts/test
 
 lint: packages ## check format and the API's contract
 	swift format lint --strict --recursive Package.swift Sources Tests
