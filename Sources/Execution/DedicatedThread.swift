@@ -8,6 +8,8 @@ import Glibc
 /// to ``run(_:)``.
 ///
 /// The thread ends by itself when the last reference is gone and the queue is empty.
+///
+/// `@unchecked Sendable`: its one property is constant, and the queue guards itself.
 public final class DedicatedThread: SerialExecutor, TaskExecutor, @unchecked Sendable {
   private let queue = JobQueue()
 
@@ -68,6 +70,8 @@ private final class Start {
 }
 
 /// The queue outlives the `DedicatedThread` value, so that the thread can finish what was accepted before it ends.
+///
+/// `@unchecked Sendable`: `items` and `closed` are only touched while `mutex` is held.
 private final class JobQueue: @unchecked Sendable {
   enum Item {
     case job(UnownedJob, UnownedSerialExecutor)

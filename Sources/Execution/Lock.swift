@@ -4,6 +4,8 @@ import Glibc
 ///
 /// It is built on pthreads because the thread sanitizer reports false races on `Synchronization.Mutex` on Linux. Hold it
 /// for a few instructions, never across a call that may block, and never across an `await` (the closure cannot suspend).
+///
+/// `@unchecked Sendable`: `state` is only touched while `mutex` is held.
 public final class Lock<State>: @unchecked Sendable {
   private let mutex: UnsafeMutablePointer<pthread_mutex_t>
   private var state: State

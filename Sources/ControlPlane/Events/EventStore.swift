@@ -22,7 +22,7 @@ enum EventKind: String, Sendable, CaseIterable, PostgresEncodable {
   case nodeRemoved = "node.removed"
 }
 
-/// The outbox: every transaction that changes something writes what happened.
+/// The outbox: the transaction that changes a VM, an operation, an image or a node writes what happened.
 enum EventStore {
   /// Where a reader stands in the total order (transaction id, number).
   struct Cursor: Sendable, Equatable, Comparable, CustomStringConvertible {

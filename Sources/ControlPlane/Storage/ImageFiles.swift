@@ -109,7 +109,9 @@ struct FileFailure: Error, CustomStringConvertible {
   var description: String { "\(call): \(String(cString: strerror(code)))" }
 }
 
-/// A content while it comes in. Confined to the image store's thread.
+/// A content while it comes in.
+///
+/// `@unchecked Sendable`: it is only touched on the image store's thread, which runs one call after another.
 private final class PartialFile: @unchecked Sendable {
   private let path: String
   private var descriptor: Int32
