@@ -74,16 +74,8 @@ struct AgentService {
   private func identify(
     _ store: IdentityStore, _ clock: SystemClock, name: String, report: NodeReport
   ) async throws -> NodeIdentity {
-    let identity = try await store.load()
-    // An expired certificate cannot renew itself. With a new token the node joins again, as itself: its key is the same.
-    if let identity, settings.joinToken == nil || identity.validity.notAfter > clock.now().wall { return identity }
-    guard let token = settings.joinToken else {
-      throw AgentFailure(
-        .controlPlaneRefused,
-        "this host has not joined yet: make a join token and start the agent with ALOFT_AGENT_JOIN_TOKEN set to it")
-    }
     let enrolment = Enrolment(store: store, link: link(nil), clock: clock, logger: logger)
-    return try await enrolment.join(name: name, token: token, report: report)
+    return try await enrolment.identify(name: name, token: settings.joinToken, report: report)
   }
 
   private func link(_ certificate: HTTPClientConfiguration.ClientCertificate?) -> HTTPControlPlaneLink {

@@ -29,6 +29,28 @@ struct NodeTests {
     }
   }
 
+  @Test("a node comes back as itself with another token when it has its key, and as a new one after it was removed")
+  func rejoin() async throws {
+    try await TestPlane.with { test async throws in
+      func secret() async throws -> String {
+        try #require(await test.call(.post, "/v1/node-tokens", [:])["secret"]?.stringValue)
+      }
+      let key = P256.Signing.PrivateKey()
+      let first = try await FakeAgent.join(test, "node-a", token: secret(), key: key)
+      let second = try await secret()
+      let again = try await FakeAgent.join(test, "node-a", token: second, key: key)
+      #expect(again.status == 200 && again["node_id"] == first["node_id"], "\(again)")
+      // The second token is used up by it.
+      #expect(try await FakeAgent.join(test, "node-b", token: second, key: .init()).code == "join_token_invalid")
+      #expect(try await FakeAgent.join(test, "node-a", token: secret(), key: .init()).code == "name_taken")
+      #expect(await test.call(.delete, "/v1/nodes/node-a").status == 204)
+      #expect(try await FakeAgent.join(test, "node-a", token: second, key: key).code == "join_token_invalid")
+      let third = try await FakeAgent.join(test, "node-a", token: secret(), key: key)
+      #expect(third.status == 200 && third["node_id"] != first["node_id"], "\(third)")
+      #expect(try await test.findings() == [])
+    }
+  }
+
   @Test("a bad name, a taken name and an expired token are refused")
   func refusedJoins() async throws {
     try await TestPlane.with { test async throws in

@@ -14,24 +14,33 @@ private final class Authority: ControlPlaneLink {
     var nodes: [Data: NodeID] = [:]
     var answersToLose = 0
     var requests = 0
+    var tokens: [String] = []
   }
 
   private let state: Lock<State>
   private let key = P256.Signing.PrivateKey()
   let life: TimeInterval
+  let goodTokens: Set<String>
 
-  init(answersToLose: Int = 0, life: TimeInterval = 3600) {
+  init(answersToLose: Int = 0, life: TimeInterval = 3600, goodTokens: Set<String> = ["token"]) {
     state = Lock(State(answersToLose: answersToLose))
     self.life = life
+    self.goodTokens = goodTokens
   }
+
+  /// The operator removes every node.
+  func forget() { state.withLock { $0.nodes = [:] } }
+  /// The tokens that were used, in order.
+  var tokens: [String] { state.withLock { $0.tokens } }
 
   var nodes: Int { state.withLock { $0.nodes.count } }
   var requests: Int { state.withLock { $0.requests } }
 
   func join(_ request: JoinRequest) async throws(AgentFailure) -> JoinAnswer {
-    guard request.token == "token" else {
+    guard goodTokens.contains(request.token) else {
       throw AgentFailure(.controlPlaneRefused, "the token is not valid")
     }
+    state.withLock { $0.tokens.append(request.token) }
     return try sign(request.certificateRequest)
   }
 
@@ -57,7 +66,7 @@ private final class Authority: ControlPlaneLink {
         state.requests += 1
         let id =
           state.nodes[bytes]
-          ?? NodeID(UUID.v7(milliseconds: 1, random: (1, UInt64(state.nodes.count))))
+          ?? NodeID(UUID.v7(milliseconds: 1, random: (1, UInt64(state.requests))))
         state.nodes[bytes] = id
         state.answersToLose -= 1
         return (id, state.answersToLose >= 0)
@@ -135,6 +144,60 @@ struct IdentityTests {
   func refused() async throws {
     await #expect(throws: AgentFailure(.controlPlaneRefused, "the token is not valid")) {
       try await enrolment(Authority()).join(name: "n1", token: "used", report: report)
+    }
+  }
+
+  @Test("a node whose certificate is still good joins again when it is given another token, and only then")
+  func rejoin() async throws {
+    let authority = Authority(goodTokens: ["token", "second"])
+    func identify(_ token: String?) async throws -> NodeID {
+      try await enrolment(authority).identify(name: "n1", token: token, report: report).id
+    }
+    let first = try await identify("token")
+    // The token stays in the agent's settings, or is taken out.
+    #expect(try await identify("token") == first)
+    #expect(try await identify(nil) == first)
+    #expect(authority.tokens == ["token"])
+
+    authority.forget()
+    let second = try await identify("second")
+    #expect(second != first)
+    #expect(try await identify("second") == second)
+    _ = try await enrolment(authority).renew(name: "n1")
+    #expect(try await identify("second") == second)
+    #expect(authority.tokens == ["token", "second"])
+  }
+
+  @Test("a token that is refused does not cost a node the certificate that it has")
+  func refusedToken() async throws {
+    let authority = Authority()
+    let first = try await enrolment(authority).identify(name: "n1", token: "token", report: report)
+    let again = try await enrolment(authority).identify(name: "n1", token: "stale", report: report)
+    #expect(again.id == first.id)
+  }
+
+  @Test("an expired certificate is made good by the same token or by another one, and by nothing else")
+  func expired() async throws {
+    let authority = Authority(life: -1, goodTokens: ["token", "second"])
+    func identify(_ token: String?) async throws -> NodeID {
+      try await enrolment(authority).identify(name: "n1", token: token, report: report).id
+    }
+    let first = try await identify("token")
+    #expect(try await identify("token") == first)
+    #expect(try await identify("second") == first)
+    #expect(authority.tokens == ["token", "token", "second"])
+    #expect(try await identify(nil) == first)
+    await #expect(throws: AgentFailure(.controlPlaneRefused, "the token is not valid")) {
+      try await identify("stale")
+    }
+  }
+
+  @Test("a host that never joined and has no token is told what to do")
+  func noToken() async throws {
+    await #expect {
+      _ = try await enrolment(Authority()).identify(name: "n1", token: nil, report: report)
+    } throws: {
+      ($0 as? AgentFailure)?.detail.contains("ALOFT_AGENT_JOIN_TOKEN") == true
     }
   }
 

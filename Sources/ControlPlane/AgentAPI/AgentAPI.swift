@@ -79,8 +79,8 @@ struct AgentAPI: Sendable {
 
   // MARK: Identity
 
-  /// Makes the node, or finds the one that the same key made with the same token: an agent that crashed before it kept the answer
-  /// asks again.
+  /// Makes the node, or finds the one that the same key made: an agent that crashed before it kept the answer asks again with
+  /// the same token, and one whose certificate has expired comes back with another.
   private func join(_ join: JoinRequest, requestID: String) async throws -> Reply {
     let csr = try NodeCertificateRequest(pem: join.certificateRequest)
     try NodeName.check(join.name)
@@ -107,6 +107,9 @@ struct AgentAPI: Sendable {
         throw Problem(
           .joinTokenInvalid, "the join token has expired; an operator makes a new one with POST /v1/node-tokens")
       }
+      if let known = try Self.rejoin(join, csr, token: try token.get(0), requestID: requestID, in: session) {
+        return known
+      }
       try NodeStore.insert(
         fresh, name: join.name, pool: try token.get(1), labels: try token.get(2, as: JSONText.self).text,
         keyHash: csr.keyHash, report: join.report, in: session)
@@ -125,6 +128,23 @@ struct AgentAPI: Sendable {
     plane.wakeups.signal([.events])
     let certificate = try plane.authority.issueNode(node, request: csr, now: plane.environment.now())
     return try .encoded(JoinAnswer(nodeId: node, certificate: certificate))
+  }
+
+  /// The node of this name that has this key, which is the proof: the request is signed with it. It stays what it is, and the
+  /// token is used up.
+  private static func rejoin(
+    _ join: JoinRequest, _ csr: NodeCertificateRequest, token: UUID, requestID: String, in session: Session
+  ) throws -> NodeID? {
+    let row = try session.one(
+      "SELECT id FROM nodes WHERE name = \(join.name) AND public_key_sha256 = \(csr.keyHash) FOR UPDATE")
+    guard let node = try row?.get(0, as: NodeID.self) else { return nil }
+    _ = try session.execute("UPDATE node_tokens SET node_id = \(node), revision = revision + 1 WHERE id = \(token)")
+    _ = try session.execute(
+      """
+      INSERT INTO audit (actor, peer, request_id, operation, resource_id)
+      VALUES ('join-token', '', \(requestID), 'joinNode', \(node))
+      """)
+    return node
   }
 
   private func renew(_ renew: RenewRequest, node: NodeID) async throws -> Reply {

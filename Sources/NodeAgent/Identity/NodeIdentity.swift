@@ -10,7 +10,7 @@ import X509
 // <data>/identity/
 //   key.pem     the node's private key (P-256), made here; never leaves the node, never changes
 //   node.pem    the client certificate and what it chains to
-//   node.json   the node's id
+//   node.json   the node's id, and a digest of the token it joined with
 //
 // The key is written before the first request to join, and the server knows a node by its key: a join whose answer was
 // lost is simply made again.
@@ -38,18 +38,32 @@ public struct IdentityStore: Sendable {
   /// Where the client certificate and its key are, or will be.
   public var paths: (certificate: String, key: String) { (certificatePath, keyPath) }
 
-  private struct Stored: Codable { var nodeId: NodeID }
+  private struct Stored: Codable {
+    var nodeId: NodeID
+    /// SHA-256 of the join token: one that stays in the agent's settings is used once, another is used again.
+    var joinTokenSha256: String?
+  }
+
+  /// Whether this node's identity came by this very token.
+  public func joined(with token: String) async -> Bool {
+    await thread.run { (try? stored())?.joinTokenSha256 == Self.digest(token) }
+  }
+
+  private func stored() throws(AgentFailure) -> Stored {
+    do { return try JSONCoder.decode(Stored.self, from: try FileSystem.readAll(nodePath)) } catch {
+      throw AgentFailure(.storage, "\(nodePath) cannot be read: \(error)")
+    }
+  }
+
+  private static func digest(_ token: String) -> String {
+    SHA256.hash(data: Array(token.utf8)).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+  }
 
   /// The identity of a node that has joined; nil for one that has not.
   public func load() async throws(AgentFailure) -> NodeIdentity? {
     try await thread.run { () throws(AgentFailure) in
       guard FileSystem.exists(nodePath) else { return nil }
-      let stored: Stored
-      do {
-        stored = try JSONCoder.decode(Stored.self, from: try FileSystem.readAll(nodePath))
-      } catch {
-        throw AgentFailure(.storage, "\(nodePath) cannot be read: \(error)")
-      }
+      let stored = try stored()
       let validity = try Self.validity(
         of: String(decoding: try FileSystem.readAll(certificatePath), as: UTF8.self))
       return NodeIdentity(
@@ -81,16 +95,19 @@ public struct IdentityStore: Sendable {
     }
   }
 
-  /// Keeps what the control plane answered. The certificate comes first: without `node.json` the node has not joined.
-  public func keep(_ answer: JoinAnswer) async throws(AgentFailure) -> NodeIdentity {
+  /// Keeps what the control plane answered, to a join with `token` or to a renewal. The certificate comes first: without
+  /// `node.json` the node has not joined, and with an old one it joins again with the same token.
+  public func keep(_ answer: JoinAnswer, token: String? = nil) async throws(AgentFailure) -> NodeIdentity {
     let validity = try await thread.run { () throws(AgentFailure) in
       let validity = try Self.validity(of: answer.certificate)
       try FileSystem.replace(certificatePath, with: Array(answer.certificate.utf8))
-      let stored: [UInt8]
-      do { stored = try JSONCoder.encode(Stored(nodeId: answer.nodeId)) } catch {
+      let kept = Stored(
+        nodeId: answer.nodeId, joinTokenSha256: token.map(Self.digest) ?? (try? stored())?.joinTokenSha256)
+      let bytes: [UInt8]
+      do { bytes = try JSONCoder.encode(kept) } catch {
         throw AgentFailure(.storage, "\(nodePath) cannot be written: \(error)")
       }
-      try FileSystem.replace(nodePath, with: stored)
+      try FileSystem.replace(nodePath, with: bytes)
       return validity
     }
     return NodeIdentity(
