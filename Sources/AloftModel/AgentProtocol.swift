@@ -79,11 +79,15 @@ public struct Assignments: Sendable, Codable {
   public var documents: [Assignment]
   /// Bytes that somebody waits for; see ``StreamRequest``.
   public var streams: [StreamRequest]
+  /// In a whole list: the highest ``Observation/sequence`` that is known of this node's VMs. A new agent counts from above
+  /// it, whatever its host's clock says. Nil from control planes that do not tell.
+  public var sequence: Int?
 
-  public init(revision: Int, documents: [Assignment], streams: [StreamRequest] = []) {
+  public init(revision: Int, documents: [Assignment], streams: [StreamRequest] = [], sequence: Int? = nil) {
     self.revision = revision
     self.documents = documents
     self.streams = streams
+    self.sequence = sequence
   }
 }
 
@@ -210,7 +214,7 @@ public struct Observation: Sendable, Codable, Equatable {
   public var incarnation: Int
   /// The generation of the document that the agent worked to.
   public var generation: Int
-  /// Counts the agent's reports; a late copy of an older one is dropped.
+  /// Counts the agent's reports, also over its restarts; a late copy of an older one is dropped.
   public var sequence: Int
   public var power: Power
   /// The guest turned itself off: nobody asked for it.

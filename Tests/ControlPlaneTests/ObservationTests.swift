@@ -46,6 +46,21 @@ struct ObservationTests {
     }
   }
 
+  @Test("a whole list of documents tells an agent that starts anew how far the reports were counted")
+  func sequenceTold() async throws {
+    try await withVM { test, agent, document async throws in
+      func told(after revision: Int) async throws -> Int? {
+        let answer = await agent.send(.get, "assignments?after=\(revision)&wait=0")
+        return try JSONCoder.decode(Assignments.self, from: answer.bytes).sequence
+      }
+      #expect(try await told(after: 0) == 0)
+      try await agent.observe(
+        Observation(vm: document.vm, incarnation: 1, generation: 1, sequence: 1 << 50, power: .running))
+      #expect(try await told(after: 0) == 1 << 50)
+      #expect(try await told(after: 1) == nil)
+    }
+  }
+
   @Test("a report of another incarnation changes nothing")
   func incarnation() async throws {
     try await withVM { test, agent, document async throws in

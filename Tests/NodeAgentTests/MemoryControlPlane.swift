@@ -64,7 +64,8 @@ final class MemoryControlPlane: ControlPlaneLink {
         documents: state.documents.values.filter { $0.revision > revision }.sorted {
           $0.revision < $1.revision
         }
-        .map(\.document), streams: state.streams)
+        .map(\.document), streams: state.streams,
+        sequence: revision == 0 ? state.observations.values.map(\.sequence).max() ?? 0 : nil)
     }
   }
 

@@ -137,6 +137,21 @@ struct SimulationTests {
     #expect(await world.run(seconds: 30) { world.plane.observation(vm)?.power == .stopped })
   }
 
+  @Test("an agent that starts on a host whose clock was set back is still heard")
+  func clockSetBack() async {
+    let world = World(seed: 8)
+    world.plane.assign(.sample())
+    #expect(await world.run(seconds: 5) { world.plane.observation(vm)?.power == .running })
+    for _ in 1...3 {
+      world.clock.setWall(by: -365 * 24 * 3_600_000)
+      world.host.crashAgent()
+      let before = world.plane.observation(vm)?.sequence ?? 0
+      #expect(await world.run(seconds: 30) { (world.plane.observation(vm)?.sequence ?? 0) > before })
+    }
+    world.host.guestPowersOff(vm)
+    #expect(await world.run(seconds: 30) { world.plane.observation(vm)?.guestStopped == true })
+  }
+
   @Test("a domain without a document is reported and left alone")
   func unknown() async {
     let world = World(seed: 7)

@@ -56,7 +56,18 @@ extension AgentAPI {
         id: try row.get(0), url: try row.get(1), kind: .serialLog, vm: try row.get(2), offset: try row.get(3),
         follow: try row.get(4))
     }
-    return Assignments(revision: revision, documents: documents, streams: streams)
+    let sequence = behind == 0 ? try highestSequence(of: node, in: session) : nil
+    return Assignments(revision: revision, documents: documents, streams: streams, sequence: sequence)
+  }
+
+  /// What an agent that starts anew has to count from: older sequences are old news.
+  private static func highestSequence(of node: NodeID, in session: Session) throws -> Int {
+    let row = try session.one(
+      """
+      SELECT coalesce(max(o.sequence), 0) FROM claims c JOIN vm_observations o ON o.vm_id = c.vm_id
+       WHERE c.node_id = \(node)
+      """)
+    return try row?.get(0, as: Int.self) ?? 0
   }
 
   private static func assignment(_ row: Row) throws -> Assignment {

@@ -41,7 +41,10 @@ extension AgentMachine {
     let isEmpty = answer.documents.isEmpty && answer.streams.isEmpty
     poll.at = isEmpty && now.uptime - asked.since < 200 ? now.uptime + 200 : now.uptime
     for document in answer.documents { take(document, now) }
-    if asked.after == 0 { takeWholeList(answer, now) }
+    if asked.after == 0 {
+      if let known = answer.sequence { report.countAbove(known) }
+      takeWholeList(answer, now)
+    }
     if answer.revision < asked.after {
       // The count of this node went back: the control plane's database was restored. Nothing that was read holds.
       poll.nextFull = now.uptime

@@ -15,6 +15,15 @@ extension AgentMachine {
 
     init(sequence: Int) { self.sequence = sequence }
 
+    /// Above everything that earlier processes told: also above what of theirs is still on its way, which was less than this.
+    static let stride = 1 << 24
+
+    /// Counts on from above `known`, the highest sequence that the control plane has seen. Only a process that has not
+    /// told anything yet needs the distance.
+    mutating func countAbove(_ known: Int) {
+      if number == 0 || sequence < known { sequence = max(sequence, known + Self.stride) }
+    }
+
     mutating func tell(at uptime: Int) { at = max(notBefore, min(at ?? .max, uptime)) }
   }
 

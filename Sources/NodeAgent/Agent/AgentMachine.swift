@@ -80,8 +80,7 @@ public struct AgentMachine: Sendable {
     self.identity = identity
     random = SplitMix(seed: seed)
     poll = PollState(nextFull: now.uptime)
-    // A new process must count above the old one; the old one counted reports, of which it made less than one in a
-    // millisecond.
+    // The first whole list tells how far earlier processes counted. The clock is for control planes that do not tell.
     report = ReportState(sequence: now.wall)
     tidyAt = now.uptime + options.sweepInterval
     retellAt = now.uptime + options.retellInterval
