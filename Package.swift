@@ -49,7 +49,8 @@ let cloud: [Target] = [
   .target(
     name: "NodeAgent",
     dependencies: [
-      "AloftModel", "Execution", "HTTPClient", "JSON", "Libvirt", "XMLBuilder", crypto, x509, asn1, logging, httpTypes,
+      "AloftModel", "CLinux", "Execution", "HTTPClient", "JSON", "Libvirt", "XMLBuilder", crypto, x509, asn1, logging,
+      httpTypes,
     ], swiftSettings: strict),
   .target(
     name: "SimulatedHypervisor", dependencies: ["AloftModel", "Execution", "NodeAgent", logging], swiftSettings: strict),
