@@ -45,6 +45,23 @@ struct VMStateTests {
   func rows(_ facts: VMFacts, _ state: VMState) {
     #expect(VMDerivedState.of(facts).state == state)
   }
+
+  @Test("a guest that ignored the power button is stopped, says so, and can be started")
+  func guestIgnored() {
+    func facts(_ desired: Power, _ power: Observation.Power) -> VMFacts {
+      Facts.make(
+        desired: desired,
+        observed: VMObserved(
+          incarnation: 1, generation: 2, power: power, problem: .init(code: .guestIgnored, detail: "its power was cut"))
+      )
+    }
+    let stopping = VMDerivedState.of(facts(.stopped, .running))
+    #expect(stopping == VMDerivedState(state: .stopping, reason: "its power was cut"))
+    #expect(
+      VMDerivedState.of(facts(.stopped, .stopped)) == VMDerivedState(state: .stopped, reason: "its power was cut"))
+    #expect(VMDerivedState.of(facts(.running, .stopped)).state == .starting)
+    #expect(VMDerivedState.of(facts(.running, .running)).state == .running)
+  }
 }
 
 /// Facts about a VM in its incarnation 1 and generation 2.

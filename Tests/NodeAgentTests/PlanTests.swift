@@ -164,6 +164,29 @@ struct PlanTests {
     #expect(plan(.sample(power: .stopped, grace: 0), domain(.running)).steps == [.destroy])
   }
 
+  @Test("a power that was cut because the guest did not go is written down; one that nobody waited for is not")
+  func powerCut() {
+    let document = Assignment.sample(power: .stopped, grace: 30)
+    let journal = VMJournal(stop: VMJournal.Stop(incarnation: 2, askedAt: 0))
+    let asked = StopProgress(askedFirst: 1_000_000, askedLast: 1_000_000)
+    var cut = domain(.off(.destroyed)).tag
+    cut.powerCut = true
+    func steps(_ power: DomainPower, grace: Int = 30, now: Int) -> [Step] {
+      var document = document
+      document.stopGraceSeconds = grace
+      return plan(document, domain(power), journal: journal, stop: asked, now: now).steps
+    }
+    #expect(steps(.off(.destroyed), now: 1_030_000) == [.setTag(cut), .forgetStop])
+    #expect(steps(.off(.destroyed), now: 1_029_999) == [.forgetStop], "somebody else cut it")
+    #expect(steps(.off(.destroyed), grace: 0, now: 1_030_000) == [.forgetStop])
+    #expect(steps(.off(.guestShutdown), now: 1_030_000) == [.forgetStop])
+    // It stays until the guest runs again.
+    let off = VMDomain(vm: .sample(1), tag: cut, power: .off(.destroyed))
+    #expect(plan(document, off) == Plan())
+    let runs = VMDomain(vm: .sample(1), tag: cut, power: .running)
+    #expect(plan(.sample(), runs).steps == [tag(5)])
+  }
+
   @Test("a guest that goes off because it was asked is started when it is wanted again")
   func stopThenStart() {
     let journal = VMJournal(stop: VMJournal.Stop(incarnation: 2, askedAt: 0))

@@ -35,8 +35,9 @@ private final class RealNode: Sendable {
     let performer = EffectPerformer(
       hypervisor: LibvirtHypervisor(uri: libvirt.uri, logger: quietLogger), storage: storage,
       journal: try await FileJournal.open(data + "/journal.jsonl"), link: plane, clock: clock,
-      platform: DomainPlatform(
-        architecture: "x86_64", accelerator: .tcg, directIO: await storage.supportsDirectIO()),
+      platform: { [storage] () async throws(AgentFailure) in
+        DomainPlatform(architecture: "x86_64", accelerator: .tcg, directIO: await storage.supportsDirectIO())
+      },
       nodeReport: { () async throws(AgentFailure) in
         NodeReport(
           architecture: "x86_64", accelerator: .tcg, vcpus: 2, memoryMib: 1024, diskGib: 10,
@@ -123,6 +124,7 @@ struct RealGuestTests {
     node.plane.assign(node.document(vm, generation: 3, power: .stopped, grace: 5, userData: data))
     try await node.wait("the end") { node.seen(vm)?.power == .stopped }
     #expect(node.log(vm).contains("ALOFT-SHUTDOWN-IGNORED"))
+    try await node.wait("the reason") { node.seen(vm)?.problem?.code == .guestIgnored }
     #expect(node.seen(vm)?.guestStopped == false)
 
     node.plane.assign(node.document(vm, generation: 4, deleted: true))

@@ -86,6 +86,32 @@ struct SimulationTests {
     #expect(await world.run(seconds: 30) { world.power(vm) == .off(.destroyed) })
     #expect((29_000...33_000).contains(world.clock.now().uptime - asked))
     #expect(await world.run(seconds: 5) { world.plane.observation(vm)?.power == .stopped })
+    // It is told that the guest did not go by itself, also by the next process, until it runs again.
+    #expect(await world.run(seconds: 5) { world.plane.observation(vm)?.problem?.code == .guestIgnored })
+    world.host.crashAgent()
+    _ = await world.run(seconds: 30)
+    #expect(world.plane.observation(vm)?.problem?.detail.contains("its power was cut") == true)
+    world.plane.assign(.sample(generation: 7))
+    #expect(await world.run(seconds: 5) { world.plane.observation(vm)?.power == .running })
+    #expect(await world.run(seconds: 5) { world.plane.observation(vm)?.problem == nil })
+  }
+
+  @Test("a guest that is slow to shut down is told of from half of its grace on, and no more when it has gone")
+  func slowGuest() async {
+    let world = World(seed: 9)
+    var guest = SimulatedHost.Guest()
+    guest.shutdownTime = 25_000
+    world.host.setGuest(guest, of: vm)
+    world.plane.assign(.sample())
+    #expect(await world.run(seconds: 5) { world.power(vm) == .running })
+    world.plane.assign(.sample(generation: 6, power: .stopped, grace: 30))
+    _ = await world.run(seconds: 13)
+    #expect(world.plane.observation(vm)?.problem == nil)
+    _ = await world.run(seconds: 6)
+    #expect(world.plane.observation(vm)?.power == .running)
+    #expect(world.plane.observation(vm)?.problem?.code == .guestIgnored)
+    #expect(await world.run(seconds: 15) { world.plane.observation(vm)?.power == .stopped })
+    #expect(world.plane.observation(vm)?.problem == nil)
   }
 
   @Test(
@@ -241,7 +267,7 @@ struct SimulationTests {
   private func isSettled(_ world: World, _ vm: VMID, _ document: Assignment?) -> Bool {
     guard let document else { return world.host.domain(vm) == nil }
     guard let seen = world.plane.observation(vm), seen.generation == document.generation,
-      seen.problem == nil
+      seen.problem == nil || seen.problem?.code == .guestIgnored
     else {
       return false
     }

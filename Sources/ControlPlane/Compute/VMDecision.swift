@@ -76,7 +76,7 @@ struct VMDecision: Sendable, Equatable {
       return .failed(.nodeRemoved, "its node was removed")
     }
     if now >= operation.deadline {
-      let problem = facts.current?.problem
+      let problem = operation.kind == .stopVM ? facts.current?.problem : facts.current?.obstacle
       let waited = state.reason ?? "the node to report"
       return .failed(problem?.code ?? .deadlineExceeded, problem?.detail ?? "gave up waiting: \(waited)")
     }

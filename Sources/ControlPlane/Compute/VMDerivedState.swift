@@ -33,7 +33,7 @@ struct VMDerivedState: Sendable, Equatable {
     case .absent, .stopped, .paused, .crashed:
       if seen.guestStopped && seen.generation >= facts.intent.generation {
         VMDerivedState(state: .stopped, reason: "the guest turned itself off")
-      } else if seen.problem != nil {
+      } else if seen.obstacle != nil {
         VMDerivedState(state: .failed, reason: progress(seen))
       } else {
         VMDerivedState(
@@ -49,12 +49,13 @@ struct VMDerivedState: Sendable, Equatable {
     case .stopped, .crashed, .absent:
       if seen.generation < facts.intent.generation {
         VMDerivedState(state: .stopping, reason: progress(seen))
-      } else if seen.problem != nil {
+      } else if seen.obstacle != nil {
         VMDerivedState(state: .failed, reason: progress(seen))
       } else if seen.power == .absent {
         VMDerivedState(state: .creating, reason: progress(seen))
       } else {
-        VMDerivedState(state: .stopped)
+        // What may be told is that the guest did not go by itself.
+        VMDerivedState(state: .stopped, reason: seen.problem?.detail)
       }
     }
   }

@@ -18,6 +18,9 @@ struct VMObserved: Sendable, Equatable {
   var activity: String?
   var progress: Int?
   var problem: Observation.Problem?
+
+  /// The problem, if it keeps the VM from its desired state. A guest that ignored the power button is off all the same.
+  var obstacle: Observation.Problem? { problem?.code == .guestIgnored ? nil : problem }
 }
 
 /// The node that holds a VM's claim, as far as a VM's state depends on it.

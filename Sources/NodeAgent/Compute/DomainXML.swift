@@ -24,6 +24,7 @@ extension DomainTag {
         "generation": "\(generation)",
         "ran": "\(ranGeneration)",
         "guest-stopped": guestStopped ? "true" : nil,
+        "power-cut": powerCut ? "true" : nil,
         "digest": digest,
         "name": name,
       ])

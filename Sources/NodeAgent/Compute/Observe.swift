@@ -20,10 +20,25 @@ extension Observation {
       generation: followed?.generation ?? tag?.generation ?? 0, sequence: 0,
       power: power(followed, actual, plan), guestStopped: plan.guestStopped, activity: activity,
       progress: progress,
-      problem: problem,
+      problem: problem ?? followed.flatMap { ignoredGuest($0, actual, plan) },
       completedRequests: actual.journal.requests.filter(listed.contains).sorted {
         $0.description < $1.description
       })
+  }
+
+  /// A guest that did not shut down when it was asked to. It keeps nobody from anything for long, so every other problem
+  /// goes first.
+  private static func ignoredGuest(_ desired: Assignment, _ actual: ActualVM, _ plan: Plan) -> Problem? {
+    guard let domain = actual.domain, desired.power == .stopped, !desired.deleted else { return nil }
+    let grace = desired.stopGraceSeconds
+    if plan.guestIgnores, domain.power.isActive {
+      return Problem(
+        code: .guestIgnored,
+        detail: "the guest was asked to shut down and still runs; its power is cut \(grace) s after it was first asked")
+    }
+    guard domain.tag.powerCut, !domain.power.isActive else { return nil }
+    return Problem(
+      code: .guestIgnored, detail: "the guest did not shut down within \(grace) s of being asked; its power was cut")
   }
 
   private static func power(_ desired: Assignment?, _ actual: ActualVM, _ plan: Plan) -> Power {

@@ -61,7 +61,17 @@ extension Plan {
       }
       if desired.stopGraceSeconds <= 0 || domain.power == .panicked { return Plan([.destroy]) }
       guard let stop, let stopDeadline else { return Plan([.requestShutdown]) }
-      if now >= stopDeadline { return Plan([.destroy]) }
+      if now >= stopDeadline { return Plan([.destroy], guestIgnores: true) }
+      var plan = wait(stop, until: stopDeadline)
+      guard domain.power == .running else { return plan }
+      let ignoresFrom = stop.askedFirst + max(Plan.askAgainAfter, desired.stopGraceSeconds * 1000 / 2)
+      plan.guestIgnores = now >= ignoresFrom
+      if !plan.guestIgnores, let wakeAt = plan.wakeAt { plan.wakeAt = min(wakeAt, ignoresFrom) }
+      return plan
+    }
+
+    /// The guest was asked to power off and may take some time.
+    private func wait(_ stop: StopProgress, until stopDeadline: Int) -> Plan {
       let settled = settle(ran: false)
       switch domain.power {
       case .paused:
@@ -81,7 +91,14 @@ extension Plan {
       tag.generation = desired.generation
       if ran { tag.ranGeneration = desired.generation }
       tag.guestStopped = guestStopped
+      tag.powerCut = !ran && (tag.powerCut || wasCutOff)
       return tag == domain.tag ? [] : [.setTag(tag)]
+    }
+
+    /// The guest went neither by itself nor because somebody wanted it off at once.
+    private var wasCutOff: Bool {
+      guard desired.power == .stopped, desired.stopGraceSeconds > 0, let stopDeadline else { return false }
+      return domain.power == .off(.destroyed) && now >= stopDeadline
     }
 
     private var journalSteps: [Step] { journal.stop == nil ? [] : [.forgetStop] }

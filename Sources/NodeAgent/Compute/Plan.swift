@@ -34,14 +34,18 @@ public struct Plan: Sendable, Equatable {
   public var guestStopped: Bool
   /// The document is older than the domain.
   public var isOldNews: Bool
+  /// The guest has been asked to shut down for a good part of its grace and still runs.
+  public var guestIgnores: Bool
 
   public init(
-    _ steps: [Step] = [], wakeAt: Int? = nil, guestStopped: Bool = false, isOldNews: Bool = false
+    _ steps: [Step] = [], wakeAt: Int? = nil, guestStopped: Bool = false, isOldNews: Bool = false,
+    guestIgnores: Bool = false
   ) {
     self.steps = steps
     self.wakeAt = wakeAt
     self.guestStopped = guestStopped
     self.isOldNews = isOldNews
+    self.guestIgnores = guestIgnores
   }
 }
 

@@ -11,17 +11,20 @@ public struct DomainTag: Sendable, Hashable {
   public var ranGeneration: Int
   /// The guest turned itself off. Kept here because libvirtd forgets why a domain is off when it restarts.
   public var guestStopped: Bool
+  /// The guest was asked to shut down, did not in time, and its power was cut. Until it runs again.
+  public var powerCut: Bool
   /// A digest of everything the definition was made of; see ``DomainSpecification/digest``.
   public var digest: String
 
   public init(
-    incarnation: Int, generation: Int, ranGeneration: Int = 0, guestStopped: Bool = false,
+    incarnation: Int, generation: Int, ranGeneration: Int = 0, guestStopped: Bool = false, powerCut: Bool = false,
     digest: String = ""
   ) {
     self.incarnation = incarnation
     self.generation = generation
     self.ranGeneration = ranGeneration
     self.guestStopped = guestStopped
+    self.powerCut = powerCut
     self.digest = digest
   }
 }

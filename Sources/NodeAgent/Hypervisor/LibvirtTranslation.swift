@@ -13,6 +13,7 @@ extension DomainTag {
       incarnation: incarnation, generation: generation,
       ranGeneration: element.attribute("ran").flatMap { Int($0) } ?? 0,
       guestStopped: element.attribute("guest-stopped") == "true",
+      powerCut: element.attribute("power-cut") == "true",
       digest: element.attribute("digest") ?? "")
   }
 
