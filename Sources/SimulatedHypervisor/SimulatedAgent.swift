@@ -78,7 +78,9 @@ public struct SimulatedAgent {
     EffectPerformer(
       hypervisor: SimulatedHypervisor(host), storage: SimulatedStorage(host), journal: SimulatedJournal(host),
       link: link, clock: clock,
-      platform: DomainPlatform(architecture: "x86_64", accelerator: .kvm, directIO: true),
+      platform: { () async throws(AgentFailure) in
+        DomainPlatform(architecture: "x86_64", accelerator: .kvm, directIO: true)
+      },
       nodeReport: { () async throws(AgentFailure) in
         NodeReport(
           architecture: "x86_64", accelerator: .kvm, vcpus: 64, memoryMib: 1 << 18, diskGib: 1 << 12, facts: [:])

@@ -14,10 +14,11 @@ struct AgentService {
     defer { withExtendedLifetime(directory) {} }
     let clock = SystemClock()
     let hypervisor = LibvirtHypervisor(uri: settings.libvirt, parallelCalls: settings.parallel, logger: logger)
-    let hypervisorFacts = try await facts(of: hypervisor, clock)
-    let host = await HostFacts.read()
-    let (storage, space) = try await openStorage()
-    let report = host.report(settings.capacity, hypervisor: hypervisorFacts, space: space, version: version)
+    let storage = try await openStorage()
+    let directIO = await storage.supportsDirectIO()
+    let reporter = NodeReporter(
+      settings: settings.capacity, version: version, hypervisor: hypervisor, storage: storage)
+    let report = try await firstReport(reporter, clock)
     logger.info(
       "host",
       metadata: [
@@ -25,11 +26,10 @@ struct AgentService {
         "disk_gib": "\(report.diskGib)",
       ])
 
-    let name = settings.name ?? host.hostname
+    let name = if let given = settings.name { given } else { await reporter.hostname ?? "node" }
     let store = IdentityStore(data: settings.data)
     let identity = try await identify(store, clock, name: name, report: report)
-    var nodeLogger = logger
-    nodeLogger[metadataKey: "node"] = "\(identity.id)"
+    let nodeLogger = logger(of: identity)
     let link = link(
       HTTPClientConfiguration.ClientCertificate(
         certificateFile: identity.certificatePath, keyFile: identity.keyPath))
@@ -37,10 +37,14 @@ struct AgentService {
     let performer = EffectPerformer(
       hypervisor: hypervisor, storage: storage,
       journal: try await FileJournal.open(settings.data + "/journal.jsonl"), link: link, clock: clock,
-      platform: DomainPlatform(
-        architecture: report.architecture, accelerator: report.accelerator,
-        directIO: await storage.supportsDirectIO()),
-      nodeReport: { () async throws(AgentFailure) in report },
+      platform: { () async throws(AgentFailure) in
+        let now = try await reporter.report()
+        return DomainPlatform(architecture: now.architecture, accelerator: now.accelerator, directIO: directIO)
+      },
+      nodeReport: { () async throws(AgentFailure) in try await reporter.report() },
+      refreshFacts: { () async throws(AgentFailure) in
+        if try await reporter.refresh() { nodeLogger.notice("the host is not what it was; the control plane is told") }
+      },
       renewIdentity: { () async throws(AgentFailure) in try await enrolment.renew(name: name) }, logger: nodeLogger)
     var options = AgentMachine.Options()
     options.parallelSteps = settings.parallel
@@ -49,26 +53,32 @@ struct AgentService {
     await Agent(machine: machine, performer: performer).run()
   }
 
+  private func logger(of identity: NodeIdentity) -> Logger {
+    var logger = logger
+    logger[metadataKey: "node"] = "\(identity.id)"
+    return logger
+  }
+
   /// libvirt may start after the agent.
-  private func facts(
-    of hypervisor: LibvirtHypervisor, _ clock: SystemClock
-  ) async throws -> HypervisorFacts {
+  private func firstReport(_ reporter: NodeReporter, _ clock: SystemClock) async throws -> NodeReport {
     while true {
-      do throws(AgentFailure) { return try await hypervisor.facts() } catch {
+      do throws(AgentFailure) {
+        try await reporter.refresh()
+        return try await reporter.report()
+      } catch {
         logger.warning("waiting for libvirt", metadata: ["failure": "\(error)"])
       }
       try await clock.sleep(until: clock.now().uptime + 1000)
     }
   }
 
-  private func openStorage() async throws -> (DirectoryStorage, StorageSpace) {
+  private func openStorage() async throws -> DirectoryStorage {
     // The reserve depends on the size, which only the opened directory tells.
     let probe = try await DirectoryStorage.open(settings.data, logger: logger)
-    let space = try await probe.space()
     let options = DirectoryStorage.Options(
-      reserve: HostFacts.reservedDiskBytes(settings.capacity, total: space.total),
+      reserve: HostFacts.reservedDiskBytes(settings.capacity, total: try await probe.space().total),
       serialLogBytes: settings.serialLogKib << 10)
-    return (try await DirectoryStorage.open(settings.data, options: options, logger: logger), space)
+    return try await DirectoryStorage.open(settings.data, options: options, logger: logger)
   }
 
   private func identify(

@@ -1,7 +1,18 @@
 import AloftModel
+import Execution
 import Testing
 
 @testable import NodeAgent
+
+/// Says what the test wants; nil: it cannot be reached.
+private final class ChangingHypervisor: Hypervisor {
+  let answer = Lock<HypervisorFacts?>(nil)
+
+  func facts() async throws(AgentFailure) -> HypervisorFacts {
+    guard let answer = answer.withLock({ $0 }) else { throw AgentFailure(.hypervisorUnavailable, "away") }
+    return answer
+  }
+}
 
 @Suite("Host facts")
 struct HostFactsTests {
@@ -31,11 +42,11 @@ struct HostFactsTests {
     let hypervisor = HypervisorFacts(offersKVM: true, facts: ["libvirt_version": "9.0.0"])
     let plain = facts().report(
       CapacitySettings(), hypervisor: hypervisor, space: space, version: "1")
-    #expect(plain.vcpus == 8 && plain.memoryMib == 15_625 - 781 && plain.diskGib == 950)
+    #expect(plain.vcpus == 8 && plain.memoryMib == 15_625 - 781 && plain.diskGib == 850)
     #expect(plain.facts["cpu_model"] == "Intel(R) Xeon(R): 2" && plain.facts["vmx"] == "true")
     #expect(plain.facts["libvirt_version"] == "9.0.0" && plain.facts["agent_version"] == "1")
     let small = facts(memoryKib: 1 << 20).report(
-      CapacitySettings(), hypervisor: hypervisor, space: StorageSpace(total: 4 << 30, free: 0),
+      CapacitySettings(), hypervisor: hypervisor, space: StorageSpace(total: 4 << 30, free: 4 << 30),
       version: "1")
     #expect(small.memoryMib == 512 && small.diskGib == 3)
     var fixed = CapacitySettings()
@@ -44,6 +55,59 @@ struct HostFactsTests {
     fixed.diskGib = 9
     let lab = facts().report(fixed, hypervisor: hypervisor, space: space, version: "1")
     #expect(lab.vcpus == 100 && lab.memoryMib == 7 && lab.diskGib == 9)
+  }
+
+  @Test("what others use of the file system is promised to nobody, what guests have taken already is")
+  func disk() {
+    func gib(_ space: StorageSpace) -> Int {
+      facts().report(CapacitySettings(), hypervisor: HypervisorFacts(offersKVM: true), space: space, version: "1")
+        .diskGib
+    }
+    // 400 GiB are others', 50 the reserve; guests take up what they were promised, and nothing changes.
+    #expect(gib(StorageSpace(total: 1000 << 30, free: 600 << 30)) == 550)
+    #expect(gib(StorageSpace(total: 1000 << 30, free: 350 << 30, guests: 250 << 30)) == 550)
+    #expect(gib(StorageSpace(total: 1000 << 30, free: 10 << 30)) == 0)
+  }
+
+  @Test("a host that changes is reported as it is now; while libvirt is away, what it said last holds")
+  func changes() async throws {
+    let hypervisor = ChangingHypervisor()
+    let host = Lock(facts())
+    let directory = try TemporaryDirectory()
+    let reporter = NodeReporter(
+      settings: CapacitySettings(), version: "1", hypervisor: hypervisor,
+      storage: try await DirectoryStorage.open(directory.path, logger: quietLogger)
+    ) { host.withLock { $0 } }
+    hypervisor.answer.withLock { $0 = nil }
+    await #expect(throws: AgentFailure.self) { try await reporter.refresh() }
+    await #expect(throws: AgentFailure.self) { try await reporter.report() }
+
+    hypervisor.answer.withLock { $0 = HypervisorFacts(offersKVM: false, facts: ["qemu_version": "7.2.0"]) }
+    #expect(try await reporter.refresh())
+    #expect(try await reporter.report().accelerator == .tcg)
+    hypervisor.answer.withLock { $0 = HypervisorFacts(offersKVM: true, facts: ["qemu_version": "8.0.0"]) }
+    host.withLock { $0.memoryMib *= 2 }
+    #expect(try await reporter.refresh())
+    hypervisor.answer.withLock { $0 = nil }
+    _ = try await reporter.refresh()
+    let report = try await reporter.report()
+    #expect(report.accelerator == .kvm && report.facts["qemu_version"] == "8.0.0")
+    #expect(report.memoryMib == 31_250 - 1562)
+  }
+
+  @Test("the agent looks at its host every minute, and when libvirt is back")
+  func schedule() {
+    var machine = AgentMachine(now: AgentTime(uptime: 0, wall: 0), seed: 1)
+    func looks(_ event: AgentEvent, at uptime: Int) -> Bool {
+      machine.handle(event, now: AgentTime(uptime: uptime, wall: uptime)).contains(.readFacts)
+    }
+    #expect(!looks(.wake, at: 59_999))
+    #expect(looks(.wake, at: 60_000))
+    #expect(!looks(.wake, at: 200_000), "one is under way")
+    #expect(!looks(.factsRead(nil), at: 200_001))
+    #expect(looks(.hypervisor(.resynchronize), at: 200_002))
+    #expect(!looks(.factsRead(AgentFailure(.storage, "no")), at: 200_003))
+    #expect(looks(.wake, at: 210_003), "a failure is not waited for that long")
   }
 
   @Test("this host can be read")

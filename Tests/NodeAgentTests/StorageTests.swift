@@ -55,6 +55,19 @@ struct StorageTests {
     #expect(try await storage.files(of: vm, image: image).image)
   }
 
+  @Test("what guests' files take is measured, holes in them not, and images are not guests'")
+  func space() async throws {
+    let image = image(content)
+    try await storage.fetch(image, from: source(content)) { _ in }
+    #expect(try await storage.space().guests < 64 << 10)
+    try await storage.createDisk(of: vm, from: image, gib: 8)
+    let before = try await storage.space().guests
+    try Data(count: 1 << 20).write(to: URL(fileURLWithPath: storage.paths(of: vm).seed))
+    let space = try await storage.space()
+    #expect(space.guests - before >= 1 << 20 && space.guests < 4 << 20)
+    #expect(space.free < space.total)
+  }
+
   @Test("an image with another digest is reported as corrupt and not kept")
   func corrupt() async throws {
     let wrong = image(content, sha256: String(repeating: "0", count: 64))

@@ -17,6 +17,8 @@ public enum AgentEffect: Sendable, Equatable {
   case report(number: Int, [Observation])
   /// → `heartbeatAnswered`. Only one is under way.
   case heartbeat
+  /// Looks at the host again. → `factsRead`
+  case readFacts
   /// → `renewed`
   case renewIdentity
   /// Brings bytes to a client; nothing comes back.
@@ -37,6 +39,7 @@ public enum AgentEvent: Sendable {
   case polled(number: Int, Result<Assignments, AgentFailure>)
   case reported(number: Int, Result<LeaseAnswer, AgentFailure>)
   case heartbeatAnswered(Result<LeaseAnswer, AgentFailure>)
+  case factsRead(AgentFailure?)
   case renewed(Result<CertificateValidity, AgentFailure>)
   case hypervisor(HypervisorEvent)
 }

@@ -178,6 +178,8 @@ extension AgentMachine {
         touch(vm)
       }
       sweep.at = now.uptime
+      // libvirt is back, perhaps another version of it.
+      facts.at = now.uptime
     }
   }
 

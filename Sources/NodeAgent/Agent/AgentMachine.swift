@@ -22,6 +22,8 @@ public struct AgentMachine: Sendable {
     public var pollSeconds = 25
     /// Milliseconds. Libvirt's events come at once; this finds what they did not tell.
     public var sweepInterval = 10_000
+    /// Milliseconds between looks at the host: its capacity, its versions.
+    public var factsInterval = 60_000
     /// Milliseconds between whole lists of documents, which heal what was missed.
     public var resyncInterval = 600_000
     /// Milliseconds after which everything is told again.
@@ -53,6 +55,7 @@ public struct AgentMachine: Sendable {
   var heartbeat = Timer()
   var heartbeatInterval = 5_000
   var sweep = Timer()
+  var facts = Timer()
   var tidyAt: Int
   var retellAt: Int
   var identity: CertificateValidity?
@@ -82,6 +85,8 @@ public struct AgentMachine: Sendable {
     poll = PollState(nextFull: now.uptime)
     // The first whole list tells how far earlier processes counted. The clock is for control planes that do not tell.
     report = ReportState(sequence: now.wall)
+    // Whoever starts an agent has just looked.
+    facts.at = now.uptime + options.factsInterval
     tidyAt = now.uptime + options.sweepInterval
     retellAt = now.uptime + options.retellInterval
   }
@@ -99,6 +104,8 @@ public struct AgentMachine: Sendable {
     case .polled(let number, let result): takeDocuments(number, result, now, &effects)
     case .reported(let number, let result): takeConfirmation(number, result, now)
     case .heartbeatAnswered(let result): takeHeartbeat(result, now)
+    case .factsRead(let failure):
+      finish(\.facts, failed: failure != nil, every: options.factsInterval, now.uptime)
     case .renewed(let result): takeRenewal(result, now)
     case .hypervisor(let event): takeHypervisorEvent(event, now)
     }
@@ -109,7 +116,7 @@ public struct AgentMachine: Sendable {
   /// The uptime at which the machine wants to be woken.
   public var wakeAt: Int {
     var at = min(tidyAt, retellAt)
-    for timer in [heartbeat, sweep] where !timer.isUnderWay { at = min(at, timer.at) }
+    for timer in [heartbeat, sweep, facts] where !timer.isUnderWay { at = min(at, timer.at) }
     if poll.underWay == nil { at = min(at, poll.at) }
     if isSynchronized, report.underWay == nil, let due = report.at { at = min(at, due) }
     for vm in order { if let wake = vms[vm]?.wakeAt { at = min(at, wake) } }
@@ -119,6 +126,7 @@ public struct AgentMachine: Sendable {
   private mutating func runTimers(_ now: AgentTime, _ effects: inout [AgentEffect]) {
     let uptime = now.uptime
     if due(&sweep, uptime) { effects.append(.listDomains) }
+    if due(&facts, uptime) { effects.append(.readFacts) }
     if due(&heartbeat, uptime) { effects.append(.heartbeat) }
     if let identity, now.wall >= identity.renewAt, due(&renewal, uptime) {
       effects.append(.renewIdentity)
@@ -182,4 +190,5 @@ public struct AgentMachine: Sendable {
 
 extension Result {
   var failed: Bool { if case .failure = self { true } else { false } }
+  var failure: Failure? { if case .failure(let failure) = self { failure } else { nil } }
 }

@@ -31,7 +31,7 @@ extension EffectPerformer {
     case .createSeed: try await storage.createSeed(Seed(document))
     case .define(let tag):
       try await hypervisor.define(
-        DomainSpecification(document, paths: storage.paths(of: vm), platform: platform, tag: tag))
+        DomainSpecification(document, paths: storage.paths(of: vm), platform: try await platform(), tag: tag))
     case .start: try await hypervisor.start(vm)
     case .resume: try await hypervisor.resume(vm)
     case .requestShutdown:

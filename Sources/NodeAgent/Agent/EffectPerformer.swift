@@ -9,9 +9,11 @@ public struct EffectPerformer: Sendable {
   public var link: any ControlPlaneLink
   public var clock: any AgentClock
   /// What domains are defined for.
-  public var platform: DomainPlatform
-  /// Finds out what the host is now.
+  public var platform: @Sendable () async throws(AgentFailure) -> DomainPlatform
+  /// What the host is, as it was found last.
   public var nodeReport: @Sendable () async throws(AgentFailure) -> NodeReport
+  /// Finds out what the host is now.
+  public var refreshFacts: @Sendable () async throws(AgentFailure) -> Void
   /// Renews the client certificate.
   public var renewIdentity: @Sendable () async throws(AgentFailure) -> CertificateValidity
   public var logger: Logger
@@ -19,8 +21,9 @@ public struct EffectPerformer: Sendable {
   public init(
     hypervisor: any Hypervisor, storage: any NodeStorage, journal: any Journal,
     link: any ControlPlaneLink,
-    clock: any AgentClock, platform: DomainPlatform,
+    clock: any AgentClock, platform: @escaping @Sendable () async throws(AgentFailure) -> DomainPlatform,
     nodeReport: @escaping @Sendable () async throws(AgentFailure) -> NodeReport,
+    refreshFacts: @escaping @Sendable () async throws(AgentFailure) -> Void = { () async throws(AgentFailure) in },
     renewIdentity: @escaping @Sendable () async throws(AgentFailure) -> CertificateValidity,
     logger: Logger
   ) {
@@ -31,6 +34,7 @@ public struct EffectPerformer: Sendable {
     self.clock = clock
     self.platform = platform
     self.nodeReport = nodeReport
+    self.refreshFacts = refreshFacts
     self.renewIdentity = renewIdentity
     self.logger = logger
   }
@@ -76,6 +80,10 @@ public struct EffectPerformer: Sendable {
       }
       log(answer, "the node could not be reported")
       return .heartbeatAnswered(answer)
+    case .readFacts:
+      let result = await attempt(refreshFacts)
+      log(result, "the host could not be looked at")
+      return .factsRead(result.failure)
     case .renewIdentity:
       let result = await attempt(renewIdentity)
       log(result, "the client certificate could not be renewed")
@@ -110,7 +118,7 @@ public struct EffectPerformer: Sendable {
     let files = try await storage.files(of: document.vm, image: document.image)
     let journal = await journal.view(of: document.vm)
     let digest = DomainSpecification.digest(
-      document, paths: storage.paths(of: document.vm), platform: platform)
+      document, paths: storage.paths(of: document.vm), platform: try await platform())
     return Inspection(
       actual: ActualVM(domain: domain, files: files, journal: journal), digest: digest)
   }

@@ -105,8 +105,9 @@ public struct HostFacts: Sendable, Equatable {
     _ settings: CapacitySettings, hypervisor: HypervisorFacts, space: StorageSpace, version: String
   ) -> NodeReport {
     let reservedMemory = settings.reservedMemoryMib ?? max(512, memoryMib / 20)
-    let totalGib = space.total >> 30
-    let reservedDisk = Self.reservedDiskBytes(settings, total: space.total) >> 30
+    // What is there without guests: what is free, and what they have taken already. What others have taken on the same
+    // file system, cached images among it, nobody can be promised.
+    let disk = space.free + space.guests - Self.reservedDiskBytes(settings, total: space.total)
     var facts = hypervisor.facts
     facts["cpu_model"] = cpuModel
     facts["vmx"] = String(vmx)
@@ -119,7 +120,7 @@ public struct HostFacts: Sendable, Equatable {
       accelerator: accelerator(settings.accelerator, hypervisorOffersKVM: hypervisor.offersKVM),
       vcpus: settings.vcpus ?? processors,
       memoryMib: settings.memoryMib ?? max(0, memoryMib - reservedMemory),
-      diskGib: settings.diskGib ?? max(0, totalGib - reservedDisk), facts: facts)
+      diskGib: settings.diskGib ?? max(0, disk >> 30), facts: facts)
   }
 
   /// Bytes that guests' disks never get.

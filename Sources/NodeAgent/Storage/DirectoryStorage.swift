@@ -120,7 +120,11 @@ public struct DirectoryStorage: NodeStorage {
 
   public func space() async throws(AgentFailure) -> StorageSpace {
     let root = root
-    return try await thread.run { () throws(AgentFailure) in try FileSystem.space(root) }
+    return try await thread.run { () throws(AgentFailure) in
+      var space = try FileSystem.space(root)
+      space.guests = FileSystem.blocks(under: root + "/vms")
+      return space
+    }
   }
 
   public func supportsDirectIO() async -> Bool {

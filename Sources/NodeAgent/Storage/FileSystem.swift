@@ -107,6 +107,17 @@ enum FileSystem {
     }
   }
 
+  /// Bytes that the files in a folder and its folders take on the disk. What goes away meanwhile is not counted.
+  static func blocks(under folder: String) -> Int {
+    names(in: folder).reduce(0) { sum, name in
+      let path = folder + "/" + name
+      var status = stat()
+      guard lstat(path, &status) == 0 else { return sum }
+      let inside = status.st_mode & S_IFMT == S_IFDIR ? blocks(under: path) : 0
+      return sum + Int(status.st_blocks) * 512 + inside
+    }
+  }
+
   static func space(_ path: String) throws(AgentFailure) -> StorageSpace {
     var status = statvfs()
     guard statvfs(path, &status) == 0 else { throw failure("looking at", path) }

@@ -18,11 +18,15 @@ public struct Seed: Sendable, Hashable {
 /// Bytes of the data directory's file system.
 public struct StorageSpace: Sendable, Hashable {
   public var total: Int
+  /// What programs without privileges may still take.
   public var free: Int
+  /// What the files of Aloft's VMs take; disks are thin, so this is less than what their guests were promised.
+  public var guests: Int
 
-  public init(total: Int, free: Int) {
+  public init(total: Int, free: Int, guests: Int = 0) {
     self.total = total
     self.free = free
+    self.guests = guests
   }
 }
 
