@@ -59,11 +59,14 @@ let cloud: [Target] = [
     dependencies: [
       "AloftModel", "COpenSSL", "Execution", "HTTPClient", "JSON", arguments, logging, httpTypes, yams,
     ], swiftSettings: strict),
+  .target(name: "ProgramSettings", dependencies: [arguments, yams], swiftSettings: strict),
   .executableTarget(
     name: "aloftd",
-    dependencies: ["Contract", "ControlPlane", "HTTP", "Postgres", arguments, logging, yams], swiftSettings: strict),
+    dependencies: ["Contract", "ControlPlane", "HTTP", "Postgres", "ProgramSettings", arguments, logging],
+    swiftSettings: strict),
   .executableTarget(
-    name: "aloft-agent", dependencies: ["AloftModel", "HTTPClient", "NodeAgent", arguments, logging, yams],
+    name: "aloft-agent",
+    dependencies: ["AloftModel", "HTTPClient", "NodeAgent", "ProgramSettings", arguments, logging],
     swiftSettings: strict),
   .executableTarget(name: "aloft", dependencies: ["AloftCLI"], swiftSettings: strict),
 ]
@@ -106,6 +109,9 @@ let tests: [Target] = [
     name: "AloftCLITests",
     dependencies: ["AloftCLI", "AloftModel", "Execution", "HTTPClient", "JSON", "aloft", arguments],
     resources: [.copy("canned_server.py")], swiftSettings: strict),
+  .testTarget(
+    name: "ProgramTests", dependencies: ["NodeAgent", "ProgramSettings", "aloft-agent", "aloftd", arguments, logging],
+    swiftSettings: strict),
   .testTarget(
     name: "EndToEndTests",
     dependencies: [

@@ -11,10 +11,9 @@ struct AloftAgent: AsyncParsableCommand {
     commandName: "aloft-agent",
     abstract: "Makes this host a node of Aloft: runs the virtual machines that the control plane assigns to it.",
     discussion: """
-      Every option can also be set in the environment, as ALOFT_AGENT_ and its name in capitals (ALOFT_AGENT_DATA, \
-      ALOFT_AGENT_MEMORY_MIB), and in a YAML file named by --config, with underscores (memory_mib: 4096). An option on \
-      the command line wins over the environment, and that over the file. Several URLs are separated by commas in the \
-      environment and are a list in the file.
+      Every option can also be set in the environment and in the YAML file that --config names, by the names that stand \
+      with it below. The command line wins over the environment, and that over the file. Several URLs are separated by \
+      commas in the environment and are a list in the file.
 
       On its first start the agent needs a join token; prefer ALOFT_AGENT_JOIN_TOKEN or the file, because other users of \
       this host can read command lines. Stopping the agent leaves the virtual machines running.

@@ -3,6 +3,7 @@ import ControlPlane
 import Foundation
 import Glibc
 import Postgres
+import ProgramSettings
 
 /// Brings the database's tables up to date.
 struct Migrate: AsyncParsableCommand {
@@ -30,14 +31,14 @@ struct Check: AsyncParsableCommand {
     discussion: "Changes nothing. Exits with 1 when there is a difference.")
 
   @OptionGroup var common: CommonOptions
-  @Option(help: "The directory with the images' contents.")
+  @Option(name: PlaneSetting.imageStore.flag, help: PlaneSetting.imageStore.help)
   var imageStore: String?
 
   func run() async throws {
     let source = try common.source()
     let logger = try common.logger(source)
     let database = try common.database(source, logger: logger)
-    let images = try source.value(imageStore, "image-store").map { try ImageFiles(directory: $0) }
+    let images = try source.text(PlaneSetting.imageStore, imageStore).map { try ImageFiles(directory: $0) }
     let findings = try await ConsistencyCheck(database: database, images: images).findings()
     for finding in findings { print(finding) }
     await database.shutdown()

@@ -2,98 +2,86 @@ import ArgumentParser
 import Foundation
 import Logging
 import Postgres
-import Yams
+import ProgramSettings
 
-/// Where a setting comes from: the command line, then the environment, then the file.
-struct SettingsSource {
-  private let file: [String: String]
-  private let environment: [String: String]
+/// What aloftd can be told. The texts are those of `--help`.
+enum PlaneSetting {
+  static let prefix = "ALOFT_"
+  static let configVariable = "ALOFT_CONFIG"
 
-  /// Reads the file, if one is named. Throws what is wrong with it.
-  init(config: String?, environment: [String: String] = ProcessInfo.processInfo.environment) throws {
-    self.environment = environment
-    guard let path = config ?? environment["ALOFT_CONFIG"] else {
-      file = [:]
-      return
-    }
-    let text = try String(contentsOfFile: path, encoding: .utf8)
-    guard let values = try Yams.load(yaml: text) as? [String: Any]? else {
-      throw ValidationError("\(path) is not a mapping of settings")
-    }
-    file = (values ?? [:]).mapValues { "\($0)" }
-    let unknown = Set(file.keys).subtracting(Self.known)
-    guard unknown.isEmpty else {
-      throw ValidationError(
-        "\(path) has settings that aloftd does not know: \(unknown.sorted().joined(separator: ", "))")
-    }
-  }
+  static let databaseURL = setting(
+    "database-url", "PostgreSQL, such as postgresql://aloft@db/aloft or host=/run/postgresql dbname=aloft.")
+  static let databaseConnections = setting(
+    "database-connections", "How many connections to PostgreSQL to keep; one more listens. Default: 8.")
+  static let share = setting(
+    "share", "The directory with openapi/ and migrations/. Default: found above the program, or /usr/share/aloft.")
+  static let logLevel = setting("log-level", "trace, debug, info, notice, warning, error or critical. Default: info.")
+  static let listen = setting(
+    "listen",
+    "Address and port to listen on, such as 0.0.0.0:8443 or [::]:8443; several with commas. Default: 127.0.0.1:8443."
+  )
+  static let advertiseURL = setting(
+    "advertise-url", "Where agents reach this very replica. Default: https:// and the first --listen.")
+  static let tlsCert = setting("tls-cert", "The server's certificate chain in PEM.")
+  static let tlsKey = setting("tls-key", "The server's key in PEM.")
+  static let caCert = setting("ca-cert", "The certificate of Aloft's authority in PEM, made by aloftd pki init.")
+  static let caKey = setting("ca-key", "The key of Aloft's authority in PEM.")
+  static let imageStore = setting("image-store", "The directory with the images' contents; all replicas share it.")
+  static let leaseSeconds = setting(
+    "lease-seconds", "For how long a node counts as alive after its agent's last report. Default: 20.")
+  static let validateResponses = setting("validate-responses", "Check every answer against the contract, for tests.")
 
-  private static let known: Set = [
-    "database-url", "listen", "advertise-url", "tls-cert", "tls-key", "ca-cert", "ca-key", "image-store", "share",
-    "log-level", "lease-seconds", "database-connections", "validate-responses",
+  static let all = [
+    databaseURL, databaseConnections, share, logLevel, listen, advertiseURL, tlsCert, tlsKey, caCert, caKey,
+    imageStore, leaseSeconds, validateResponses,
   ]
 
-  /// The value of a setting, given or not on the command line.
-  func value(_ given: String?, _ name: String) -> String? {
-    given ?? environment["ALOFT_" + name.uppercased().replacingOccurrences(of: "-", with: "_")] ?? file[name]
-  }
-
-  func required(_ given: String?, _ name: String) throws -> String {
-    guard let value = value(given, name) else {
-      throw ValidationError(
-        "--\(name) is missing; give it, or set ALOFT_\(name.uppercased().replacingOccurrences(of: "-", with: "_"))")
-    }
-    return value
-  }
-
-  func integer(_ given: Int?, _ name: String, default standard: Int) throws -> Int {
-    if let given { return given }
-    guard let text = value(nil, name) else { return standard }
-    guard let value = Int(text) else { throw ValidationError("\(name) is \(text), which is no whole number") }
-    return value
+  private static func setting(_ name: String, _ explanation: String) -> Setting {
+    Setting(name, prefix: prefix, explanation)
   }
 }
 
 /// What every command takes.
 struct CommonOptions: ParsableArguments {
-  @Option(help: "A YAML file with settings.")
+  @Option(help: "A YAML file with settings (ALOFT_CONFIG).")
   var config: String?
 
-  @Option(help: "PostgreSQL, such as postgresql://aloft@db/aloft or host=/run/postgresql dbname=aloft.")
+  @Option(name: PlaneSetting.databaseURL.flag, help: PlaneSetting.databaseURL.help)
   var databaseURL: String?
 
-  @Option(help: "How many connections to PostgreSQL to keep (8).")
+  @Option(name: PlaneSetting.databaseConnections.flag, help: PlaneSetting.databaseConnections.help)
   var databaseConnections: Int?
 
-  @Option(help: "The directory with openapi/ and migrations/ (found beside the program, or /usr/share/aloft).")
+  @Option(name: PlaneSetting.share.flag, help: PlaneSetting.share.help)
   var share: String?
 
-  @Option(help: "trace, debug, info, notice, warning, error or critical (info).")
+  @Option(name: PlaneSetting.logLevel.flag, help: PlaneSetting.logLevel.help)
   var logLevel: String?
 
-  func source() throws -> SettingsSource { try SettingsSource(config: config) }
+  func source(environment: [String: String] = ProcessInfo.processInfo.environment) throws -> SettingsReader {
+    try SettingsReader(
+      PlaneSetting.all, config: config, configVariable: PlaneSetting.configVariable, environment: environment)
+  }
 
-  func logger(_ source: SettingsSource) throws -> Logger {
-    let text = source.value(logLevel, "log-level") ?? "info"
-    guard let level = Logger.Level(rawValue: text) else {
-      throw ValidationError(
-        "log-level is \(text); it is one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))")
-    }
+  func logger(_ source: SettingsReader) throws -> Logger {
+    let level: Logger.Level = try source.choice(PlaneSetting.logLevel, logLevel) ?? .info
     var logger = Logger(label: "aloftd") { label in StreamLogHandler.standardError(label: label) }
     logger.logLevel = level
     return logger
   }
 
-  func database(_ source: SettingsSource, logger: Logger) throws -> Database {
+  func database(_ source: SettingsReader, logger: Logger) throws -> Database {
     let configuration = DatabaseConfiguration(
-      url: try source.required(databaseURL, "database-url"),
-      poolSize: try source.integer(databaseConnections, "database-connections", default: 8), applicationName: "aloftd")
+      url: try source.required(
+        PlaneSetting.databaseURL, databaseURL, example: "postgresql://aloft@db.example/aloft"),
+      poolSize: try source.integer(PlaneSetting.databaseConnections, databaseConnections, 1...1000) ?? 8,
+      applicationName: "aloftd")
     return try Database(configuration: configuration, logger: logger)
   }
 
   /// The directory with the contract and the migrations.
-  func shareDirectory(_ source: SettingsSource) throws -> String {
-    if let given = source.value(share, "share") { return given }
+  func shareDirectory(_ source: SettingsReader) throws -> String {
+    if let given = try source.text(PlaneSetting.share, share) { return given }
     var directory = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
     while directory.path != "/" {
       if FileManager.default.fileExists(atPath: directory.appendingPathComponent("openapi/aloft.yaml").path) {

@@ -7,6 +7,7 @@ import HTTP
 import HTTPTypes
 import Logging
 import Postgres
+import ProgramSettings
 
 /// Runs a replica until it is told to stop.
 struct Serve: AsyncParsableCommand {
@@ -15,24 +16,23 @@ struct Serve: AsyncParsableCommand {
 
   @OptionGroup var common: CommonOptions
 
-  @Option(
-    help: "Address and port to listen on, such as 0.0.0.0:8443 or [::]:8443; several with commas (127.0.0.1:8443).")
+  @Option(name: PlaneSetting.listen.flag, help: PlaneSetting.listen.help)
   var listen: String?
-  @Option(help: "Where agents reach this very replica (https:// and the first --listen).")
+  @Option(name: PlaneSetting.advertiseURL.flag, help: PlaneSetting.advertiseURL.help)
   var advertiseURL: String?
-  @Option(help: "The server's certificate chain in PEM.")
+  @Option(name: PlaneSetting.tlsCert.flag, help: PlaneSetting.tlsCert.help)
   var tlsCert: String?
-  @Option(help: "The server's key in PEM.")
+  @Option(name: PlaneSetting.tlsKey.flag, help: PlaneSetting.tlsKey.help)
   var tlsKey: String?
-  @Option(help: "The certificate of Aloft's authority in PEM, made by aloftd pki init.")
+  @Option(name: PlaneSetting.caCert.flag, help: PlaneSetting.caCert.help)
   var caCert: String?
-  @Option(help: "The key of Aloft's authority in PEM.")
+  @Option(name: PlaneSetting.caKey.flag, help: PlaneSetting.caKey.help)
   var caKey: String?
-  @Option(help: "The directory with the images' contents; all replicas share it.")
+  @Option(name: PlaneSetting.imageStore.flag, help: PlaneSetting.imageStore.help)
   var imageStore: String?
-  @Option(help: "For how long a node counts as alive after its agent's last report (20).")
+  @Option(name: PlaneSetting.leaseSeconds.flag, help: PlaneSetting.leaseSeconds.help)
   var leaseSeconds: Int?
-  @Flag(help: "Check every answer against the contract, for tests.")
+  @Flag(name: PlaneSetting.validateResponses.flag, help: PlaneSetting.validateResponses.help)
   var validateResponses = false
 
   func run() async throws {
@@ -40,28 +40,28 @@ struct Serve: AsyncParsableCommand {
     let logger = try common.logger(source)
     let database = try common.database(source, logger: logger)
     let share = try common.shareDirectory(source)
-    let caFile = try source.required(caCert, "ca-cert")
+    let caFile = try source.required(PlaneSetting.caCert, caCert)
     let tls = TLSConfiguration(
-      certificateChainFile: try source.required(tlsCert, "tls-cert"),
-      privateKeyFile: try source.required(tlsKey, "tls-key"),
+      certificateChainFile: try source.required(PlaneSetting.tlsCert, tlsCert),
+      privateKeyFile: try source.required(PlaneSetting.tlsKey, tlsKey),
       clientCAFile: caFile, clientCertificate: .optional)
-    let addresses = try Self.addresses(source.value(listen, "listen") ?? "127.0.0.1:8443")
+    let addresses = try Self.addresses(try source.text(PlaneSetting.listen, listen) ?? "127.0.0.1:8443")
     guard let first = addresses.first else { throw ValidationError("--listen names no address") }
-    let advertised = source.value(advertiseURL, "advertise-url")
+    let advertised = try source.text(PlaneSetting.advertiseURL, advertiseURL)
     guard advertised != nil || !["0.0.0.0", "::"].contains(first.host) else {
       throw ValidationError("--listen names all addresses; say with --advertise-url where agents reach this replica")
     }
     let settings = Settings(
-      leaseSeconds: try source.integer(leaseSeconds, "lease-seconds", default: 20),
-      advertisedURL: source.value(advertiseURL, "advertise-url")
+      leaseSeconds: try source.integer(PlaneSetting.leaseSeconds, leaseSeconds, 1...86_400) ?? 20,
+      advertisedURL: advertised
         ?? "https://\(first.host.contains(":") ? "[\(first.host)]" : first.host):\(first.port)",
-      validateResponses: validateResponses || source.value(nil, "validate-responses") == "true")
+      validateResponses: try source.flag(PlaneSetting.validateResponses, validateResponses))
     let plane = try ControlPlane(
       contract: try Contract.load(file: share + "/openapi/aloft.yaml"), database: database,
-      images: try ImageFiles(directory: try source.required(imageStore, "image-store")),
+      images: try ImageFiles(directory: try source.required(PlaneSetting.imageStore, imageStore)),
       authority: try CertificateAuthority(
         certificatePEM: try String(contentsOfFile: caFile, encoding: .utf8),
-        privateKeyPEM: try String(contentsOfFile: try source.required(caKey, "ca-key"), encoding: .utf8)),
+        privateKeyPEM: try String(contentsOfFile: try source.required(PlaneSetting.caKey, caKey), encoding: .utf8)),
       settings: settings, logger: logger)
     let server = Server(
       configuration: ServerConfiguration(

@@ -1,0 +1,87 @@
+import ArgumentParser
+import NodeAgent
+import ProgramSettings
+import Testing
+
+@testable import aloft_agent
+
+@Suite("Settings of aloft-agent")
+struct AgentSettingsTests {
+  func settings(_ arguments: String..., environment: [String: String] = [:]) throws -> AgentSettings {
+    try AgentSettings(options: try AgentOptions.parse(arguments), environment: environment)
+  }
+
+  @Test("a URL is all that is needed; everything else has a default")
+  func defaults() throws {
+    let settings = try settings("--url", "https://a:8443")
+    #expect(settings.urls == ["https://a:8443"])
+    #expect(settings.ca == nil && settings.name == nil && settings.joinToken == nil)
+    #expect(settings.data == "/var/lib/aloft-agent" && settings.libvirt == "qemu:///system")
+    #expect(settings.capacity.accelerator == .auto && settings.capacity.vcpus == nil)
+    #expect(settings.serialLogKib == 1024 && settings.parallel == 4 && settings.logLevel == .info)
+  }
+
+  @Test("every setting can come from the command line, the environment and the file")
+  func places() throws {
+    // What each means is looked at once more in the values themselves.
+    let values = [
+      "url": "https://a:1", "ca": "/ca.crt", "data": "/data", "libvirt": "qemu+unix:///system", "name": "n1",
+      "join-token": "secret", "accelerator": "tcg", "vcpus": "3", "memory-mib": "4096", "disk-gib": "50",
+      "reserved-memory-mib": "7", "reserved-disk-gib": "8", "serial-log-kib": "64", "parallel": "2",
+      "log-level": "debug",
+    ]
+    #expect(Set(values.keys) == Set(AgentSetting.all.map(\.name)))
+    let arguments = values.flatMap { ["--" + $0.key, $0.value] }
+    let environment = Dictionary(
+      uniqueKeysWithValues: AgentSetting.all.map { ($0.variable, values[$0.name] ?? "") })
+    let file = try SettingsFile(values.map { "\($0.key): \"\($0.value)\"" }.joined(separator: "\n"))
+    for found in [
+      try AgentSettings(options: try AgentOptions.parse(arguments), environment: [:]),
+      try settings(environment: environment), try settings("--config", file.path),
+      try settings(environment: ["ALOFT_AGENT_CONFIG": file.path]),
+    ] {
+      #expect(found.urls == ["https://a:1"] && found.ca == "/ca.crt" && found.data == "/data")
+      #expect(found.libvirt == "qemu+unix:///system" && found.name == "n1" && found.joinToken == "secret")
+      #expect(found.capacity.accelerator == .tcg && found.capacity.vcpus == 3)
+      #expect(found.capacity.memoryMib == 4096 && found.capacity.diskGib == 50)
+      #expect(found.capacity.reservedMemoryMib == 7 && found.capacity.reservedDiskGib == 8)
+      #expect(found.serialLogKib == 64 && found.parallel == 2 && found.logLevel == .debug)
+    }
+  }
+
+  @Test("several replicas are several options, a list in the file, or commas in the environment")
+  func replicas() throws {
+    let file = try SettingsFile("url: [\"https://a:1\", \"https://b:2\"]")
+    let both = ["https://a:1", "https://b:2"]
+    #expect(try settings("--config", file.path).urls == both)
+    #expect(try settings("--url", "https://a:1", "--url", "https://b:2").urls == both)
+    #expect(try settings(environment: ["ALOFT_AGENT_URL": "https://a:1,https://b:2"]).urls == both)
+  }
+
+  @Test(
+    "what cannot work is refused with the reason",
+    arguments: [
+      ([], "--url is missing"), (["--url", "aloft:8443"], "--url 'aloft:8443' must begin with https://"),
+      (["--url", "https://a", "--data", "here"], "--data 'here' must be an absolute path"),
+      (["--url", "https://a", "--parallel", "0"], "--parallel is 0, not between 1 and 64"),
+      (["--url", "https://a", "--accelerator", "xen"], "--accelerator is 'xen'; it is one of auto, kvm, tcg"),
+      (["--url", "https://a", "--log-level", "loud"], "--log-level is 'loud'; it is one of trace"),
+      (["--url", "https://a", "--memory-mib", "1"], "--memory-mib is 1, not between 64 and"),
+      (["--url", "https://a", "--config", "/nowhere.yaml"], "/nowhere.yaml cannot be read"),
+    ])
+  func refusals(_ arguments: [String], _ reason: String) {
+    let said = refusal {
+      _ = try AgentSettings(options: try AgentOptions.parse(arguments), environment: [:])
+    }
+    #expect(said.contains(reason), "\(said)")
+  }
+
+  @Test("the help tells the three names of each setting")
+  func help() {
+    let text = AloftAgent.helpMessage(columns: 1000)
+    for setting in AgentSetting.all {
+      #expect(text.contains("--\(setting.name) "), "\(setting.name)")
+      #expect(text.contains("(\(setting.variable); in the file: \(setting.name))"), "\(setting.name)")
+    }
+  }
+}
