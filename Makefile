@@ -32,9 +32,10 @@ build-tests: packages ## build everything for tests (debug)
 test: build-tests ## run all tests
 	scripts/test
 
-lint: packages ## check format and the API's contract
+lint: packages ## check format, the API's contract and what is depended on
 	swift format lint --strict --recursive Package.swift Sources Tests
 	$(SWIFT) run $(swift_flags) contract-lint openapi/aloft.yaml
+	scripts/check-dependencies
 
 fuzz: packages ## feed the HTTP parsers with random input for FUZZ_SECONDS (60)
 	scripts/fuzz $(FUZZ_SECONDS)
