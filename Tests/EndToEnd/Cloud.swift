@@ -130,6 +130,15 @@ final class Cloud: Sendable {
       ] + arguments)
   }
 
+  /// What a shell prints that has sourced what `make up` writes to `.aloft/env`, in `folder`.
+  func shell(_ script: String, in folder: String) async throws -> String {
+    try await run(
+      [
+        "env", "--chdir=\(folder)", "ALOFT_URL=https://127.0.0.1:\(ports[0])", "ALOFT_TOKEN=\(token)",
+        "ALOFT_CA_CERT=\(self.folder)/pki/ca.crt", "bash", "-c", "PATH=\(Daemon.programs):$PATH\n" + script,
+      ])
+  }
+
   /// What curl prints; an answer of 400 and above throws.
   @discardableResult
   func curl(_ path: String, _ arguments: String..., replica: Int = 0) async throws -> String {
