@@ -12,20 +12,37 @@ final class Cloud: Sendable {
   let libvirt: PrivateLibvirt
   private let databaseURL: String
   private let ports: [Int]
-  private let token: String
-  private let joinToken: String
+  /// An admin's token.
+  let token: String
+  private let joinToken = Lock("")
+  private let shape: Shape
+  /// The node's disk, where the shape asks for one of its own.
+  let disk: TemporaryFileSystem?
   private let replicas = Lock<[Int: Daemon]>([:])
   private let agent = Lock<Daemon?>(nil)
 
-  /// Starts everything and uploads the image `tiny`. The node offers `memoryMiB`.
+  /// What a cloud is made of.
+  struct Shape: Sendable {
+    var replicas = 1
+    /// What the node offers.
+    var memoryMiB = 4096
+    var vcpus = 8
+    var leaseSeconds = 20
+    /// The node's data directory is a file system of its own and of this size. See ``TemporaryFileSystem``.
+    var nodeDiskMiB: Int?
+  }
+
   static func start(replicas: Int = 1, memoryMiB: Int = 4096) async throws -> Cloud {
+    try await start(Shape(replicas: replicas, memoryMiB: memoryMiB))
+  }
+
+  /// Starts everything and uploads the image `tiny`.
+  static func start(_ shape: Shape) async throws -> Cloud {
     let folder = FileManager.default.temporaryDirectory.appending(path: "aloft-cloud-\(UUID().uuidString.prefix(8))")
       .path
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     let postgres = try await PostgresServer.start()
     let database = try await postgres.createDatabase()
-    let libvirt = try await PrivateLibvirt.start()
-    let ports = (0..<replicas).map { _ in freePort() }
     func aloftd(_ arguments: String...) async throws -> String {
       try await run(
         ["env", "ALOFT_DATABASE_URL=\(database)", "ALOFT_LOG_LEVEL=warning", "\(Daemon.programs)/aloftd"] + arguments
@@ -34,18 +51,16 @@ final class Cloud: Sendable {
     }
     _ = try await aloftd("migrate")
     _ = try await aloftd("pki", "init", "--directory", folder + "/pki")
-    let token = try await aloftd("token", "create")
-    let first = Cloud(
-      folder: folder, postgres: postgres, libvirt: libvirt, databaseURL: database, ports: ports, token: token,
-      joinToken: "")
-    for index in 0..<replicas { try await first.startReplica(index) }
-    let made = try JSONValue.parse(try await first.aloft("node-token", "create", "-o", "json"))
+    // libvirtd has its own view of the file systems, as they are when it starts.
+    var disk: TemporaryFileSystem?
+    if let size = shape.nodeDiskMiB { disk = try await TemporaryFileSystem(at: folder + "/agent", mebibytes: size) }
     let cloud = Cloud(
-      folder: folder, postgres: postgres, libvirt: libvirt, databaseURL: database, ports: ports, token: token,
-      joinToken: made["secret"]?.stringValue ?? "")
-    let running = first.replicas.withLock { $0 }
-    cloud.replicas.withLock { $0 = running }
-    try await cloud.startAgent(memoryMiB: memoryMiB)
+      folder: folder, postgres: postgres, libvirt: try await PrivateLibvirt.start(), databaseURL: database,
+      token: try await aloftd("token", "create"), shape: shape, disk: disk)
+    for index in 0..<shape.replicas { try await cloud.startReplica(index) }
+    let made = try JSONValue.parse(try await cloud.aloft("node-token", "create", "-o", "json"))
+    cloud.joinToken.withLock { $0 = made["secret"]?.stringValue ?? "" }
+    try await cloud.startAgent()
     try await eventually("the node is ready", within: .seconds(60)) {
       try await cloud.get("/v1/nodes")["items"]?[0]?["state"]?.stringValue == "ready"
     }
@@ -54,24 +69,26 @@ final class Cloud: Sendable {
   }
 
   private init(
-    folder: String, postgres: PostgresServer, libvirt: PrivateLibvirt, databaseURL: String, ports: [Int], token: String,
-    joinToken: String
+    folder: String, postgres: PostgresServer, libvirt: PrivateLibvirt, databaseURL: String, token: String,
+    shape: Shape, disk: TemporaryFileSystem?
   ) {
     self.folder = folder
     self.postgres = postgres
     self.libvirt = libvirt
     self.databaseURL = databaseURL
-    self.ports = ports
     self.token = token
-    self.joinToken = joinToken
+    self.shape = shape
+    self.disk = disk
+    ports = (0..<shape.replicas).map { _ in freePort() }
   }
 
   /// Ends everything, guests too.
   func stop() async throws {
-    try await stopAgent()
+    try await killAgent()
     for index in ports.indices { try await killReplica(index) }
     try await libvirt.stop()
     await postgres.stop()
+    try await disk?.unmount()
     try? FileManager.default.removeItem(atPath: folder)
   }
 
@@ -84,7 +101,7 @@ final class Cloud: Sendable {
       [
         "serve", "--listen", "127.0.0.1:\(ports[index])", "--tls-cert", pki + "/server.crt", "--tls-key",
         pki + "/server.key", "--ca-cert", pki + "/ca.crt", "--ca-key", pki + "/ca.key", "--image-store",
-        folder + "/images", "--validate-responses",
+        folder + "/images", "--lease-seconds", "\(shape.leaseSeconds)", "--validate-responses",
       ], environment: ["ALOFT_DATABASE_URL": databaseURL], folder: folder, log: "\(folder)/aloftd-\(index).log")
     replicas.withLock { $0[index] = daemon }
     try await eventually("aloftd answers", within: .seconds(30)) {
@@ -96,14 +113,15 @@ final class Cloud: Sendable {
     try await replicas.withLock { $0.removeValue(forKey: index) }?.kill9()
   }
 
-  func startAgent(memoryMiB: Int = 4096) async throws {
+  func startAgent() async throws {
     let urls = ports.flatMap { ["--url", "https://127.0.0.1:\($0)"] }
     let daemon = try await Daemon(
       "aloft-agent",
       urls + [
         "--ca", folder + "/pki/ca.crt", "--data", folder + "/agent", "--libvirt", libvirt.uri, "--name", "node1",
-        "--vcpus", "8", "--memory-mib", "\(memoryMiB)", "--disk-gib", "100",
-      ], environment: ["ALOFT_AGENT_JOIN_TOKEN": joinToken], folder: folder, log: folder + "/agent.log")
+        "--vcpus", "\(shape.vcpus)", "--memory-mib", "\(shape.memoryMiB)", "--disk-gib", "100", "--reserved-disk-gib",
+        "0",
+      ], environment: ["ALOFT_AGENT_JOIN_TOKEN": joinToken.withLock { $0 }], folder: folder, log: folder + "/agent.log")
     agent.withLock { $0 = daemon }
   }
 
@@ -115,19 +133,20 @@ final class Cloud: Sendable {
     try await daemon?.kill9()
   }
 
-  private func stopAgent() async throws { try await killAgent() }
-
   // MARK: Using it
+
+  /// Where a replica answers.
+  func url(_ replica: Int = 0) -> String { "https://127.0.0.1:\(ports[replica])" }
+
+  /// What the CLI needs to know.
+  func environment(replica: Int = 0) -> [String] {
+    ["ALOFT_URL=\(url(replica))", "ALOFT_TOKEN=\(token)", "ALOFT_CA_CERT=\(folder)/pki/ca.crt"]
+  }
 
   /// What the CLI prints.
   @discardableResult
   func aloft(_ arguments: String..., replica: Int = 0) async throws -> String {
-    try await run(
-      [
-        "env", "ALOFT_URL=https://127.0.0.1:\(ports[replica])", "ALOFT_TOKEN=\(token)",
-        "ALOFT_CA_CERT=\(folder)/pki/ca.crt",
-        "\(Daemon.programs)/aloft",
-      ] + arguments)
+    try await run(["env"] + environment(replica: replica) + ["\(Daemon.programs)/aloft"] + arguments)
   }
 
   /// What a shell prints that has sourced what `make up` writes to `.aloft/env`, in `folder`.
@@ -146,7 +165,7 @@ final class Cloud: Sendable {
       [
         "curl", "-sS", "--fail-with-body", "--max-time", "90", "--cacert", folder + "/pki/ca.crt", "-H",
         "Authorization: Bearer \(token)",
-      ] + arguments + ["https://127.0.0.1:\(ports[replica])\(path)"])
+      ] + arguments + [url(replica) + path])
   }
 
   func get(_ path: String) async throws -> JSONValue { try JSONValue.parse(try await curl(path)) }
@@ -158,7 +177,7 @@ final class Cloud: Sendable {
       [
         "curl", "-sS", "--fail-with-body", "--max-time", "90", "--cacert", folder + "/pki/ca.crt", "-H",
         "Authorization: Bearer \(token)", "-H", "Content-Type: application/json", "-X", method, "-d", body,
-      ] + extra + ["https://127.0.0.1:\(ports[0])\(path)"])
+      ] + extra + [url() + path])
     return try JSONValue.parse(answer)
   }
 

@@ -25,6 +25,7 @@ final class StreamSwitchboard: Sendable {
   }
 
   private let entries = Lock<[StreamID: Entry]>([:])
+  private let carried = Lock(0)
   private let database: Database
   private let wakeups: Wakeups
   private let environment: Environment
@@ -36,6 +37,9 @@ final class StreamSwitchboard: Sendable {
     self.environment = environment
     self.url = url
   }
+
+  /// How many agents bring bytes now. Each has its client; when that one has left it soon goes too.
+  var open: Int { carried.withLock { $0 } }
 
   /// Asks the node for a VM's serial log and answers with its bytes as they come.
   func serialLog(of vm: VMID, on node: NodeID, offset: Int, follow: Bool) async throws -> Reply {
@@ -76,7 +80,10 @@ final class StreamSwitchboard: Sendable {
 
   /// An agent has come with the bytes. Returns when the client has them all or has left.
   func deliver(_ id: StreamID, from node: NodeID, request: Request) async throws {
-    for await _ in try handOver(request, to: id, from: node) {}
+    let finished = try handOver(request, to: id, from: node)
+    carried.withLock { $0 += 1 }
+    defer { carried.withLock { $0 -= 1 } }
+    for await _ in finished {}
   }
 
   /// Gives the request to whoever waits for it. The stream ends when that one is done with it; nobody else may hold the

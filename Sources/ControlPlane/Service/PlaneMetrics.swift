@@ -37,7 +37,8 @@ final class PlaneMetrics: Sendable {
     }
   }
 
-  func text(gauges: PlaneGauges) -> [UInt8] {
+  /// - Parameter streams: how many serial logs agents bring to clients of this replica now.
+  func text(gauges: PlaneGauges, streams: Int) -> [UInt8] {
     let (requests, durations) = state.withLock { ($0.requests, $0.durations) }
     var lines = ["# TYPE aloft_http_requests_total counter"]
     for (key, count) in requests.sorted(by: { ($0.key.operation, $0.key.status) < ($1.key.operation, $1.key.status) }) {
@@ -54,6 +55,7 @@ final class PlaneMetrics: Sendable {
       lines.append("aloft_http_request_duration_seconds_sum{operation=\"\(operation)\"} \(histogram.sum)")
       lines.append("aloft_http_request_duration_seconds_count{operation=\"\(operation)\"} \(total)")
     }
+    lines += ["# TYPE aloft_streams_open gauge", "aloft_streams_open \(streams)"]
     lines += gauges.lines
     return Array((lines.joined(separator: "\n") + "\n").utf8)
   }

@@ -39,6 +39,8 @@ struct ServiceHandlers: Sendable {
 
   private func metrics(_ call: Call) async throws -> Reply {
     let gauges = try await plane.database.run { session in try PlaneGauges.read(in: session) }
-    return Reply(contentType: "text/plain; version=0.0.4", body: .bytes(plane.metrics.text(gauges: gauges)))
+    return Reply(
+      contentType: "text/plain; version=0.0.4",
+      body: .bytes(plane.metrics.text(gauges: gauges, streams: plane.streams.open)))
   }
 }
