@@ -72,12 +72,12 @@ let cloud: [Target] = [
 ]
 
 let tests: [Target] = [
-  .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
+  .target(name: "TestSupport", dependencies: ["Execution"], path: "Tests/TestSupport", swiftSettings: strict),
   .target(
     name: "PostgresTestSupport", dependencies: ["CPostgres", "Execution", "TestSupport"],
     path: "Tests/PostgresTestSupport", swiftSettings: strict),
   .target(
-    name: "LibvirtTestSupport", dependencies: ["Execution", "Libvirt"], path: "Tests/LibvirtTestSupport",
+    name: "LibvirtTestSupport", dependencies: ["Libvirt", "TestSupport"], path: "Tests/LibvirtTestSupport",
     swiftSettings: strict),
   .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: strict),
   .testTarget(
@@ -90,7 +90,8 @@ let tests: [Target] = [
     name: "PostgresTests", dependencies: ["Postgres", "PostgresTestSupport", "TestSupport", logging],
     swiftSettings: strict),
   .testTarget(
-    name: "LibvirtTests", dependencies: ["Libvirt", "LibvirtTestSupport", "XMLBuilder", logging], swiftSettings: strict),
+    name: "LibvirtTests", dependencies: ["Libvirt", "LibvirtTestSupport", "TestSupport", "XMLBuilder", logging],
+    swiftSettings: strict),
   .testTarget(name: "ContractTests", dependencies: ["Contract", "JSON", httpTypes], swiftSettings: strict),
   .testTarget(name: "PlacementTests", dependencies: ["Placement"], swiftSettings: strict),
   .testTarget(
@@ -103,7 +104,7 @@ let tests: [Target] = [
     name: "NodeAgentTests",
     dependencies: [
       "AloftModel", "Execution", "HTTPClient", "JSON", "Libvirt", "LibvirtTestSupport", "NodeAgent",
-      "SimulatedHypervisor", crypto, x509, asn1, logging, httpTypes,
+      "SimulatedHypervisor", "TestSupport", crypto, x509, asn1, logging, httpTypes,
     ], exclude: ["control_plane.py"], swiftSettings: strict),
   .testTarget(
     name: "AloftCLITests",

@@ -23,7 +23,6 @@ final class Daemon: Sendable {
     } ?? repositoryRoot.appending(path: ".build/debug").path
 
   private static let watchdog = """
-    for fd in /proc/$BASHPID/fd/*; do fd=${fd##*/}; if [ $fd -gt 2 ]; then eval "exec $fd>&-"; fi; done
     trap '' HUP INT TERM
     pidfile=$1; shift
     "$@" </dev/null & child=$!
@@ -45,7 +44,7 @@ final class Daemon: Sendable {
     let settings = environment.map { "\($0.key)=\($0.value)" }
     _ = try spawn(
       ["setsid", "bash", "-c", Self.watchdog, "watchdog", pidFile, "env"] + settings + ["\(Self.programs)/\(program)"]
-        + arguments, input: ends[0], output: log, error: log)
+        + arguments, input: ends[0], output: .file(log), error: .file(log))
     watchdogPipe = ends[1]
     try await eventually("\(program) has a pid") { FileManager.default.fileExists(atPath: pidFile) }
     let text = try String(contentsOfFile: pidFile, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)

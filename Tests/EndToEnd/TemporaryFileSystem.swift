@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import LibvirtTestSupport
+import TestSupport
 
 /// A file system in memory of a fixed size, so that a disk can be really full. It ends with ``unmount()``, or when the test
 /// process dies, however it dies: a shell waits for the end of a pipe that only this process holds open.
@@ -27,8 +28,7 @@ final class TemporaryFileSystem: Sendable {
     for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
     defer { close(ends[0]) }
     _ = try spawn(
-      ["setsid", "bash", "-c", "trap '' HUP INT TERM; read -r _; umount -l \"$1\"", "watchdog", path], input: ends[0],
-      output: "/dev/null", error: "/dev/null")
+      ["setsid", "bash", "-c", "trap '' HUP INT TERM; read -r _; umount -l \"$1\"", "watchdog", path], input: ends[0])
     watchdogPipe = ends[1]
   }
 
@@ -36,7 +36,7 @@ final class TemporaryFileSystem: Sendable {
     // The watchdog does it; nobody has anything open there any more.
     close(watchdogPipe)
     let path = path
-    _ = try await LibvirtTestSupport.eventually("unmounting") { () -> Bool? in
+    _ = try await found("unmounting") { () -> Bool? in
       let mounts = try String(contentsOfFile: "/proc/self/mounts", encoding: .utf8)
       return mounts.contains(" \(path) ") ? nil : true
     }

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 
 /// Aloft's tiny guest (scripts/build-guest-image), built once for each version of its scripts.
 public enum GuestImage {

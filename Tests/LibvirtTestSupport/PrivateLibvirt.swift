@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import Libvirt
+import TestSupport
 
 /// A libvirtd of the test's own in a temporary directory (scripts/libvirt-private).
 ///
@@ -58,9 +59,7 @@ public final class PrivateLibvirt: Sendable {
     return nil
   }
 
-  /// Files that the test command passed on are closed: whoever waits for a lock or pipe must not wait for the watchdog.
   private static let watchdog = """
-    for fd in /proc/$BASHPID/fd/*; do fd=${fd##*/}; if [ $fd -gt 2 ]; then eval "exec $fd>&-"; fi; done
     trap '' HUP INT TERM
     read -r _
     if [ -d "$1" ]; then "$0" stop "$1" --guests; rm -rf "$1"; fi
@@ -73,16 +72,7 @@ public final class PrivateLibvirt: Sendable {
     for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
     defer { close(ends[0]) }
     _ = try spawn(
-      ["setsid", "bash", "-c", watchdog, script("libvirt-private"), directory.path], input: ends[0],
-      output: "/dev/null",
-      error: "/dev/null")
+      ["setsid", "bash", "-c", watchdog, script("libvirt-private"), directory.path], input: ends[0])
     return ends[1]
   }
-}
-
-/// Whether the process lives. One that has ended and waits to be reaped does not.
-public func processRuns(_ pid: Int32) -> Bool {
-  guard let stat = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8) else { return false }
-  // The state follows the name, which is in parentheses and may hold anything.
-  return stat.split(separator: ")").last?.split(separator: " ").first != "Z"
 }

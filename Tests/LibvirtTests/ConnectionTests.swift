@@ -1,6 +1,7 @@
 import Foundation
 import Libvirt
 import LibvirtTestSupport
+import TestSupport
 import Testing
 
 @Suite struct ConnectionTests {
@@ -84,7 +85,7 @@ import Testing
       if index.isMultiple(of: 2) { await connection.close() }
       _ = events
     }
-    _ = try await eventually("return to \(before) open files") { try openFiles() <= before ? true : nil }
+    _ = try await found("return to \(before) open files") { try openFiles() <= before ? true : nil }
     try await libvirt.stop()
   }
 }

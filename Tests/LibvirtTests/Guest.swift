@@ -1,6 +1,7 @@
 import Foundation
 import Libvirt
 import LibvirtTestSupport
+import TestSupport
 import XMLBuilder
 
 /// Aloft's tiny guest as a domain of a private libvirtd, with its own disk and its serial port in a file.
@@ -74,7 +75,7 @@ struct Guest {
   /// Waits for a line with `marker` and returns it. A guest without KVM on a busy machine may need a minute to boot.
   @discardableResult
   func waits(for marker: String, count: Int = 1) async throws -> String {
-    try await eventually("'\(marker)' on the serial port of \(name); it says \(serial.suffix(400))", within: 180) {
+    try await found("'\(marker)' on the serial port of \(name); it says \(serial.suffix(400))", within: .seconds(180)) {
       let lines = serial.split(whereSeparator: \.isNewline).filter { $0.contains(marker) }
       return lines.count >= count ? lines.last.map(String.init) : nil
     }

@@ -2,6 +2,7 @@ import Foundation
 import Glibc
 import Libvirt
 import LibvirtTestSupport
+import TestSupport
 import Testing
 
 /// Real guests under QEMU. Serialized: a guest without KVM fills a core while it boots.
@@ -20,7 +21,7 @@ import Testing
     #expect(guest.serial.contains("boots=1 "))
 
     try await domain.shutdown(.acpi)
-    let off = try await eventually("shut off") {
+    let off = try await found("shut off") {
       let state = try await domain.state()
       return state.isActive ? nil : state
     }

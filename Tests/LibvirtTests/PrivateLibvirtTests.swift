@@ -1,6 +1,7 @@
 import Foundation
 import Libvirt
 import LibvirtTestSupport
+import TestSupport
 import Testing
 
 @Suite struct PrivateLibvirtTests {

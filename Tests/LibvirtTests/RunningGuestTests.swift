@@ -1,6 +1,7 @@
 import Foundation
 import Libvirt
 import LibvirtTestSupport
+import TestSupport
 import Testing
 import XMLBuilder
 
@@ -48,13 +49,13 @@ extension GuestTests {
     #expect(try ParsedXML(try await domain.xml(.stored)).has("//target[@dev='vdc']") == false)
     await expect(.deviceMissing) { try await domain.detach(disk) }
 
-    let interfaces = try await eventually("answer of the guest's agent") {
+    let interfaces = try await found("answer of the guest's agent") {
       try? await domain.interfaceAddresses(from: .agent)
     }
     #expect(interfaces.contains { $0.addresses.contains { $0.address == "127.0.0.1" } })
     try await domain.shutdown(.agent)
     try await guest.waits(for: "ALOFT-SHUTDOWN agent poweroff")
-    _ = try await eventually("shut off") { try await domain.state() == .shutOff(.shutdown) ? true : nil }
+    _ = try await found("shut off") { try await domain.state() == .shutOff(.shutdown) ? true : nil }
     try await domain.undefine()
   }
 
@@ -79,7 +80,7 @@ extension GuestTests {
     let moved = try #require(try await there.domains().first { $0.uuid == guest.uuid })
     #expect(moved.isPersistent)
     try await there.domain(guest.uuid).shutdown(.acpi)
-    _ = try await eventually("shut off") { try await there.domain(guest.uuid).state().isActive ? nil : true }
+    _ = try await found("shut off") { try await there.domain(guest.uuid).state().isActive ? nil : true }
     try await destination.stop()
   }
 }

@@ -1,6 +1,6 @@
 import Foundation
 import Glibc
-import LibvirtTestSupport
+import TestSupport
 import Testing
 
 @testable import NodeAgent
@@ -11,17 +11,15 @@ private final class Impostor: Sendable {
 
   init(_ program: String, _ arguments: String...) async throws {
     pid = try spawn(
-      ["bash", "-c", #"exec -a "$0" perl -e 'sleep 600' -- "$@""#, program] + arguments,
-      input: nil, output: "/dev/null", error: "/dev/null")
+      ["bash", "-c", #"exec -a "$0" perl -e 'sleep 600' -- "$@""#, program] + arguments)
     let pid = pid
     // Until then it is still bash.
-    _ = try await eventually("the program to run") { QEMUProcess.arguments(of: pid).first == program ? true : nil }
+    _ = try await found("the program to run") { QEMUProcess.arguments(of: pid).first == program ? true : nil }
   }
 
   deinit {
     kill(pid, SIGKILL)
-    var status: Int32 = 0
-    waitpid(pid, &status, 0)
+    reap(pid)
   }
 
   var runs: Bool { processRuns(pid) }
@@ -43,7 +41,7 @@ struct QEMUProcessTests {
       try await Impostor("/usr/bin/qemu-img", "-uuid", text), try await Impostor("/usr/bin/grep", "-uuid", text),
     ]
     #expect(await QEMUProcess.kill(uuid: uuid))
-    _ = try await eventually("its end") { wanted.runs ? nil : true }
+    _ = try await found("its end") { wanted.runs ? nil : true }
     for other in others { #expect(other.runs) }
     #expect(await !QEMUProcess.kill(uuid: uuid), "there is none any more")
     for other in others { #expect(other.runs) }
@@ -52,11 +50,10 @@ struct QEMUProcessTests {
   @Test("a process that has the pid of one that ended meanwhile is left alone")
   func reusedPid() async throws {
     // The process that was found ends after it was pinned; what is read then is another one's.
-    let first = try spawn(["sleep", "600"], input: nil, output: "/dev/null", error: "/dev/null")
+    let first = try spawn(["sleep", "600"])
     let killed = QEMUProcess.kill(first, ifItRuns: uuid) { process in
       kill(process, SIGKILL)
-      var status: Int32 = 0
-      waitpid(process, &status, 0)
+      reap(process)
       return ["/usr/bin/qemu-system-x86_64", "-uuid", text]
     }
     #expect(!killed)

@@ -3,6 +3,7 @@ import Crypto
 import Foundation
 import Libvirt
 import LibvirtTestSupport
+import TestSupport
 import Testing
 
 @testable import NodeAgent
@@ -72,7 +73,7 @@ private final class RealNode: Sendable {
   }
 
   func wait(_ what: String, within seconds: Int = 240, _ condition: () -> Bool) async throws {
-    _ = try await eventually(what, within: seconds) { condition() ? true : nil }
+    _ = try await found(what, within: .seconds(seconds)) { condition() ? true : nil }
   }
 
   func seen(_ vm: VMID) -> Observation? { plane.observation(vm) }
@@ -160,7 +161,7 @@ struct RealGuestTests {
     try await node.wait("the agent's look") { node.seen(vm)?.power == .running }
     // Told through the guest's agent, the guest goes off by itself. libvirtd needs a moment to find that agent again, and
     // virsh takes it for a failure that it goes off without an answer.
-    _ = try await eventually("the guest's own power-off", within: 240) { () -> Bool? in
+    _ = try await found("the guest's own power-off", within: .seconds(240)) { () -> Bool? in
       _ = try? await run(
         "virsh", "--connect", uri, "qemu-agent-command", vm.description, #"{"execute":"guest-shutdown"}"#)
       return node.seen(vm)?.guestStopped == true ? true : nil

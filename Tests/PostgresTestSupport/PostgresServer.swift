@@ -100,7 +100,7 @@ public final class PostgresServer: Sendable {
     kill(server, SIGKILL)
     for child in children { kill(child, SIGKILL) }
     try await eventually("the server's processes end") {
-      ([server] + children).allSatisfy { !isRunning($0) }
+      ([server] + children).allSatisfy { !processRuns($0) }
     }
     await abandonWatchdog()
   }
@@ -109,7 +109,7 @@ public final class PostgresServer: Sendable {
   public func restart() async throws {
     if let server = processID {
       kill(server, SIGINT)
-      try await eventually("the server stops", within: .seconds(60)) { !isRunning(server) }
+      try await eventually("the server stops", within: .seconds(60)) { !processRuns(server) }
       await abandonWatchdog()
     }
     try await launch()
@@ -126,7 +126,7 @@ public final class PostgresServer: Sendable {
 
   /// The postmaster's process id, while it runs.
   public var processID: pid_t? {
-    guard let number = firstLine(ofFile: directory + "/data/postmaster.pid").flatMap({ pid_t($0) }), isRunning(number)
+    guard let number = firstLine(ofFile: directory + "/data/postmaster.pid").flatMap({ pid_t($0) }), processRuns(number)
     else { return nil }
     return number
   }

@@ -3,10 +3,19 @@
 /// For what happens by itself and has no event to wait for. The limit is generous because machines are slow: a test that
 /// passes does not wait for it.
 public func eventually(
-  _ what: String, within limit: Duration = .seconds(20), _ condition: @Sendable () async throws -> Bool
+  _ what: String, within limit: Duration = .seconds(20), _ condition: () async throws -> Bool
 ) async throws {
+  _ = try await found(what, within: limit) { try await condition() ? true : nil }
+}
+
+/// Waits until there is a value and returns it; otherwise ``eventually(_:within:_:)``.
+@discardableResult
+public func found<Value>(
+  _ what: String, within limit: Duration = .seconds(60), _ look: () async throws -> Value?
+) async throws -> Value {
   let deadline = ContinuousClock.now + limit
-  while try await !condition() {
+  while true {
+    if let value = try await look() { return value }
     if ContinuousClock.now >= deadline { throw NeverHappened(what: what, limit: limit) }
     try await Task.sleep(for: .milliseconds(5))
   }
