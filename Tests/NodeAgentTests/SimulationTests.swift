@@ -178,6 +178,33 @@ struct SimulationTests {
     #expect(await world.run(seconds: 30) { world.plane.observation(vm)?.guestStopped == true })
   }
 
+  @Test("a VM that cannot be begun because libvirt is down says so; one that was begun is not said to be absent")
+  func hypervisorDown() async {
+    let world = World(seed: 10)
+    world.plane.assign(.sample())
+    #expect(await world.run(seconds: 5) { world.plane.observation(vm)?.power == .running })
+    world.host.faults.isUnavailable = true
+    let new = VMID.sample(2)
+    world.plane.assign(.sample(new))
+    #expect(await world.run(seconds: 10) { world.plane.observation(new) != nil })
+    let waiting = world.plane.observation(new)
+    #expect(waiting?.power == .absent && waiting?.generation == 0 && waiting?.problem == nil)
+    #expect(waiting?.activity?.contains("libvirt is down") == true)
+    // Another process knows nothing of the one that runs, and says nothing.
+    world.host.crashAgent()
+    _ = await world.run(seconds: 120)
+    #expect(world.plane.observation(vm)?.power == .running)
+    // Not even a deletion is over before somebody has looked.
+    var deleted = Assignment.sample(new, generation: 6)
+    deleted.deleted = true
+    world.plane.assign(deleted)
+    _ = await world.run(seconds: 30)
+    #expect(world.plane.observation(new)?.generation == 0)
+    world.host.faults.isUnavailable = false
+    #expect(await world.run(seconds: 30) { world.plane.observation(new)?.generation == 6 })
+    #expect(world.plane.observation(new)?.power == .absent)
+  }
+
   @Test("a domain without a document is reported and left alone")
   func unknown() async {
     let world = World(seed: 7)

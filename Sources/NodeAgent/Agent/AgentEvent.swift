@@ -5,7 +5,7 @@ import AloftModel
 public enum AgentEffect: Sendable, Equatable {
   /// → `listed`
   case listDomains
-  /// → `inspected`
+  /// → `inspected` or `untouched`
   case inspect(Assignment)
   /// → `performed`. At most one of `inspect` and `perform` is under way for one VM.
   case perform(Step, Assignment)
@@ -33,6 +33,8 @@ public enum AgentEvent: Sendable {
   case wake
   case listed(Result<[VMDomain], AgentFailure>)
   case inspected(VMID, Result<Inspection, AgentFailure>)
+  /// The hypervisor cannot be asked about the VM, but nothing of it is on this node's disk: its work has not begun.
+  case untouched(VMID, AgentFailure)
   case performed(VMID, Step, AgentFailure?)
   case imageProgress(sha256: String, bytes: Int)
   case imageFetched(sha256: String, AgentFailure?)

@@ -32,7 +32,10 @@ extension AgentMachine {
 
   /// Works out what is to be told of a VM, and when.
   mutating func refresh(_ entry: inout VMEntry, _ now: AgentTime) {
-    guard let actual = entry.actual, let vm = entry.planned?.vm ?? actual.domain?.vm else { return }
+    guard let actual = entry.actual, let vm = entry.planned?.vm ?? actual.domain?.vm else {
+      guard let document = entry.document, entry.isUntouched else { return }
+      return tell(Observation(waiting: document, entry.activity), of: &entry, now)
+    }
     var problem = entry.lastFailure?.problem
     if problem == nil, entry.isPausedByIOError {
       problem = Observation.Problem(
@@ -43,6 +46,10 @@ extension AgentMachine {
       vm, desired: entry.planned, actual: actual, plan: entry.plan, activity: entry.activity,
       progress: entry.progress,
       problem: problem)
+    tell(new, of: &entry, now)
+  }
+
+  private mutating func tell(_ new: Observation, of entry: inout VMEntry, _ now: AgentTime) {
     guard new != entry.observation else { return }
     let isProgress = entry.observation?.isSame(butForProgress: new) ?? false
     entry.observation = new

@@ -98,6 +98,9 @@ public struct AgentMachine: Sendable {
     case .wake: break
     case .listed(let result): takeList(result, now)
     case .inspected(let vm, let result): takeInspection(vm, result, now, &effects)
+    case .untouched(let vm, let failure):
+      vms[vm]?.isUntouched = true
+      takeInspection(vm, .failure(failure), now, &effects)
     case .performed(let vm, let step, let failure): takeStep(vm, step, failure, now, &effects)
     case .imageProgress(let sha256, let bytes): takeProgress(sha256, bytes, now)
     case .imageFetched(let sha256, let failure): takeImage(sha256, failure, now)

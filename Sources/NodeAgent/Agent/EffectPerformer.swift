@@ -51,8 +51,11 @@ public struct EffectPerformer: Sendable {
       return .listed(
         await attempt { () async throws(AgentFailure) in try await hypervisor.domains() })
     case .inspect(let document):
-      return .inspected(
-        document.vm, await attempt { () async throws(AgentFailure) in try await inspect(document) })
+      let result = await attempt { () async throws(AgentFailure) in try await inspect(document) }
+      if let failure = result.failure, failure.kind == .hypervisorUnavailable, await isUntouched(document) {
+        return .untouched(document.vm, failure)
+      }
+      return .inspected(document.vm, result)
     case .perform(let step, let document):
       return .performed(document.vm, step, await carryOut(step, document))
     case .fetchImage(let image):
@@ -111,6 +114,12 @@ public struct EffectPerformer: Sendable {
     if case .failure(let failure) = result {
       logger.warning(what, metadata: ["failure": "\(failure)"])
     }
+  }
+
+  private func isUntouched(_ document: Assignment) async -> Bool {
+    guard let files = try? await storage.files(of: document.vm, image: document.image) else { return false }
+    let journal = await journal.view(of: document.vm)
+    return !files.any && journal.isEmpty
   }
 
   private func inspect(_ document: Assignment) async throws(AgentFailure) -> Inspection {

@@ -12,6 +12,8 @@ struct VMEntry: Sendable {
   /// Nil: the control plane has none for this node, and the VM is only reported.
   var document: Assignment?
   var actual: ActualVM?
+  /// What there is could not be looked at yet, but it is nothing that was worked on.
+  var isUntouched = false
   /// The plan, and the document that it was made for.
   var plan = Plan()
   var planned: Assignment?

@@ -1,6 +1,12 @@
 import AloftModel
 
 extension Observation {
+  /// Of a VM whose work has not begun: generation 0 ends nothing, it only says what is waited for.
+  init(waiting desired: Assignment, _ activity: String?) {
+    self.init(
+      vm: desired.vm, incarnation: desired.incarnation, generation: 0, sequence: 0, power: .absent, activity: activity)
+  }
+
   /// What is told of one VM; the sequence is filled in when it is sent.
   ///
   /// - Parameters:
