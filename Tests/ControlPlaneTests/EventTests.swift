@@ -73,6 +73,23 @@ struct EventTests {
     return records
   }
 
+  @Test("transactions are read in the order of their numbers, not of the digits: 999 comes before 1000")
+  func numericOrder() async throws {
+    try await TestPlane.with { test async throws in
+      // All long over, whatever else runs on the server.
+      for transaction in ["99", "100", "9", "10"] {
+        try await test.database.execute(
+          """
+          INSERT INTO events (xid, kind, resource_id) VALUES (\(transaction)::xid8, 'vm.updated', \(UUID()))
+          """)
+      }
+      let seen = try await test.database.run { session in
+        try EventStore.after(.oldest, project: nil, limit: 4, in: session)
+      }
+      #expect(seen.map(\.cursor.transaction) == [9, 10, 99, 100])
+    }
+  }
+
   @Test("who starts at the end sees only what comes later; a project's reader sees its own and the fleet's")
   func scope() async throws {
     try await TestPlane.with { test async throws in

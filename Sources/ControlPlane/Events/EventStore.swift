@@ -85,13 +85,14 @@ enum EventStore {
   /// The next events behind `cursor`, below the oldest transaction that still runs: nothing can appear in front of them later.
   static func after(_ cursor: Cursor, project: ProjectID?, limit: Int, in session: Session) throws -> [Record] {
     let transaction = String(cursor.transaction)
+    // `ORDER BY xid` would mean the column of the answer, which is text: 1000 before 999.
     return try session.query(
       """
-      SELECT xid::text, seq, at, kind, project_id, resource_id, data FROM events
-       WHERE (xid, seq) > (\(transaction)::xid8, \(cursor.number)::bigint)
-         AND xid < pg_snapshot_xmin(pg_current_snapshot())
+      SELECT e.xid::text, seq, at, kind, project_id, resource_id, data FROM events e
+       WHERE (e.xid, seq) > (\(transaction)::xid8, \(cursor.number)::bigint)
+         AND e.xid < pg_snapshot_xmin(pg_current_snapshot())
          AND (\(project)::uuid IS NULL OR project_id IS NULL OR project_id = \(project))
-       ORDER BY xid, seq LIMIT \(limit)
+       ORDER BY e.xid, e.seq LIMIT \(limit)
       """
     ).map { row in
       Record(
