@@ -3,11 +3,12 @@ SHELL := /bin/bash
 SWIFT ?= swift
 BUILD_DIR ?= .build
 FUZZ_SECONDS ?= 60
+SEEDS ?= 200
 swift_flags := --scratch-path $(BUILD_DIR)
 export SWIFT BUILD_DIR
 
 .DEFAULT_GOAL := help
-.PHONY: help packages up down build build-tests test lint fuzz bench clean
+.PHONY: help packages up down build build-tests test sim lint fuzz bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
@@ -31,6 +32,10 @@ build-tests: packages ## build everything for tests (debug)
 
 test: build-tests ## run all tests
 	scripts/test
+
+sim: build-tests ## run SEEDS (200) histories of a whole cloud in virtual time; SEED=n runs one and prints its trace
+	ALOFT_SIM_SEEDS=$(SEEDS) ALOFT_SIM_SEED=$(SEED) $(SWIFT) test $(swift_flags) --skip-build --disable-xctest \
+	  --filter '^SimulationTests\.SimulationTests/histories'
 
 lint: packages ## check format, the API's contract and what is depended on
 	swift format lint --strict --recursive Package.swift Sources Tests

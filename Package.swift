@@ -107,6 +107,12 @@ let tests: [Target] = [
       "SimulatedHypervisor", "TestSupport", crypto, x509, asn1, logging, httpTypes,
     ], exclude: ["control_plane.py"], swiftSettings: strict),
   .testTarget(
+    name: "SimulationTests",
+    dependencies: [
+      "AloftModel", "Contract", "ControlPlane", "Execution", "HTTP", "JSON", "NodeAgent", "Postgres",
+      "PostgresTestSupport", "SimulatedHypervisor", crypto, x509, asn1, logging, httpTypes,
+    ], swiftSettings: strict),
+  .testTarget(
     name: "AloftCLITests",
     dependencies: ["AloftCLI", "AloftModel", "Execution", "HTTPClient", "JSON", "aloft", arguments],
     resources: [.copy("canned_server.py")], swiftSettings: strict),

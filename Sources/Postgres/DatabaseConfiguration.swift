@@ -25,13 +25,17 @@ public struct DatabaseConfiguration: Sendable {
   public var reconnectBackoff: Backoff
   /// Between attempts of a transaction that the server undid.
   public var retryBackoff: Backoff
+  /// Asked before every round trip whether something goes wrong with it; nil, as in production, is nothing. `commits`
+  /// says that the round trip ends a transaction that may have written. A simulation lets processes die by it.
+  public var interruption: (@Sendable (_ commits: Bool) -> Interruption?)?
 
   public init(
     url: String, poolSize: Int = 8, statementTimeout: Duration = .seconds(30), silenceGrace: Duration = .seconds(5),
     connectTimeout: Duration = .seconds(5), poolTimeout: Duration = .seconds(5), applicationName: String = "aloft",
     sessionSetup: [String] = [], preparedStatements: Int = 256, idleCheckAfter: Duration = .seconds(30),
     reconnectBackoff: Backoff = Backoff(first: .milliseconds(50), limit: .seconds(2)),
-    retryBackoff: Backoff = Backoff(first: .milliseconds(2), limit: .milliseconds(250))
+    retryBackoff: Backoff = Backoff(first: .milliseconds(2), limit: .milliseconds(250)),
+    interruption: (@Sendable (_ commits: Bool) -> Interruption?)? = nil
   ) {
     self.url = url
     self.poolSize = poolSize
@@ -45,5 +49,15 @@ public struct DatabaseConfiguration: Sendable {
     self.idleCheckAfter = idleCheckAfter
     self.reconnectBackoff = reconnectBackoff
     self.retryBackoff = retryBackoff
+    self.interruption = interruption
   }
+}
+
+/// What may happen to a round trip; see ``DatabaseConfiguration/interruption``. The connection itself stays whole and is
+/// rolled back before its next use, so that a run can be repeated exactly.
+public enum Interruption: Sendable {
+  /// It never reaches the server: a transaction is undone.
+  case before
+  /// The server does it, its answer is lost: a commit has happened and nobody knows.
+  case after
 }

@@ -120,7 +120,12 @@ public final class Session {
     sent += 1
     isFinished = ends
     do throws(PostgresError) {
+      let interruption = connection.configuration.interruption?(commits(ends: ends))
+      if interruption == .before { throw PostgresError(.connectionLost, "interrupted before it was sent") }
       let result = try body()
+      if interruption == .after, leavesOutcomeOpen(ends: ends) {
+        throw PostgresError(.outcomeUnknown, "interrupted before the answer came")
+      }
       prefix = []
       answered += 1
       return result
@@ -132,6 +137,11 @@ public final class Session {
       firstFailure = firstFailure ?? error
       throw error
     }
+  }
+
+  /// Whether the round trip ends a transaction that may have written.
+  private func commits(ends: Bool) -> Bool {
+    if case .transaction = mode { leavesOutcomeOpen(ends: ends) } else { false }
   }
 
   private func leavesOutcomeOpen(ends: Bool) -> Bool {

@@ -20,9 +20,12 @@ public struct LossyLink<Base: ControlPlaneLink>: ControlPlaneLink {
     var random: SplitMix
     var faults: Faults
     var old: [ObservationReport] = []
+    var counts: [String: Int] = [:]
 
-    mutating func happens(_ probability: Double) -> Bool {
-      probability > 0 && Double(random.next() >> 11) / Double(1 << 53) < probability
+    mutating func happens(_ probability: Double, _ fault: String) -> Bool {
+      guard probability > 0, Double(random.next() >> 11) / Double(1 << 53) < probability else { return false }
+      counts[fault, default: 0] += 1
+      return true
     }
   }
 
@@ -37,13 +40,16 @@ public struct LossyLink<Base: ControlPlaneLink>: ControlPlaneLink {
   /// Changes what goes wrong from now on.
   public func set(_ faults: Faults) { state.withLock { $0.faults = faults } }
 
+  /// How often each thing went wrong.
+  public var counts: [String: Int] { state.withLock { $0.counts } }
+
   private func send<Answer: Sendable>(
     _ call: () async throws(AgentFailure) -> Answer
   ) async throws(AgentFailure) -> Answer {
     let (lost, doubled, answerLost) = state.withLock { state in
       (
-        state.happens(state.faults.lostRequest), state.happens(state.faults.doubled),
-        state.happens(state.faults.lostAnswer)
+        state.happens(state.faults.lostRequest, "request lost"), state.happens(state.faults.doubled, "request doubled"),
+        state.happens(state.faults.lostAnswer, "answer lost")
       )
     }
     if lost { throw AgentFailure(.controlPlaneUnavailable, "simulated: the request was lost") }
@@ -73,7 +79,8 @@ public struct LossyLink<Base: ControlPlaneLink>: ControlPlaneLink {
 
   public func post(_ report: ObservationReport) async throws(AgentFailure) -> LeaseAnswer {
     let late = state.withLock { state -> ObservationReport? in
-      let late = state.happens(state.faults.late) ? state.old.randomElement(using: &state.random) : nil
+      let late =
+        state.happens(state.faults.late, "old report again") ? state.old.randomElement(using: &state.random) : nil
       state.old = state.old.suffix(15) + [report]
       return late
     }
@@ -86,7 +93,7 @@ public struct LossyLink<Base: ControlPlaneLink>: ControlPlaneLink {
     _ image: Assignment.BaseImage, to descriptor: Int32, onBytes: @escaping @Sendable ([UInt8]) -> Void,
     progress: @escaping @Sendable (Int) -> Void
   ) async throws(AgentFailure) {
-    if state.withLock({ $0.happens($0.faults.lostRequest) }) {
+    if state.withLock({ $0.happens($0.faults.lostRequest, "download broken") }) {
       throw AgentFailure(.imageUnavailable, "simulated: the download broke")
     }
     try await base.download(image, to: descriptor, onBytes: onBytes, progress: progress)

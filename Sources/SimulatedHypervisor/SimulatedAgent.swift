@@ -34,9 +34,15 @@ public final class VirtualClock: AgentClock {
 public struct SimulatedAgent {
   /// The longest an effect takes, in milliseconds.
   public var latency = 50
+  /// Holds polls that bring nothing, as the control plane does: the link is asked without waiting, and again after
+  /// ``lookAgain`` or ``wakePoll()``, until the poll's time is over.
+  public var holdsPolls = false
+  /// How often a held poll looks by itself, in milliseconds; the control plane's own pause.
+  public static let lookAgain = 5_000
 
   private let host: SimulatedHost
   private let clock: VirtualClock
+  private let report: NodeReport
   private let makeLink: @Sendable () -> any ControlPlaneLink
   private var machine: AgentMachine
   private var performer: EffectPerformer
@@ -49,6 +55,8 @@ public struct SimulatedAgent {
   private struct Pending {
     enum Item {
       case effect(AgentEffect)
+      /// A poll that is held until that uptime.
+      case held(number: Int, after: Int, until: Int)
       case event(AgentEvent)
     }
 
@@ -58,22 +66,30 @@ public struct SimulatedAgent {
     var item: Item
   }
 
-  /// - Parameter link: makes the way to the control plane for each new process.
+  /// - Parameters:
+  ///   - report: what the agent says of its host.
+  ///   - link: makes the way to the control plane for each new process.
   public init(
-    host: SimulatedHost, clock: VirtualClock, seed: UInt64, link: @escaping @Sendable () -> any ControlPlaneLink
+    host: SimulatedHost, clock: VirtualClock, seed: UInt64, report: NodeReport = Self.roomy,
+    link: @escaping @Sendable () -> any ControlPlaneLink
   ) {
+    self.report = report
     self.host = host
     self.clock = clock
     makeLink = link
     random = SplitMix(seed: seed)
     epoch = host.epoch
     machine = AgentMachine(now: clock.now(), seed: seed)
-    performer = Self.performer(host, clock, link())
+    performer = Self.performer(host, clock, report, link())
     put(.event(.wake), after: 0)
   }
 
+  /// A host on which nothing is short.
+  public static let roomy = NodeReport(
+    architecture: "x86_64", accelerator: .kvm, vcpus: 64, memoryMib: 1 << 18, diskGib: 1 << 12, facts: [:])
+
   private static func performer(
-    _ host: SimulatedHost, _ clock: VirtualClock, _ link: any ControlPlaneLink
+    _ host: SimulatedHost, _ clock: VirtualClock, _ report: NodeReport, _ link: any ControlPlaneLink
   ) -> EffectPerformer {
     EffectPerformer(
       hypervisor: SimulatedHypervisor(host), storage: SimulatedStorage(host), journal: SimulatedJournal(host),
@@ -81,16 +97,15 @@ public struct SimulatedAgent {
       platform: { () async throws(AgentFailure) in
         DomainPlatform(architecture: "x86_64", accelerator: .kvm, directIO: true)
       },
-      nodeReport: { () async throws(AgentFailure) in
-        NodeReport(
-          architecture: "x86_64", accelerator: .kvm, vcpus: 64, memoryMib: 1 << 18, diskGib: 1 << 12, facts: [:])
-      },
+      nodeReport: { () async throws(AgentFailure) in report },
       renewIdentity: { () async throws(AgentFailure) in throw AgentFailure(.unsupported, "simulated") },
       logger: Logger(label: "simulated", factory: { _ in SwiftLogNoOpLogHandler() }))
   }
 
   /// When this agent or its host has something to do; milliseconds of uptime.
   public var nextAt: Int {
+    // A new process is waiting to begin.
+    if host.epoch != epoch { return clock.now().uptime }
     let due = pending.map(\.at).min() ?? .max
     return max(clock.now().uptime, min(due, machine.wakeAt, host.nextAt ?? .max))
   }
@@ -107,6 +122,9 @@ public struct SimulatedAgent {
     }
     switch pending.remove(at: index).item {
     case .event(let event): handle(event)
+    case .effect(.poll(let number, let after, let seconds)) where holdsPolls && seconds > 0:
+      await poll(number: number, after: after, until: now.uptime + seconds * 1000)
+    case .held(let number, let after, let until): await poll(number: number, after: after, until: until)
     case .effect(let effect):
       let inbox = inbox
       let result = await performer.perform(effect) { event in inbox.withLock { $0.append(event) } }
@@ -115,6 +133,27 @@ public struct SimulatedAgent {
       }) { handle(event) }
       // A dead agent learns nothing.
       if host.epoch == epoch, let result { put(.event(result), after: Int(random.next() % UInt64(latency + 1))) }
+    }
+  }
+
+  /// Looks for documents; holds the poll when there are none.
+  private mutating func poll(number: Int, after: Int, until: Int) async {
+    let event = await performer.perform(.poll(number: number, after: after, waitSeconds: 0)) { _ in }
+    guard host.epoch == epoch, let event else { return }
+    let uptime = clock.now().uptime
+    if case .polled(_, .success(let answer)) = event, answer.documents.isEmpty, answer.streams.isEmpty,
+      answer.revision >= after, uptime < until
+    {
+      put(.held(number: number, after: after, until: until), after: min(Self.lookAgain, until - uptime))
+    } else {
+      put(.event(event), after: Int(random.next() % UInt64(latency + 1)))
+    }
+  }
+
+  /// The control plane wakes a held poll.
+  public mutating func wakePoll() {
+    for index in pending.indices {
+      if case .held = pending[index].item { pending[index].at = min(pending[index].at, clock.now().uptime + 1) }
     }
   }
 
@@ -137,9 +176,11 @@ public struct SimulatedAgent {
   /// A new process takes over.
   private mutating func restart() {
     epoch = host.epoch
+    // What libvirt told the old process nobody hears any more.
+    _ = host.takeEvents()
     pending = []
     machine = AgentMachine(now: clock.now(), seed: random.next())
-    performer = Self.performer(host, clock, makeLink())
+    performer = Self.performer(host, clock, report, makeLink())
     put(.event(.wake), after: 1)
   }
 }

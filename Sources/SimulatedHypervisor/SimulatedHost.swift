@@ -47,7 +47,17 @@ public final class SimulatedHost: Sendable {
     public var offAt: Int?
   }
 
+  /// What was done to a VM on this host, also when its domain is gone.
+  public struct Record: Sendable {
+    public var starts = 0
+    /// How often the agent ended a guest that ran, by the power button or by the plug.
+    public var stops = 0
+    public var reboots = 0
+  }
+
   struct State: Sendable {
+    var records: [VMID: Record] = [:]
+    var counts: [String: Int] = [:]
     var domains: [VMID: Domain] = [:]
     var files: [VMID: VMFiles] = [:]
     var images: Set<String> = []
@@ -74,6 +84,16 @@ public final class SimulatedHost: Sendable {
   }
 
   public func domain(_ vm: VMID) -> Domain? { state.withLock { $0.domains[vm] } }
+  public func record(_ vm: VMID) -> Record { state.withLock { $0.records[vm] ?? Record() } }
+  /// How often each thing went wrong.
+  public var counts: [String: Int] { state.withLock { $0.counts } }
+  /// Every VM of which anything is on this host: a domain, files, or a line of the journal.
+  public var traces: [VMID] {
+    state.withLock { state in
+      let vms = Set(state.domains.keys).union(state.files.keys).union(state.journal.known)
+      return vms.sorted { $0.description < $1.description }
+    }
+  }
   public func files(_ vm: VMID) -> VMFiles { state.withLock { $0.files[vm] ?? VMFiles() } }
   public func journal(_ vm: VMID) -> VMJournal { state.withLock { $0.journal.view(of: vm) } }
   public var vms: [VMID] { state.withLock { Array($0.domains.keys) } }
@@ -88,11 +108,17 @@ public final class SimulatedHost: Sendable {
 
   public func setGuest(_ guest: Guest, of vm: VMID) { state.withLock { $0.guests[vm] = guest } }
 
+  /// The image cache is lost.
+  public func forgetImages() { state.withLock { $0.images = [] } }
+
   /// The guest powers itself off.
   public func guestPowersOff(_ vm: VMID) { change(vm) { $0.power = .off(.guestShutdown) } }
 
   /// QEMU dies.
   public func guestCrashes(_ vm: VMID) { change(vm) { $0.power = .off(.failed) } }
+
+  /// Somebody pulls the plug behind Aloft's back.
+  public func destroyDomain(_ vm: VMID) { change(vm) { $0.power = .off(.destroyed) } }
 
   /// The guest is paused, as after an I/O error.
   public func guestPauses(_ vm: VMID, _ cause: DomainPower.PauseCause) { change(vm) { $0.power = .paused(cause) } }
@@ -145,6 +171,7 @@ public final class SimulatedHost: Sendable {
         state.domains[vm]?.offAt = nil
         if domain.power.isActive {
           state.domains[vm]?.power = .off(.guestShutdown)
+          state.records[vm, default: Record()].stops += 1
           state.tell(.changed(vm))
         }
       }
@@ -165,29 +192,41 @@ public final class SimulatedHost: Sendable {
 
 extension SimulatedHost.State {
   mutating func tell(_ event: HypervisorEvent) {
-    if happens(faults.lostEvent) { return }
+    if happens(faults.lostEvent, "event lost") { return }
     if listeners.isEmpty { events.append(event) }
     for listener in listeners { listener.yield(event) }
   }
 
-  mutating func happens(_ probability: Double) -> Bool {
-    probability > 0 && Double(random.next() >> 11) / Double(1 << 53) < probability
+  mutating func happens(_ probability: Double, _ fault: String) -> Bool {
+    guard probability > 0, Double(random.next() >> 11) / Double(1 << 53) < probability else { return false }
+    counts[fault, default: 0] += 1
+    return true
   }
+
+  mutating func count(_ fault: String) { counts[fault, default: 0] += 1 }
 
   /// Lets a call through or fails it; `mutates` marks those at which the agent may die.
   mutating func admit(_ epoch: Int, mutates: Bool) throws(AgentFailure) {
     guard epoch == self.epoch else { throw .crashed }
-    if mutates, happens(faults.agentCrash) {
+    if mutates, happens(faults.agentCrash, "agent died before an effect") {
       self.epoch += 1
       throw .crashed
     }
-    if faults.isUnavailable { throw AgentFailure(.hypervisorUnavailable, "simulated: libvirt is down") }
-    if happens(faults.refusal) { throw AgentFailure(.hypervisorRefused, "simulated: refused") }
+    if faults.isUnavailable {
+      count("libvirt did not answer")
+      throw AgentFailure(.hypervisorUnavailable, "simulated: libvirt is down")
+    }
+    if happens(faults.refusal, "libvirt refused") { throw AgentFailure(.hypervisorRefused, "simulated: refused") }
   }
 
+  /// The agent may die before an effect.
+  mutating func maybeCrashBefore() throws(AgentFailure) { try maybeCrash("agent died before an effect") }
+
   /// The agent may die after the effect, before it learns of it.
-  mutating func maybeCrashAfter() throws(AgentFailure) {
-    guard happens(faults.agentCrash) else { return }
+  mutating func maybeCrashAfter() throws(AgentFailure) { try maybeCrash("agent died after an effect") }
+
+  private mutating func maybeCrash(_ when: String) throws(AgentFailure) {
+    guard happens(faults.agentCrash, when) else { return }
     epoch += 1
     throw .crashed
   }

@@ -25,13 +25,13 @@ public struct SimulatedHypervisor: Hypervisor {
   /// An effect on a domain that must exist, after which its change is told.
   private func change(
     _ vm: VMID, when isRight: (DomainPower) -> Bool = { _ in true },
-    _ body: (inout SimulatedHost.Domain, SimulatedHost.State) -> Void
+    _ body: (inout SimulatedHost.Domain, inout SimulatedHost.State) -> Void
   ) throws(AgentFailure) {
     try effect { state throws(AgentFailure) in
       guard var domain = state.domains[vm], isRight(domain.power) else {
         throw AgentFailure(.changedMeanwhile, "simulated: \(vm) is not in the right state")
       }
-      body(&domain, state)
+      body(&domain, &state)
       state.domains[vm] = domain
       state.tell(.changed(vm))
     }
@@ -71,9 +71,10 @@ public struct SimulatedHypervisor: Hypervisor {
     guard host.files(vm).disk, host.files(vm).seed else {
       throw AgentFailure(.hypervisorRefused, "simulated: \(vm) has no disk")
     }
-    try change(vm, when: { !$0.isActive }) { domain, _ in
+    try change(vm, when: { !$0.isActive }) { domain, state in
       domain.power = .running
       domain.starts += 1
+      state.records[vm, default: SimulatedHost.Record()].starts += 1
       domain.offAt = nil
     }
   }
@@ -93,17 +94,24 @@ public struct SimulatedHypervisor: Hypervisor {
     try effect { state in
       guard state.domains[vm]?.power.isActive == true else { return }
       state.domains[vm]?.power = .off(.destroyed)
+      state.records[vm, default: SimulatedHost.Record()].stops += 1
       state.domains[vm]?.offAt = nil
       state.tell(.changed(vm))
     }
   }
 
   public func reboot(_ vm: VMID) async throws(AgentFailure) {
-    try change(vm, when: { $0.isActive }) { domain, _ in domain.reboots += 1 }
+    try change(vm, when: { $0.isActive }) { domain, state in
+      domain.reboots += 1
+      state.records[vm, default: SimulatedHost.Record()].reboots += 1
+    }
   }
 
   public func reset(_ vm: VMID) async throws(AgentFailure) {
-    try change(vm, when: { $0.isActive }) { domain, _ in domain.resets += 1 }
+    try change(vm, when: { $0.isActive }) { domain, state in
+      domain.resets += 1
+      state.records[vm, default: SimulatedHost.Record()].reboots += 1
+    }
   }
 
   public func undefine(_ vm: VMID) async throws(AgentFailure) {
@@ -158,7 +166,7 @@ public struct SimulatedStorage: NodeStorage {
     let epoch = epoch
     try host.state.withLock { state throws(AgentFailure) in
       guard epoch == state.epoch else { throw .crashed }
-      try state.maybeCrashAfter()
+      try state.maybeCrashBefore()
       try body(&state)
       try state.maybeCrashAfter()
     }
@@ -166,7 +174,10 @@ public struct SimulatedStorage: NodeStorage {
 
   private func make(_ vm: VMID, _ body: (inout VMFiles) -> Void) throws(AgentFailure) {
     try effect { state throws(AgentFailure) in
-      if state.faults.diskIsFull { throw AgentFailure(.diskFull, "simulated: the disk is full") }
+      if state.faults.diskIsFull {
+        state.count("disk full")
+        throw AgentFailure(.diskFull, "simulated: the disk is full")
+      }
       body(&state.files[vm, default: VMFiles()])
       state.files[vm]?.any = true
     }
@@ -177,7 +188,10 @@ public struct SimulatedStorage: NodeStorage {
   ) async throws(AgentFailure) {
     try await source(image, -1, { _ in }, progress)
     try effect { state throws(AgentFailure) in
-      if state.faults.diskIsFull { throw AgentFailure(.diskFull, "simulated: the disk is full") }
+      if state.faults.diskIsFull {
+        state.count("disk full")
+        throw AgentFailure(.diskFull, "simulated: the disk is full")
+      }
       state.images.insert(image.sha256)
       state.downloads += 1
     }
@@ -215,7 +229,7 @@ public struct SimulatedJournal: Journal {
     let epoch = epoch
     try host.state.withLock { state throws(AgentFailure) in
       guard epoch == state.epoch else { throw .crashed }
-      try state.maybeCrashAfter()
+      try state.maybeCrashBefore()
       state.journal.apply(record)
       try state.maybeCrashAfter()
     }

@@ -83,6 +83,9 @@ public struct JournalState: Sendable, Equatable {
     }
   }
 
+  /// The VMs of which there is a record.
+  public var known: Set<VMID> { Set(vms.keys) }
+
   /// The shortest sequence of records that leads to this state.
   var records: [JournalRecord] {
     vms.sorted { $0.key.description < $1.key.description }.flatMap { vm, state in

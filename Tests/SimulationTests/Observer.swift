@@ -1,0 +1,82 @@
+import AloftModel
+@testable import ControlPlane
+import Foundation
+import Logging
+import Postgres
+import SimulatedHypervisor
+
+/// Looks at the database from outside, in virtual time.
+final class Observer: Sendable {
+  private let database: Database
+  private let clock: VirtualClock
+  private let images: ImageFiles
+
+  init(url: String, clock: VirtualClock, images: ImageFiles) throws {
+    database = try Database(
+      configuration: DatabaseConfiguration(
+        url: url, poolSize: 1, poolTimeout: .seconds(60), idleCheckAfter: .seconds(3600)),
+      logger: Laboratory.silent)
+    self.clock = clock
+    self.images = images
+  }
+
+  func shutDown() async { await database.shutdown() }
+
+  private func setClock() async throws {
+    let seconds = Double(clock.now().wall) / 1000
+    try await database.run { session in
+      _ = try session.query("SELECT set_config('aloft.now', to_timestamp(\(seconds)::float8)::text, false)")
+    }
+  }
+
+  /// A crash of PostgreSQL empties what is unlogged.
+  func forgetUnlogged() async throws {
+    try await database.transaction { session in
+      try session.execute("DELETE FROM node_leases")
+      try session.execute("DELETE FROM stream_requests")
+    }
+  }
+
+  /// One text for each row.
+  func texts(_ sql: SQL) async throws -> [String] {
+    try await setClock()
+    return try await database.query(sql).map { try $0.get(0) }
+  }
+
+  /// What `aloftd check` says.
+  func findings() async throws -> [String] {
+    try await setClock()
+    return try await ConsistencyCheck(database: database, images: images).findings().map(\.description)
+  }
+
+  /// Claims beyond what a node has.
+  func oversold() async throws -> [String] {
+    try await texts(
+      """
+      SELECT format('node %s: %s of %s vCPUs, %s of %s MiB, %s of %s GiB', n.name, c.vcpus, n.vcpus_limit, c.memory,
+                    n.memory_mib_limit, c.disk, n.disk_gib_limit)
+        FROM nodes n CROSS JOIN LATERAL (
+          SELECT coalesce(sum(vcpus), 0) AS vcpus, coalesce(sum(memory_mib), 0) AS memory,
+                 coalesce(sum(disk_gib), 0) AS disk
+            FROM claims WHERE node_id = n.id) c
+       WHERE c.vcpus > n.vcpus_limit OR c.memory > n.memory_mib_limit OR c.disk > n.disk_gib_limit
+      """)
+  }
+
+  /// All VMs as the control plane knows them.
+  func vms() async throws -> [VMRecord] {
+    try await setClock()
+    return try await database.run { session in
+      try session.query("SELECT \(fragment: VMRecord.columns) FROM \(fragment: VMRecord.source) ORDER BY v.id").map {
+        try VMRecord($0)
+      }
+    }
+  }
+
+  /// The events behind `cursor` as a reader gets them.
+  func events(after cursor: EventStore.Cursor) async throws -> [EventStore.Record] {
+    try await database.run { session in try EventStore.after(cursor, project: nil, limit: 100_000, in: session) }
+  }
+
+  func eventCount() async throws -> Int { try await database.one("SELECT count(*) FROM events")?.get(0) ?? -1 }
+}
