@@ -45,9 +45,11 @@ lint: packages ## check format, the API's contract and what is depended on
 fuzz: packages ## feed the HTTP parsers with random input for FUZZ_SECONDS (60)
 	scripts/fuzz $(FUZZ_SECONDS)
 
-bench: packages ## measure
-	$(SWIFT) run $(swift_flags) -c release placement-bench
-	@if [ -x scripts/bench ]; then scripts/bench; fi
+bench: packages ## measure beside nginx, pgbench and libvirt; ONLY="http place" runs some sections
+	@scripts/install-packages bench
+	@for product in aloftd aloft-agent aloft-bench placement-bench; do \
+	  $(SWIFT) build $(swift_flags) -c release --product $$product || exit; done
+	@ONLY="$(ONLY)" scripts/bench
 
 clean: ## remove what was built; .aloft stays
 	rm -rf $(BUILD_DIR) .build-*

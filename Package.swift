@@ -69,6 +69,12 @@ let cloud: [Target] = [
     dependencies: ["AloftModel", "HTTPClient", "NodeAgent", "ProgramSettings", arguments, logging],
     swiftSettings: strict),
   .executableTarget(name: "aloft", dependencies: ["AloftCLI"], swiftSettings: strict),
+  .executableTarget(
+    name: "aloft-bench",
+    dependencies: [
+      "AloftModel", "Execution", "HTTP", "HTTPClient", "JSON", "NodeAgent", "SimulatedHypervisor", arguments, logging,
+      httpTypes,
+    ], swiftSettings: strict),
 ]
 
 let tests: [Target] = [

@@ -1,0 +1,75 @@
+import AloftModel
+import HTTPClient
+import Logging
+import NodeAgent
+import SimulatedHypervisor
+
+/// A node with a hypervisor that takes no time: everything else of its agent is real.
+struct SimulatedNode: Sendable {
+  var name: String
+  var directory: String
+  var url: String
+  var ca: String
+  var starts: StartTimes
+
+  /// Joins the cloud; gives the agent, to be run.
+  func join(token: String) async throws -> Agent {
+    let clock = SystemClock()
+    let logger = Logger(label: name, factory: { _ in SwiftLogNoOpLogHandler() })
+    let report = NodeReport(
+      architecture: "x86_64", accelerator: .kvm, vcpus: 64, memoryMib: 1 << 20, diskGib: 1 << 20, facts: [:])
+    let store = IdentityStore(data: directory)
+    let identity = try await Enrolment(store: store, link: link(nil, logger), clock: clock, logger: logger)
+      .join(name: name, token: token, report: report)
+    let host = SimulatedHost(seed: 1)
+    let performer = EffectPerformer(
+      hypervisor: SimulatedHypervisor(host), storage: WatchedStorage(base: SimulatedStorage(host), starts: starts),
+      journal: SimulatedJournal(host), link: link(identity, logger), clock: clock,
+      platform: { () async throws(AgentFailure) in
+        DomainPlatform(architecture: "x86_64", accelerator: .kvm, directIO: true)
+      },
+      nodeReport: { () async throws(AgentFailure) in report },
+      renewIdentity: { () async throws(AgentFailure) in identity.validity }, logger: logger)
+    let machine = AgentMachine(now: clock.now(), seed: .random(in: .min ... .max), identity: identity.validity)
+    return Agent(machine: machine, performer: performer)
+  }
+
+  private func link(_ identity: NodeIdentity?, _ logger: Logger) -> HTTPControlPlaneLink {
+    let certificate = identity.map {
+      HTTPClientConfiguration.ClientCertificate(certificateFile: $0.certificatePath, keyFile: $0.keyPath)
+    }
+    return HTTPControlPlaneLink(
+      urls: [url],
+      client: HTTPClient(
+        configuration: HTTPClientConfiguration(trustRoots: .file(ca), clientCertificate: certificate), logger: logger),
+      logger: logger)
+  }
+}
+
+/// A simulated storage that notes when work on a machine began. Every image counts as downloaded.
+struct WatchedStorage: NodeStorage {
+  var base: SimulatedStorage
+  var starts: StartTimes
+
+  func createDisk(of vm: VMID, from image: Assignment.BaseImage, gib: Int) async throws(AgentFailure) {
+    starts.note(vm)
+    try await base.createDisk(of: vm, from: image, gib: gib)
+  }
+
+  func fetch(
+    _ image: Assignment.BaseImage, from source: ImageSource, progress: @escaping @Sendable (Int) -> Void
+  ) async throws(AgentFailure) {
+    try await base.fetch(image, from: { _, _, _, _ in }, progress: progress)
+  }
+
+  func paths(of vm: VMID) -> VMPaths { base.paths(of: vm) }
+  func files(of vm: VMID, image: Assignment.BaseImage) async throws(AgentFailure) -> VMFiles {
+    try await base.files(of: vm, image: image)
+  }
+  func createSeed(_ seed: Seed) async throws(AgentFailure) { try await base.createSeed(seed) }
+  func remove(_ vm: VMID) async throws(AgentFailure) { try await base.remove(vm) }
+  func space() async throws(AgentFailure) -> StorageSpace { try await base.space() }
+  func supportsDirectIO() async -> Bool { await base.supportsDirectIO() }
+  func boundSerialLogs() async throws(AgentFailure) { try await base.boundSerialLogs() }
+  func serialLog(of vm: VMID) async throws(AgentFailure) -> any SerialLogReader { try await base.serialLog(of: vm) }
+}
