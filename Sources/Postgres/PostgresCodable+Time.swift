@@ -8,8 +8,7 @@ extension Date: PostgresCodable {
   }
 
   public init(postgres cell: PostgresCell) throws(PostgresDecodingFailure) {
-    let text = try cell.text()
-    guard let microseconds = Timestamp.microseconds(text) else {
+    guard let microseconds = try cell.withBytes({ Timestamp.microseconds($0) }) else {
       throw PostgresDecodingFailure("it is not a finite timestamp or date")
     }
     self.init(microsecondsSince1970: microseconds)
@@ -36,7 +35,7 @@ extension Duration: PostgresCodable {
   }
 
   public init(postgres cell: PostgresCell) throws(PostgresDecodingFailure) {
-    guard let microseconds = Interval.microseconds(try cell.text()) else {
+    guard let microseconds = try cell.withBytes({ Interval.microseconds($0) }) else {
       throw PostgresDecodingFailure("it is not an interval of days, hours, minutes and seconds")
     }
     self = .microseconds(microseconds)
@@ -63,8 +62,8 @@ enum Timestamp {
   }
 
   /// Reads `2024-02-29`, `2024-02-29 12:30:00`, with fraction, with offset (`+00`, `-03:30`), with ` BC`.
-  static func microseconds(_ text: String) -> Int64? {
-    var scanner = Scanner(bytes: Array(text.utf8))
+  static func microseconds(_ text: UnsafeBufferPointer<UInt8>) -> Int64? {
+    var scanner = Scanner(bytes: text)
     guard var year = scanner.number(), scanner.skip("-"), let month = scanner.number(), scanner.skip("-"),
       let day = scanner.number(), (1...12).contains(month), (1...31).contains(day), year <= 294_276
     else { return nil }
@@ -98,8 +97,8 @@ enum Timestamp {
 
 /// ISO 8601 durations as PostgreSQL writes them with `IntervalStyle = iso_8601`: `P1DT2H3M4.5S`, each part signed.
 enum Interval {
-  static func microseconds(_ text: String) -> Int64? {
-    var scanner = Scanner(bytes: Array(text.utf8))
+  static func microseconds(_ text: UnsafeBufferPointer<UInt8>) -> Int64? {
+    var scanner = Scanner(bytes: text)
     guard scanner.skip("P") else { return nil }
     var total: Int64 = 0
     var inTime = false
@@ -134,11 +133,12 @@ enum Interval {
   }
 }
 
+/// Reads the bytes of a cell; lives no longer than they do.
 private struct Scanner {
-  let bytes: [UInt8]
+  let bytes: UnsafeBufferPointer<UInt8>
   var index = 0
 
-  init(bytes: [UInt8]) { self.bytes = bytes }
+  init(bytes: UnsafeBufferPointer<UInt8>) { self.bytes = bytes }
 
   var isAtEnd: Bool { index == bytes.count }
 

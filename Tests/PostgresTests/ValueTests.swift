@@ -111,7 +111,7 @@ import Testing
     #expect(rows.count == times.count)
     for row in rows {
       let (microseconds, text): (Int64, String) = (try row.get(0), try row.get(1))
-      #expect(Timestamp.microseconds(text) == microseconds)
+      #expect(Array(text.utf8).withUnsafeBufferPointer { Timestamp.microseconds($0) } == microseconds)
       #expect(try row.get(2) == true)
     }
     await database.shutdown()
