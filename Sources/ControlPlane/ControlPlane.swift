@@ -58,6 +58,7 @@ public final class ControlPlane: Sendable {
       group.addTask { await self.plane.wakeups.listen() }
       group.addTask { await self.worker.run() }
       group.addTask { await self.plane.leases.run() }
+      group.addTask { await self.plane.inventory.run() }
       group.addTask { await self.watch.run() }
       group.addTask { await self.janitor.run() }
     }

@@ -40,8 +40,6 @@ final class API: Sendable {
   func respond(_ request: Request) async -> HTTP.Response {
     let requestID = requestID(of: request)
     let started = plane.environment.now()
-    var logger = plane.logger
-    logger[metadataKey: "request"] = "\(requestID)"
     var reply: Reply
     var operationID = "agent"
     do {
@@ -51,21 +49,24 @@ final class API: Sendable {
         let match = try route(request)
         operationID = match.operation.id
         do {
-          reply = try await handle(match, request, requestID: requestID, logger: logger)
+          reply = try await handle(match, request, requestID: requestID)
         } catch {
-          reply = Self.reply(to: error, requestID: requestID, logger: logger)
+          reply = self.reply(to: error, requestID: requestID)
         }
-        if plane.settings.validateResponses { reply = validated(reply, match, request, requestID, logger) }
+        if plane.settings.validateResponses { reply = validated(reply, match, request, requestID) }
       }
     } catch {
-      reply = Self.reply(to: error, requestID: requestID, logger: logger)
+      reply = self.reply(to: error, requestID: requestID)
     }
     reply.headers[header: "X-Request-Id"] = requestID
     let seconds = plane.environment.now().timeIntervalSince(started)
     plane.metrics.answered(operation: operationID, status: Int(reply.status.code), seconds: seconds)
-    logger.debug(
+    plane.logger.debug(
       "answered",
-      metadata: ["operation": "\(operationID)", "status": "\(reply.status.code)", "ms": "\(Int(seconds * 1000))"])
+      metadata: [
+        "request": "\(requestID)", "operation": "\(operationID)", "status": "\(reply.status.code)",
+        "ms": "\(Int(seconds * 1000))",
+      ])
     return reply.response
   }
 
@@ -78,7 +79,7 @@ final class API: Sendable {
   }
 
   private func handle(
-    _ match: OperationMatch, _ request: Request, requestID: String, logger: Logger
+    _ match: OperationMatch, _ request: Request, requestID: String
   ) async throws -> Reply {
     let operation = match.operation
     var principal = Principal.anonymous
@@ -87,16 +88,21 @@ final class API: Sendable {
     }
     let valid = try await validate(match, request)
     guard let handler = handlers[operation.id] else { throw Problem(.internal, "no handler") }
-    var logger = logger
-    logger[metadataKey: "operation"] = "\(operation.id)"
     let parameters = Dictionary(
       valid.parameters.names.compactMap { name in valid.parameters[name].map { (name, $0) } }, uniquingKeysWith: { $1 })
     let call = Call(
       operationID: operation.id, parameters: parameters, body: valid.body, bodyBytes: valid.bodyBytes, request: request,
-      requestID: requestID, principal: principal, logger: logger)
-    // A retry has its answer before anything is looked at: the world may have changed since the first try.
-    if let stored = try await plane.storedAnswer(call) { return stored }
-    return try await handler(call)
+      requestID: requestID, principal: principal)
+    do {
+      return try await handler(call)
+    } catch {
+      // A retry gets its answer where it takes its key. The world may have changed since the first try, or the first try itself
+      // may have taken the last room: a retry that is refused has its answer all the same.
+      guard !Task.isCancelled, Problem.of(error).status < 500, let stored = try await plane.storedAnswer(call) else {
+        throw error
+      }
+      return stored
+    }
   }
 
   private func validate(_ match: OperationMatch, _ request: Request) async throws -> ValidatedRequest {
@@ -127,7 +133,7 @@ final class API: Sendable {
 
   /// Replaces an answer that breaks the contract: a bug of ours that a test must see.
   private func validated(
-    _ reply: Reply, _ match: OperationMatch, _ request: Request, _ requestID: String, _ logger: Logger
+    _ reply: Reply, _ match: OperationMatch, _ request: Request, _ requestID: String
   ) -> Reply {
     var bytes: [UInt8] = []
     if case .bytes(let body) = reply.body { bytes = body }
@@ -137,20 +143,23 @@ final class API: Sendable {
       response: Int(reply.status.code), headers: headers, contentType: reply.contentType, body: bytes,
       for: match.operation)
     if violations.isEmpty { return reply }
-    logger.error("the answer breaks the contract", metadata: ["violations": "\(violations)"])
+    plane.logger.error(
+      "the answer breaks the contract", metadata: ["request": "\(requestID)", "violations": "\(violations)"])
     var problem = Problem(
       .internal, "the answer breaks the contract: \(violations.map(\.description).joined(separator: "; "))")
     problem.requestId = requestID
     return .problem(problem)
   }
 
-  private static func reply(to error: any Error, requestID: String, logger: Logger) -> Reply {
+  private func reply(to error: any Error, requestID: String) -> Reply {
     var problem = Problem.of(error)
     problem.requestId = requestID
-    if problem.status == 500 { logger.error("a request failed", metadata: ["error": "\(error)"]) }
+    if problem.status == 500 {
+      plane.logger.error("a request failed", metadata: ["request": "\(requestID)", "error": "\(error)"])
+    }
     if problem.status == 503, !Task.isCancelled {
       // A cancelled task means that the client has left: that is no news.
-      logger.warning("a request was turned away", metadata: ["error": "\(error)"])
+      plane.logger.warning("a request was turned away", metadata: ["request": "\(requestID)", "error": "\(error)"])
     }
     var reply = Reply.problem(problem)
     if let error = error as? MethodNotAllowed {

@@ -3,7 +3,6 @@ import Foundation
 import HTTP
 import HTTPTypes
 import JSON
-import Logging
 import Postgres
 
 /// One call of an operation of the contract: validated, authenticated, about to be handled.
@@ -16,7 +15,6 @@ struct Call: Sendable {
   let request: Request
   let requestID: String
   let principal: Principal
-  let logger: Logger
 
   func string(_ name: String) -> String? { parameters[name]?.stringValue }
   func int(_ name: String) -> Int? { parameters[name]?.intValue }
@@ -58,6 +56,8 @@ struct Reply: Sendable {
   var headers: HTTPFields = [:]
   var contentType: String?
   var body: ResponseBody = .none
+  /// It is the answer of an earlier call with the same key.
+  var isRepeated = false
 
   /// A JSON answer.
   static func json(_ value: some JSONWritable, status: HTTPResponse.Status = .ok, etag: String? = nil) -> Reply {

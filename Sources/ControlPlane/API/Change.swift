@@ -41,6 +41,35 @@ extension Plane {
     return changed.reply
   }
 
+  /// Runs a change that is one statement: its key, its audit record and the change itself travel together. With a key a second
+  /// statement keeps the answer and commits: two round trips, else one. Nil, and nothing written, when the statement gave no row.
+  func changeAtOnce(
+    _ call: Call, _ statement: @escaping @Sendable (AcceptedParts) -> SQL,
+    reading: @escaping @Sendable (Row) throws -> Changed
+  ) async throws -> Reply? {
+    struct NothingChanged: Error {}
+    let key = call.string("Idempotency-Key")
+    let sql = statement(AcceptedParts(call: call))
+    do {
+      let changed = try await database.transaction(TransactionOptions(discard: call.isDryRun)) { session -> Changed in
+        guard let row = key == nil ? try session.commit(with: sql).first : try session.query(sql).first else {
+          // Either the key is somebody's, whom the statement has waited for, or there was nothing to change.
+          if let key, let stored = try IdempotencyKeys.find(key, call: call, in: session) {
+            return Changed(reply: stored)
+          }
+          throw NothingChanged()
+        }
+        let changed = try reading(row)
+        if let key { try session.commit(with: IdempotencyKeys.storing(changed.reply, key: key, call: call)) }
+        return changed
+      }
+      if !call.isDryRun { wakeups.signal(changed.effects.wake) }
+      return changed.reply
+    } catch is NothingChanged {
+      return nil
+    }
+  }
+
   /// The answer of an earlier call with the same `Idempotency-Key`, if there is one.
   func storedAnswer(_ call: Call) async throws -> Reply? {
     guard let key = call.string("Idempotency-Key") else { return nil }
@@ -54,5 +83,29 @@ extension Plane {
       VALUES (\(call.principal.name), \(call.request.peer.address), \(call.requestID), \(call.operationID),
               \(changed.project), \(changed.resource))
       """)
+  }
+}
+
+/// What a statement carries that is an accepted change by itself, as parts of its WITH clause.
+struct AcceptedParts: Sendable {
+  let call: Call
+
+  /// The name of ``key``'s rows: one if the change may go on, none if the key is taken.
+  static let keyName: SQL = "taken"
+
+  /// Takes the call's idempotency key; waits for whoever is about to take it.
+  var key: SQL {
+    guard let key = call.string("Idempotency-Key") else { return "\(fragment: Self.keyName) AS (SELECT 1)" }
+    return "\(fragment: Self.keyName) AS (\(fragment: IdempotencyKeys.claiming(key, call: call)) RETURNING 1)"
+  }
+
+  /// Writes the audit record; the three say where in the statement resource and project come from.
+  func audit(resource: SQL, project: SQL, from source: SQL) -> SQL {
+    """
+    audited AS (
+      INSERT INTO audit (actor, peer, request_id, operation, project_id, resource_id)
+      SELECT \(call.principal.name), \(call.request.peer.address), \(call.requestID), \(call.operationID),
+             \(fragment: project), \(fragment: resource) FROM \(fragment: source))
+    """
   }
 }

@@ -16,18 +16,20 @@ enum IdempotencyKeys {
 
   /// Takes the key for this call. Returns the stored answer when the call was made before.
   static func claim(_ key: String, call: Call, in session: Session) throws -> Reply? {
-    let hash = requestHash(call)
-    let claimed = try session.execute(
-      """
-      INSERT INTO idempotency_keys (actor, key, request_hash) VALUES (\(call.principal.name), \(key), \(hash))
-      ON CONFLICT (actor, key) DO NOTHING
-      """)
-    if claimed == 1 { return nil }
+    if try session.execute(claiming(key, call: call)) == 1 { return nil }
     // The insert has waited for whoever holds the key, so the row is there, committed and complete.
     guard let stored = try find(key, call: call, in: session) else {
       throw Problem(.unavailable, "the first try with this key was just undone; try again")
     }
     return stored
+  }
+
+  /// Takes the key if nobody has it.
+  static func claiming(_ key: String, call: Call) -> SQL {
+    """
+    INSERT INTO idempotency_keys (actor, key, request_hash) VALUES (\(call.principal.name), \(key), \(requestHash(call)))
+    ON CONFLICT (actor, key) DO NOTHING
+    """
   }
 
   /// The stored answer, if the call was made before and has been answered.
@@ -36,7 +38,7 @@ enum IdempotencyKeys {
       let row = try session.one(
         """
         SELECT request_hash, status, headers, body FROM idempotency_keys
-         WHERE actor = \(call.principal.name) AND key = \(key)
+         WHERE actor = \(call.principal.name) AND key = \(key) AND status IS NOT NULL
         """)
     else { return nil }
     guard try row.get(0, as: [UInt8].self) == requestHash(call) else {
@@ -49,16 +51,20 @@ enum IdempotencyKeys {
 
   /// Keeps the answer, in the transaction of its effect.
   static func store(_ reply: Reply, key: String, call: Call, in session: Session) throws {
+    _ = try session.execute(storing(reply, key: key, call: call))
+  }
+
+  /// Keeps the answer in the row that ``claiming(_:call:)`` made.
+  static func storing(_ reply: Reply, key: String, call: Call) throws -> SQL {
     let headers = Dictionary(reply.headers.map { ($0.name.rawName, $0.value) }, uniquingKeysWith: { $1 })
     let text = JSONText(String(decoding: headers.jsonBytes, as: UTF8.self))
     var bytes: [UInt8] = []
     if case .bytes(let body) = reply.body { bytes = body }
     let sealed = try seal(bytes, key: key, call: call)
-    _ = try session.execute(
-      """
+    return """
       UPDATE idempotency_keys SET status = \(Int(reply.status.code)), headers = \(text)::jsonb, body = \(sealed)
        WHERE actor = \(call.principal.name) AND key = \(key)
-      """)
+      """
   }
 
   /// Forgets what is older than ``keptHours``.
@@ -75,7 +81,7 @@ enum IdempotencyKeys {
     let status = try row.get(1, as: Int?.self) ?? 500
     let headers = try JSONCoder.decode(
       [String: String].self, from: Array(try row.get(2, as: JSONText.self).text.utf8))
-    var reply = Reply(status: .init(code: status))
+    var reply = Reply(status: .init(code: status), isRepeated: true)
     for (name, value) in headers {
       if let name = HTTPField.Name(name) { reply.headers[name] = value }
     }

@@ -14,9 +14,7 @@ extension AgentAPI {
       var unknown: [VMID] = []
       var effects = Effects()
       for observation in observations {
-        guard try VMStore.lock(observation.vm, in: session),
-          let vm = try VMStore.find(observation.vm, in: session), vm.nodeID == node
-        else {
+        guard let vm = try VMStore.lock(observation.vm, in: session), vm.nodeID == node else {
           unknown.append(observation.vm)
           continue
         }

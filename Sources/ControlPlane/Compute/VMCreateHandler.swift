@@ -1,5 +1,4 @@
 import AloftModel
-import Execution
 import Foundation
 import Postgres
 
@@ -34,8 +33,6 @@ extension VMHandlers {
       switch try await plane.inventory.place(wanted, fresh: round > 0, seed: plane.environment.random()) {
       case .placed(let nodes): candidates = nodes
       case .refused(let refusal):
-        // It may be a try of the same request, at the same time, that took the last room: its answer is this one's too.
-        if let stored = try await plane.storedAnswer(call) { return stored }
         throw Problem.noCapacity(refusal)
       }
       do {
@@ -55,26 +52,24 @@ extension VMHandlers {
     _ call: Call, _ creation: VMCreation, candidates: [NodeID], _ wanted: NodeInventory.Wanted
   ) async throws -> Reply {
     let operation = OperationID(plane.environment.newUUID())
-    let taken = Lock<NodeID?>(nil)
-    let reply = try await plane.change(call) { session in
-      for node in candidates {
-        do {
-          guard try creation.insert(on: node, operation: operation, call: call, in: session) else { continue }
-        } catch let error as PostgresError {
-          throw Self.refusal(of: error, creation) ?? error
+    for node in candidates {
+      do {
+        let reply = try await plane.changeAtOnce(call) { parts in
+          creation.statement(on: node, operation: operation, call: call, parts)
+        } reading: { row in
+          let vm = try VMRecord(row)
+          var reply = Reply.json(vm, status: call.isDryRun ? .ok : .accepted, etag: vm.etag)
+          reply.headers[.location] = "/v1/vms/\(vm.id)"
+          return Changed(reply: reply, effects: Effects(wake: [.node(node.uuid), .events]))
         }
-        guard let vm = try VMStore.find(creation.id, in: session) else { throw LostRace() }
-        taken.withLock { $0 = node }
-        var reply = Reply.json(vm, status: call.isDryRun ? .ok : .accepted, etag: vm.etag)
-        reply.headers[.location] = "/v1/vms/\(vm.id)"
-        return Changed(
-          reply: reply, effects: Effects(wake: [.node(node.uuid), .events]), resource: vm.id.uuid, project: vm.projectID
-        )
+        guard let reply else { continue }
+        if !call.isDryRun, !reply.isRepeated { await plane.inventory.claimed(wanted, on: node) }
+        return reply
+      } catch let error as PostgresError {
+        throw Self.refusal(of: error, creation) ?? error
       }
-      throw LostRace()
     }
-    if !call.isDryRun, let node = taken.withLock({ $0 }) { await plane.inventory.claimed(wanted, on: node) }
-    return reply
+    throw LostRace()
   }
 
   private static func refusal(of error: PostgresError, _ creation: VMCreation) -> Problem? {
@@ -87,9 +82,10 @@ extension VMHandlers {
 
   /// Resolves what the body refers to and fills in the defaults.
   private func prepare(_ body: CreateBody, _ call: Call) async throws -> VMCreation {
-    let (project, image) = try await plane.database.run { session in
-      let project = try ProjectStore.require(call, in: session)
-      return (project, try ImageStore.find(body.image, project: project, in: session))
+    let image = try await plane.database.run { session in
+      let image = try ImageStore.find(body.image, project: ProjectStore.id(call), in: session)
+      if image == nil { _ = try ProjectStore.require(call, in: session) }
+      return image
     }
     guard let image else {
       throw Problem(
@@ -108,8 +104,9 @@ extension VMHandlers {
         errors: [.init(code: .outOfRange, detail: "at least \(image.smallestDiskGiB)", pointer: "/disk_gib")])
     }
     return VMCreation(
-      id: VMID(plane.environment.newUUID()), project: project, name: body.name, labels: (body.labels ?? [:]).jsonText,
-      image: image.id, vcpus: body.vcpus ?? 1, memoryMiB: body.memoryMib ?? 512, diskGiB: disk,
+      id: VMID(plane.environment.newUUID()), project: image.projectID, name: body.name,
+      labels: (body.labels ?? [:]).jsonText, image: image.id, vcpus: body.vcpus ?? 1, memoryMiB: body.memoryMib ?? 512,
+      diskGiB: disk,
       hostname: body.hostname ?? body.name, sshKeys: body.sshKeys ?? [], userData: body.userData ?? "",
       nodeSelector: (body.nodeSelector ?? [:]).jsonText, accelerator: body.accelerator ?? .any,
       power: body.power ?? .running)

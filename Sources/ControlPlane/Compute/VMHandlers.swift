@@ -31,9 +31,11 @@ struct VMHandlers: Sendable {
         guard let found = try NodeStore.find(reference, in: session) else { return [VMRecord]() }
         node = found.id
       }
-      return try VMStore.page(
-        project: try ProjectStore.require(call, in: session), name: call.string("name"), labels: call.labelFilters(),
-        node: node, after: cursor, limit: call.limit + 1, in: session)
+      let records = try VMStore.page(
+        project: ProjectStore.id(call), name: call.string("name"), labels: call.labelFilters(), node: node,
+        after: cursor, limit: call.limit + 1, in: session)
+      if records.isEmpty { _ = try ProjectStore.require(call, in: session) }
+      return records
     }
     return .page(records, limit: call.limit) { $0.id.uuid }
   }
@@ -151,21 +153,23 @@ struct VMHandlers: Sendable {
 
   func find(_ call: Call, in session: Session) throws -> VMRecord {
     let reference = call.string("vm") ?? ""
-    let project = try ProjectStore.require(call, in: session)
+    let project = ProjectStore.id(call)
     let record =
       if let id = VMID(reference) {
-        try VMStore.find(id, in: session)
+        try VMStore.find(id, project: project, in: session)
       } else {
         try VMStore.find(name: reference, project: project, in: session)
       }
-    guard let record, record.projectID == project else { throw gone(reference) }
-    return record
+    if let record { return record }
+    // Which of the two does not exist takes a second look.
+    _ = try ProjectStore.require(call, in: session)
+    throw gone(reference)
   }
 
   /// Locks the VM that a call names, reads it, and checks `If-Match`.
   private func lock(_ call: Call, in session: Session) throws -> VMRecord {
     let found = try find(call, in: session)
-    guard try VMStore.lock(found.id, in: session), let vm = try VMStore.find(found.id, in: session) else {
+    guard let vm = try VMStore.lock(found.id, in: session) else {
       throw gone(found.name)
     }
     try call.requireMatch(vm.etag)
@@ -187,7 +191,8 @@ struct VMHandlers: Sendable {
 
   /// Honours `Prefer: wait`: 200 with the VM and its ended operation, or the 202 when the time is over.
   func waited(_ call: Call, _ reply: Reply) async throws -> Reply {
-    guard let wait = call.preferredWait, reply.status == .accepted, case .bytes(let bytes) = reply.body,
+    guard let wait = call.preferredWait, reply.status == .accepted, !reply.isRepeated,
+      case .bytes(let bytes) = reply.body,
       case .object(let accepted) = try JSONValue.parse(bytes),
       let operation = accepted["operation"]?["id"]?.stringValue.flatMap({ OperationID($0) }),
       let vm = accepted["id"]?.stringValue.flatMap({ VMID($0) }),

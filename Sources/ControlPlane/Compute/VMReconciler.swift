@@ -5,7 +5,7 @@ import Postgres
 /// Brings a VM's rows to rest: ends its operations, follows a guest that turned itself off, removes what was deleted.
 struct VMReconciler: Reconciler {
   func reconcile(_ id: UUID, now: Date, in session: Session, effects: inout Effects) throws -> Date? {
-    guard try VMStore.lock(VMID(id), in: session), let vm = try VMStore.find(VMID(id), in: session) else { return nil }
+    guard let vm = try VMStore.lock(VMID(id), in: session) else { return nil }
     let open = try OperationStore.open(resource: id, in: session)
     let decision = VMDecision.of(vm.facts, open: open, now: now)
 

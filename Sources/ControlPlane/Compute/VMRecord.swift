@@ -30,20 +30,22 @@ struct VMRecord: Sendable {
   static let columns: SQL = """
     v.id, v.project_id, v.name, v.labels, v.image_id, v.vcpus, v.memory_mib, v.disk_gib, v.hostname, v.revision,
     v.created_at, v.updated_at, v.desired_power, v.deleted_at IS NOT NULL, v.incarnation, v.generation,
-    n.id, n.name, n.accelerator, coalesce(l.expires_at > aloft_now(), true),
+    n.id, n.name, n.accelerator, n.alive,
     o.incarnation, o.generation, o.power, o.guest_stopped, o.activity, o.progress, o.problem_code, o.problem_detail,
     (SELECT array_agg(r.id) FROM vm_requests r WHERE r.vm_id = v.id),
     p.id, p.kind, p.status, p.project_id, p.resource_id, p.waiting_for, p.progress, p.error_code, p.error_detail,
     p.created_at, p.finished_at, p.deadline
     """
 
-  /// Where the columns come from.
+  /// Where the columns come from. LATERAL with LIMIT, because PostgreSQL would merge plain joins, and read the tables from
+  /// their beginning to the page that is wanted.
   static let source: SQL = """
     vms v
-    LEFT JOIN claims c ON c.vm_id = v.id AND c.purpose = 'run'
-    LEFT JOIN nodes n ON n.id = c.node_id
-    LEFT JOIN node_leases l ON l.node_id = c.node_id
-    LEFT JOIN vm_observations o ON o.vm_id = v.id
+    LEFT JOIN LATERAL (
+      SELECT n.id, n.name, n.accelerator, coalesce(l.expires_at > aloft_now(), true) AS alive
+        FROM claims c JOIN nodes n ON n.id = c.node_id LEFT JOIN node_leases l ON l.node_id = n.id
+       WHERE c.vm_id = v.id AND c.purpose = 'run' LIMIT 1) n ON true
+    LEFT JOIN LATERAL (SELECT * FROM vm_observations o WHERE o.vm_id = v.id LIMIT 1) o ON true
     LEFT JOIN LATERAL (
       SELECT * FROM operations p WHERE p.resource_id = v.id AND p.finished_at IS NULL ORDER BY p.id DESC LIMIT 1) p ON true
     """

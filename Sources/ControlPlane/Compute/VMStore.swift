@@ -19,28 +19,43 @@ enum VMStore {
     }
   }
 
-  /// By name among those that are not being deleted: the names of those are free already.
-  static func find(name: String, project: ProjectID, in session: Session) throws -> VMRecord? {
+  /// By id, if it is of that project.
+  static func find(_ id: VMID, project: SQL, in session: Session) throws -> VMRecord? {
     try session.one(
       """
       SELECT \(fragment: VMRecord.columns) FROM \(fragment: VMRecord.source)
-       WHERE v.project_id = \(project) AND v.name = \(name) AND v.deleted_at IS NULL
+       WHERE v.id = \(id) AND v.project_id = \(fragment: project)
+      """
+    ).map { try VMRecord($0) }
+  }
+
+  /// By name among those that are not being deleted: the names of those are free already.
+  static func find(name: String, project: SQL, in session: Session) throws -> VMRecord? {
+    try session.one(
+      """
+      SELECT \(fragment: VMRecord.columns) FROM \(fragment: VMRecord.source)
+       WHERE v.project_id = \(fragment: project) AND v.name = \(name) AND v.deleted_at IS NULL
       """
     ).map { try VMRecord($0) }
   }
 
   /// A page in the order of ids, which is the order of creation.
   static func page(
-    project: ProjectID, name: String?, labels: [LabelFilter], node: NodeID?, after: UUID?, limit: Int,
+    project: SQL, name: String?, labels: [LabelFilter], node: NodeID?, after: UUID?, limit: Int,
     in session: Session
   ) throws -> [VMRecord] {
-    var condition: SQL = "v.project_id = \(project)"
+    var condition: SQL = "v.project_id = \(fragment: project)"
     if let after { condition.append(" AND v.id > \(after)") }
     if let name { condition.append(" AND v.name = \(name)") }
-    if let node { condition.append(" AND c.node_id = \(node)") }
+    if let node {
+      condition.append(" AND v.id IN (SELECT vm_id FROM claims WHERE node_id = \(node) AND purpose = 'run')")
+    }
     for label in labels { condition.append(labelCondition("v.labels", label)) }
     return try session.query(
-      "SELECT \(fragment: VMRecord.columns) FROM \(fragment: VMRecord.source) WHERE \(fragment: condition) ORDER BY v.id LIMIT \(limit)"
+      """
+      SELECT \(fragment: VMRecord.columns) FROM \(fragment: VMRecord.source)
+       WHERE \(fragment: condition) ORDER BY v.id LIMIT \(limit)
+      """
     ).map { try VMRecord($0) }
   }
 
@@ -53,9 +68,13 @@ enum VMStore {
 
   // MARK: Changing
 
-  /// Locks a VM until the transaction ends. False when it is gone.
-  static func lock(_ id: VMID, in session: Session) throws -> Bool {
-    try session.one("SELECT 1 FROM vms WHERE id = \(id) FOR UPDATE") != nil
+  /// Locks a VM until the transaction ends, and reads it as it is then; nil when it is gone. One round trip: the second
+  /// statement looks at the database anew, behind the wait for the lock.
+  static func lock(_ id: VMID, in session: Session) throws -> VMRecord? {
+    try session.pipeline([
+      "SELECT 1 FROM vms WHERE id = \(id) FOR UPDATE",
+      "SELECT \(fragment: VMRecord.columns) FROM \(fragment: VMRecord.source) WHERE v.id = \(id)",
+    ])[1].first.map { try VMRecord($0) }
   }
 
   /// Changes the user's own words for a VM.

@@ -12,6 +12,8 @@ final class TokenCache: Sendable {
     var id: UUID
     var expires: Date?
     var until: Date
+    /// Anything made of the secret but its hash, which the database holds.
+    var seal: [UInt8]
   }
 
   private let entries = Lock<[[UInt8]: Entry]>([:])
@@ -32,24 +34,24 @@ final class TokenCache: Sendable {
     guard parts.count == 2, parts[0].lowercased() == "bearer" else {
       throw Problem(.unauthenticated, "the Authorization header is not of the form Bearer aloft_…")
     }
-    let secret = parts[1].trimmingCharacters(in: .whitespaces)
+    let secret = String(parts[1].drop { $0 == " " || $0 == "\t" })
     let hash = Secret.hash(secret)
     let now = environment.now()
     let cached = entries.withLock { $0[hash] }
     let entry: Entry
-    if let cached, cached.until > now { entry = cached } else { entry = try await load(hash, now: now) }
+    if let cached, cached.until > now { entry = cached } else { entry = try await load(hash, secret, now: now) }
     if let expires = entry.expires, expires <= now {
       throw Problem(.tokenExpired, "the token expired at \(expires.formatted(.iso8601)); ask for a new one")
     }
-    // Anything made of the secret but its hash, which the database holds.
-    return .admin(token: entry.id, seal: Secret.hash("seal:" + secret))
+    return .admin(token: entry.id, seal: entry.seal)
   }
 
-  private func load(_ hash: [UInt8], now: Date) async throws -> Entry {
+  private func load(_ hash: [UInt8], _ secret: String, now: Date) async throws -> Entry {
     let row = try await database.query("SELECT id, expires_at FROM api_tokens WHERE secret_hash = \(hash)").first
     guard let row else { throw Problem(.tokenInvalid, "the token is unknown or was revoked") }
     let entry = Entry(
-      id: try row.get(0), expires: try row.get(1), until: now.addingTimeInterval(Self.lifetime))
+      id: try row.get(0), expires: try row.get(1), until: now.addingTimeInterval(Self.lifetime),
+      seal: Secret.hash("seal:" + secret))
     entries.withLock { entries in
       if entries.count >= Self.mostEntries { entries = entries.filter { $0.value.until > now } }
       if entries.count < Self.mostEntries { entries[hash] = entry }

@@ -37,6 +37,12 @@ enum ProjectStore {
     { try ProjectRecord($0) }
   }
 
+  /// The id of the project that a call is about, as part of a statement; NULL if there is no such project.
+  static func id(_ call: Call) -> SQL {
+    let reference = call.string("project") ?? "default"
+    return ProjectID(reference).map { "\($0)" } ?? "(SELECT id FROM projects WHERE name = \(reference))"
+  }
+
   /// The project that a call is about.
   static func require(_ call: Call, in session: Session) throws -> ProjectID {
     let reference = call.string("project") ?? "default"

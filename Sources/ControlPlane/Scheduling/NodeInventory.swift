@@ -1,13 +1,16 @@
 import AloftModel
 import Foundation
-import JSON
 import Placement
 import Postgres
 
 /// This replica's picture of the fleet, which placement chooses from.
 ///
-/// It may be behind the database: a placement is a proposal, and the claim is checked again where it is committed. Two rules keep
-/// it useful: what this replica claimed itself is counted at once, and nobody is refused from an old picture.
+/// It may be behind the database: a placement is a proposal, and the claim is checked again where it is committed. What keeps it
+/// useful:
+/// - What this replica claimed itself is counted at once.
+/// - Nobody is refused from an old picture: all nodes are read anew first.
+/// - However many ask, one reading is under way; those that must see what is there now share the one that begins next.
+/// - A running replica whose picture is used keeps it young by itself (``run()``), and reads only what has changed.
 actor NodeInventory {
   /// What a VM wants of a node.
   struct Wanted: Sendable {
@@ -28,15 +31,25 @@ actor NodeInventory {
 
   /// How old the picture may be for choosing.
   static let staleAfter = 1.0
+  /// How old it may be before all nodes are read and not only those that changed: that finds what is gone, and other ratios.
+  static let wholeAfter = 10.0
+  static let tick = Duration.milliseconds(500)
 
   private let database: Database
   private let environment: Environment
   private var inventory = Inventory()
   /// Readings of the database, counted when they begin.
-  private var started: Int64 = 0
+  private var begun: Int64 = 0
   /// The newest reading that was applied.
-  private var loads: Int64 = 0
+  private var applied: Int64 = 0
   private var loadedAt: Date?
+  /// When all nodes were read last, and behind which transaction everything that changed since is.
+  private var wholeAt: Date?
+  private var mark: NodeChanges.Mark?
+  private var current: Task<Void, any Error>?
+  private var next: Task<Void, any Error>?
+  /// Somebody chose from the picture since it was read.
+  private var isUsed = false
 
   init(database: Database, environment: Environment) {
     self.database = database
@@ -46,14 +59,11 @@ actor NodeInventory {
   /// Chooses nodes. With `fresh` it looks at the database first, as it does before it refuses.
   func place(_ wanted: Wanted, fresh: Bool, seed: UInt64) async throws -> Answer {
     let request = request(for: wanted)
-    var current = fresh
-    if fresh || isStale {
-      try await refresh()
-      current = true
-    }
+    isUsed = true
+    if fresh { try await readAnew() } else if isStale { try await catchUp() }
     var decision = Placement.place(inventory, request, seed: seed)
-    if case .refused = decision, !current {
-      try await refresh()
+    if case .refused = decision, !fresh {
+      try await readAnew()
       decision = Placement.place(inventory, request, seed: seed)
     }
     switch decision {
@@ -83,47 +93,73 @@ actor NodeInventory {
       nodeSelector: wanted.nodeSelector, image: wanted.image?.uuid)
   }
 
-  /// Reads all nodes. Readings that overlap are applied in the order in which they began.
-  private func refresh() async throws {
-    started += 1
-    let reading = started
-    let nodes = try await database.run { session in try Self.load(in: session) }
-    guard reading > loads else { return }
-    loads = reading
-    var present: Set<UUID> = []
-    for var node in nodes {
-      node.revision = loads
-      present.insert(node.id)
+  // MARK: Reading
+
+  /// Keeps a picture that is used younger than ``staleAfter``, so that no create waits for it. Runs until cancelled.
+  func run() async {
+    while !Task.isCancelled {
+      do {
+        try await environment.sleep(Self.tick)
+        guard isUsed else { continue }
+        isUsed = false
+        try await catchUp()
+      } catch is CancellationError {
+        return
+      } catch {
+        // Whoever creates a VM next hears of it.
+        isUsed = false
+      }
+    }
+  }
+
+  /// Waits for the reading under way, or begins one.
+  private func catchUp() async throws {
+    try await (current ?? begin(whole: mustReadAll)).value
+  }
+
+  /// Waits for a reading of all nodes that begins from now on.
+  private func readAnew() async throws {
+    guard let current else { return try await begin(whole: true).value }
+    let following =
+      next
+      ?? Task {
+        _ = await current.result
+        try await self.begin(whole: true).value
+      }
+    next = following
+    try await following.value
+  }
+
+  private var mustReadAll: Bool {
+    guard let wholeAt, mark != nil else { return true }
+    return environment.now().timeIntervalSince(wholeAt) >= Self.wholeAfter
+  }
+
+  private func begin(whole: Bool) -> Task<Void, any Error> {
+    next = nil
+    begun += 1
+    let reading = Task { [mark, begun] in
+      defer { if begun == self.begun { current = nil } }
+      apply(try await NodeChanges.read(since: whole ? nil : mark, database), reading: begun, whole: whole)
+    }
+    current = reading
+    return reading
+  }
+
+  /// Readings are applied in the order in which they began.
+  private func apply(_ changes: NodeChanges, reading: Int64, whole: Bool) {
+    guard reading > applied else { return }
+    applied = reading
+    for var node in changes.nodes {
+      node.revision = reading
       inventory.upsert(node)
     }
-    for gone in inventory.nodes.map(\.id) where !present.contains(gone) { inventory.remove(gone) }
+    mark = changes.mark
     loadedAt = environment.now()
-  }
-
-  private static func load(in session: Session) throws -> [InventoryNode] {
-    try session.query(
-      """
-      SELECT n.id, n.schedulable, n.down_since IS NULL AND coalesce(l.expires_at > aloft_now(), true), n.pool_id, n.labels,
-             n.architecture, n.accelerator, n.vcpus, n.memory_mib, n.disk_gib,
-             n.vcpus_claimed, n.memory_mib_claimed, n.disk_gib_claimed,
-             s.cpu_overcommit, s.memory_overcommit, s.disk_overcommit, s.strategy
-        FROM nodes n JOIN node_pools s ON s.id = n.pool_id LEFT JOIN node_leases l ON l.node_id = n.id
-      """
-    ).map { row in
-      let state: InventoryNode.State = try row.get(2) ? (try row.get(1) ? .ready : .cordoned) : .down
-      return InventoryNode(
-        id: try row.get(0), revision: 0, state: state, pool: try row.get(3),
-        labels: try labels(try row.get(4, as: JSONText.self).text), architecture: try row.get(5),
-        accelerator: InventoryNode.Accelerator(rawValue: try row.get(6)) ?? .tcg,
-        capacity: Capacity(vcpus: try row.get(7), memoryMiB: try row.get(8), diskGiB: try row.get(9)),
-        claimed: Capacity(vcpus: try row.get(10), memoryMiB: try row.get(11), diskGiB: try row.get(12)),
-        overcommit: InventoryNode.Overcommit(cpu: try row.get(13), memory: try row.get(14), disk: try row.get(15)),
-        strategy: InventoryNode.Strategy(rawValue: try row.get(16)) ?? .spread)
-    }
-  }
-
-  private static func labels(_ json: String) throws -> [String: String] {
-    json == "{}" ? [:] : try JSONCoder.decode([String: String].self, from: Array(json.utf8))
+    guard whole else { return }
+    wholeAt = loadedAt
+    let present = Set(changes.nodes.map(\.id))
+    for gone in inventory.nodes.map(\.id) where !present.contains(gone) { inventory.remove(gone) }
   }
 }
 

@@ -75,9 +75,17 @@ extension ImageRecord: JSONWritable {
 enum ImageStore {
   /// By id or name.
   static func find(_ reference: String, project: ProjectID, in session: Session) throws -> ImageRecord? {
+    try find(reference, project: "\(project)", in: session)
+  }
+
+  /// By id or name, in a project that is part of the statement.
+  static func find(_ reference: String, project: SQL, in session: Session) throws -> ImageRecord? {
     let condition: SQL = ImageID(reference).map { "i.id = \($0)" } ?? "i.name = \(reference)"
     return try session.one(
-      "SELECT \(fragment: ImageRecord.columns) FROM images i WHERE i.project_id = \(project) AND \(fragment: condition)"
+      """
+      SELECT \(fragment: ImageRecord.columns) FROM images i
+       WHERE i.project_id = \(fragment: project) AND \(fragment: condition)
+      """
     ).map { try ImageRecord($0) }
   }
 

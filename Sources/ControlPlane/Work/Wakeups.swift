@@ -188,9 +188,9 @@ final class Wakeups: Sendable {
       for batch in Array(topics).chunks(of: 100) {
         let payload = batch.map(\.payload).joined(separator: " ")
         do {
-          _ = try await database.run { session in
-            try session.query("SELECT pg_notify(\(Self.channel), \(payload))")
-          }
+          // A wake-up may be lost, so its commit need not be synced.
+          _ = try await database.query(
+            "SELECT set_config('synchronous_commit', 'off', true), pg_notify(\(Self.channel), \(payload))")
         } catch {
           logger.debug("a wake-up was lost", metadata: ["error": "\(error)"])
         }

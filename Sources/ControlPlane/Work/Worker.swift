@@ -16,6 +16,8 @@ struct Effects: Sendable {
 /// Takes due rows and runs their reconcilers. Every replica runs one; they share the queue by `SKIP LOCKED`.
 struct Worker: Sendable {
   static let batch = 32
+  /// How many rows a running worker works on at a time: each is a transaction that mostly waits for the disk.
+  static let width = 4
   /// Looks at the queue at least this often, whatever wake-ups were lost.
   static let longestPause = Duration.seconds(2)
 
@@ -25,15 +27,26 @@ struct Worker: Sendable {
   let environment: Environment
   let logger: Logger
 
-  /// Runs what is due now. Returns how many rows it took.
-  func step() async throws -> Int {
+  /// Runs what is due now, `width` rows at a time. Returns how many rows it took.
+  func step(width: Int = 1) async throws -> Int {
     let items = try await database.transaction { session in
       try WorkQueue.take(Array(reconcilers.keys), limit: Self.batch, in: session)
     }
-    for item in items {
-      // Stopping: what was not begun comes back when its lease ends.
-      try Task.checkCancellation()
-      await run(item)
+    guard width > 1, items.count > 1 else {
+      for item in items {
+        // Stopping: what was not begun comes back when its lease ends.
+        try Task.checkCancellation()
+        await run(item)
+      }
+      return items.count
+    }
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for (index, item) in items.enumerated() {
+        if index >= width { try await group.next() }
+        try Task.checkCancellation()
+        group.addTask { await run(item) }
+      }
+      try await group.waitForAll()
     }
     return items.count
   }
@@ -43,7 +56,7 @@ struct Worker: Sendable {
     while !Task.isCancelled {
       let ticket = wakeups.ticket(.work)
       do {
-        if try await step() > 0 { continue }
+        if try await step(width: Self.width) > 0 { continue }
         await wakeups.wait(for: .work, since: ticket, atMost: try await pause())
       } catch is CancellationError {
         return
