@@ -6,7 +6,8 @@ struct ImageCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "image", abstract: "Images, which boot disks are cloned from.",
     subcommands: [
-      List.self, Show.self, Create.self, Upload.self, Delete.self, Rename.self, Label.self,
+      List.self, ShowCommand<ImageNoun>.self, Create.self, Upload.self, Delete.self, RenameCommand<ImageNoun>.self,
+      LabelCommand<ImageNoun>.self,
     ])
 
   /// `aloft image list`
@@ -22,22 +23,6 @@ struct ImageCommand: ParsableCommand {
       let items = try await session.api.items(
         APIPath.path("images"), query: session.query(project) + labels.query, limit: list.limit)
       try await session.printer.list(items, as: .image)
-    }
-  }
-
-  /// `aloft image show`
-  struct Show: ServerCommand {
-    static let configuration = CommandConfiguration(abstract: "Show an image.")
-
-    @Argument(help: "The image, by id or name.")
-    var name: String
-
-    @OptionGroup var project: ProjectOption
-    @OptionGroup var common: CommonOptions
-
-    func perform(_ session: Session) async throws(CommandFailure) {
-      let call = APICall(.get, APIPath.path("images", name), query: session.query(project))
-      try await session.printer.details(try await session.api.send(call).json, as: .image)
     }
   }
 
@@ -81,49 +66,6 @@ struct ImageCommand: ParsableCommand {
       try await session.delete("image", names, query: session.query(project, dryRun: dryRun), dryRun: dryRun.dryRun) {
         APIPath.path("images", $0)
       }
-    }
-  }
-
-  /// `aloft image rename`
-  struct Rename: ServerCommand {
-    static let configuration = CommandConfiguration(abstract: "Give an image another name.")
-
-    @Argument(help: "The image, by id or name.")
-    var name: String
-
-    @Argument(help: "Its new name.")
-    var newName: String
-
-    @OptionGroup var dryRun: DryRunOption
-    @OptionGroup var project: ProjectOption
-    @OptionGroup var common: CommonOptions
-
-    func perform(_ session: Session) async throws(CommandFailure) {
-      let call = APICall(
-        .patch, APIPath.path("images", name), query: session.query(project, dryRun: dryRun),
-        body: ["name": .string(newName)])
-      try await session.printer.changed([try await session.api.send(call).json], as: .image)
-    }
-  }
-
-  /// `aloft image label`
-  struct Label: ServerCommand {
-    static let configuration = CommandConfiguration(abstract: "Set or remove labels of an image.")
-
-    @Argument(help: "The image, by id or name.")
-    var name: String
-
-    @Argument(help: ArgumentHelp("key=value sets a label, key- removes it.", valueName: "edit"))
-    var edits: [LabelEdit]
-
-    @OptionGroup var dryRun: DryRunOption
-    @OptionGroup var project: ProjectOption
-    @OptionGroup var common: CommonOptions
-
-    func perform(_ session: Session) async throws(CommandFailure) {
-      let item = try await session.api.editLabels(
-        APIPath.path("images", name), query: session.query(project), edits: edits, dryRun: dryRun.dryRun)
-      try await session.printer.changed([item], as: .image)
     }
   }
 
