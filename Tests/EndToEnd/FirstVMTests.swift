@@ -41,7 +41,9 @@ extension EndToEnd {
       try await cloud.stop()
     }
 
-    @Test("a guest that ignores the power button is cut off after its grace, and the operation says that it succeeded")
+    @Test(
+      "a guest that ignores the power button is cut off after its grace; the operation has succeeded, the machine says why"
+    )
     func stubbornGuest() async throws {
       let cloud = try await Cloud.start()
       let body = #"{"name": "stubborn", "image": "tiny", "memory_mib": 192, "user_data": "aloft-ignore-acpi\n"}"#
@@ -51,6 +53,7 @@ extension EndToEnd {
         "POST", "/v1/vms/stubborn/stop", #"{"grace_seconds": 2}"#, headers: ["Prefer: wait=60"])
       #expect(stopped["state"]?.stringValue == "stopped")
       #expect(stopped["operation"]?["status"]?.stringValue == "succeeded")
+      #expect(stopped["reason"]?.stringValue?.contains("its power was cut") == true, "\(stopped)")
       #expect(try await cloud.differences() == "")
       try await cloud.stop()
     }

@@ -42,7 +42,7 @@ extension Observation {
         code: .guestIgnored,
         detail: "the guest was asked to shut down and still runs; its power is cut \(grace) s after it was first asked")
     }
-    guard domain.tag.powerCut, !domain.power.isActive else { return nil }
+    guard !domain.power.isActive, domain.tag.powerCut || plan.recordsPowerCut else { return nil }
     return Problem(
       code: .guestIgnored, detail: "the guest did not shut down within \(grace) s of being asked; its power was cut")
   }

@@ -50,6 +50,13 @@ public struct Plan: Sendable, Equatable {
 }
 
 extension Plan {
+  /// That the guest's power was cut is about to be written down.
+  var recordsPowerCut: Bool {
+    steps.contains { step in
+      if case .setTag(let tag) = step { tag.powerCut } else { false }
+    }
+  }
+
   /// A guest that is still booting does not hear the power button: it is pressed again this often, in milliseconds.
   public static let askAgainAfter = 10_000
 
