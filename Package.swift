@@ -87,10 +87,10 @@ let tests: [Target] = [
     swiftSettings: strict),
   .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: strict),
   .testTarget(
-    name: "HTTPTests", dependencies: ["CLinux", "COpenSSL", "Execution", "HTTP", logging, httpTypes],
+    name: "HTTPTests", dependencies: ["CLinux", "COpenSSL", "Execution", "HTTP", "TestSupport", logging, httpTypes],
     swiftSettings: strict),
   .testTarget(
-    name: "HTTPClientTests", dependencies: ["HTTPClient", logging, httpTypes], exclude: ["server.py"],
+    name: "HTTPClientTests", dependencies: ["HTTPClient", "TestSupport", logging, httpTypes], exclude: ["server.py"],
     swiftSettings: strict),
   .testTarget(
     name: "PostgresTests", dependencies: ["Postgres", "PostgresTestSupport", "TestSupport", logging],

@@ -1,4 +1,5 @@
 import HTTPTypes
+import TestSupport
 import Testing
 
 @testable import HTTPClient
@@ -39,7 +40,7 @@ struct EventTests {
     #expect(await iterator.next() == expected[1])
     task.cancel()
     #expect(await kind { try await task.value } == .cancelled)
-    try await eventually { try await isGone("live", server) }
+    try await eventually("live is gone") { try await isGone("live", server) }
   }
 
   @Test("another status is thrown with its body, another content type is a protocol error")

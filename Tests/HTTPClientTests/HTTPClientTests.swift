@@ -1,6 +1,7 @@
 import Foundation
 import HTTPTypes
 import Logging
+import TestSupport
 import Testing
 
 @testable import HTTPClient
@@ -196,7 +197,7 @@ struct FailureTests {
         _ = try await client.send(
           HTTPClientRequest(url: server.http + "/hang?name=deadline"), deadline: .milliseconds(200))
       } == .timeout)
-    try await eventually { try await isGone("deadline", server) }
+    try await eventually("deadline is gone") { try await isGone("deadline", server) }
   }
 
   @Test("the deadline also counts while a request waits for a free connection")
@@ -207,7 +208,7 @@ struct FailureTests {
       try await client.send(
         HTTPClientRequest(url: server.http + "/hang?name=queue"), deadline: .seconds(60))
     }
-    try await eventually { try await hasStarted("queue", server) }
+    try await eventually("queue has started") { try await hasStarted("queue", server) }
     #expect(
       await kind {
         _ = try await client.send(
@@ -225,10 +226,10 @@ struct FailureTests {
       try await client.send(
         HTTPClientRequest(url: server.http + "/hang?name=cancel"), deadline: nil)
     }
-    try await eventually { try await hasStarted("cancel", server) }
+    try await eventually("cancel has started") { try await hasStarted("cancel", server) }
     task.cancel()
     #expect(await kind { _ = try await task.value } == .cancelled)
-    try await eventually { try await isGone("cancel", server) }
+    try await eventually("cancel is gone") { try await isGone("cancel", server) }
     let late = Task {
       withUnsafeCurrentTask { $0?.cancel() }
       return try await client.send(HTTPClientRequest(url: server.http + "/port"), deadline: nil)
@@ -243,14 +244,14 @@ struct FailureTests {
     let task = Task {
       try await client.send(HTTPClientRequest(url: server.http + "/hang?name=close"), deadline: nil)
     }
-    try await eventually { try await hasStarted("close", server) }
+    try await eventually("close has started") { try await hasStarted("close", server) }
     client.close()
     #expect(await kind { _ = try await task.value } == .closed)
     #expect(
       await kind {
         _ = try await client.send(HTTPClientRequest(url: server.http + "/port"), deadline: nil)
       } == .closed)
-    try await eventually { try await isGone("close", server) }
+    try await eventually("close is gone") { try await isGone("close", server) }
   }
 
   @Test("a silent peer ends a stream by its idle timeout, after the bytes that came")

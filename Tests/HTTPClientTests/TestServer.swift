@@ -79,19 +79,6 @@ func run(_ arguments: [String], in directory: String) async throws {
 
 struct RunFailure: Error { let arguments: [String] }
 
-/// Asks again until `condition` holds; throws after the deadline.
-func eventually(
-  within limit: Duration = .seconds(30), _ condition: () async throws -> Bool
-) async throws {
-  let end = ContinuousClock.now + limit
-  while try await !condition() {
-    guard ContinuousClock.now < end else { throw NotInTime() }
-    try await Task.sleep(for: .milliseconds(10))
-  }
-}
-
-struct NotInTime: Error {}
-
 /// Bytes `start..<start + count` of the sequence the server sends and checks: byte k is k % 251.
 func pattern(from start: Int64 = 0, count: Int) -> [UInt8] {
   var bytes = [UInt8](repeating: 0, count: count)

@@ -2,6 +2,7 @@ import Execution
 import Foundation
 import Glibc
 import HTTPTypes
+import TestSupport
 import Testing
 
 @testable import HTTPClient
@@ -17,14 +18,10 @@ struct TransferTests {
     let response = try await client.stream(
       HTTPClientRequest(url: server.http + "/bytes?count=\(size)&name=slow"))
     #expect(response.headers[.contentLength] == "\(size)")
-    // Nothing is read until the sender has made no progress for ten looks in a row.
-    var sent = -1
-    var unchanged = 0
-    try await eventually {
+    // Nothing is read until the sender makes no progress any more.
+    let sent = try await settled("the sender waits") {
       let now = try await state("slow", server)["sent"] as? Int ?? 0
-      unchanged = now == sent ? unchanged + 1 : 0
-      sent = now
-      return now > 0 && unchanged >= 10
+      return now > 0 ? now : nil
     }
     #expect(sent < size / 2)
     var check = PatternCheck()
@@ -47,7 +44,7 @@ struct TransferTests {
         HTTPClientRequest(url: server.http + "/silent?name=dropped"))
       #expect(response.status == 200)
     }
-    try await eventually { try await isGone("dropped", server) }
+    try await eventually("dropped is gone") { try await isGone("dropped", server) }
   }
 
   @Test("a stream outlives the client value it was made with")
@@ -200,6 +197,6 @@ struct TransferTests {
         for _ in 0..<1024 { try await writer.write([UInt8](repeating: 0, count: 1 << 20)) }
       })
     #expect(response.status == 413)
-    try await eventually { ended.withLock { $0 } }
+    try await eventually("the body is given up") { ended.withLock { $0 } }
   }
 }

@@ -1,6 +1,7 @@
 import HTTP
 import HTTPTypes
 import Logging
+import TestSupport
 import Testing
 
 @Suite("Limits and shutdown")

@@ -3,6 +3,7 @@ import Execution
 import Foundation
 import HTTP
 import HTTPTypes
+import TestSupport
 import Testing
 
 /// A certificate authority with server and client certificates, made by the `openssl` command.

@@ -26,19 +26,6 @@ func withServer(
   }
 }
 
-/// Waits until `condition` holds; records an issue when it does not within the deadline.
-func eventually(
-  _ claim: Comment, within limit: Duration = .seconds(20), sourceLocation: SourceLocation = #_sourceLocation,
-  _ condition: () async throws -> Bool
-) async throws {
-  let end = ContinuousClock.now + limit
-  while ContinuousClock.now < end {
-    if try await condition() { return }
-    try await Task.sleep(for: .milliseconds(5))
-  }
-  Issue.record(claim, sourceLocation: sourceLocation)
-}
-
 /// Answers with the path, and echoes a body.
 @Sendable
 func echo(_ request: Request) async -> Response {

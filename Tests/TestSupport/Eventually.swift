@@ -21,6 +21,20 @@ public func found<Value>(
   }
 }
 
+/// Waits until a value that moves has come to rest: it is there and the same in many looks, one after another. For what stops
+/// because somebody else has to act, and has no event that says so.
+public func settled<Value: Equatable>(
+  _ what: String, within limit: Duration = .seconds(20), _ look: () async throws -> Value?
+) async throws -> Value {
+  var (last, same): (Value?, Int) = (nil, 0)
+  return try await found(what, within: limit) {
+    let now = try await look()
+    same = now == last ? same + 1 : 0
+    last = now
+    return same >= 10 ? now : nil
+  }
+}
+
 /// What was waited for did not happen.
 public struct NeverHappened: Error, CustomStringConvertible {
   public let what: String
