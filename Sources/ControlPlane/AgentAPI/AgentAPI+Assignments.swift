@@ -29,34 +29,34 @@ extension AgentAPI {
 
   /// The node's count is read before the documents: what is committed in between comes twice rather than never.
   private static func read(_ node: NodeID, after: Int, in session: Session) throws -> Assignments {
-    guard let row = try session.one("SELECT assignment_revision FROM nodes WHERE id = \(node)") else {
-      throw removed(node)
-    }
-    let revision = try row.get(0, as: Int.self)
     // A count from the future is of a database that was restored: everything is sent again.
-    let behind = after > revision ? 0 : after
-    let documents = try session.query(
+    let results = try session.pipeline([
+      "SELECT assignment_revision FROM nodes WHERE id = \(node)",
       """
       SELECT v.id, v.incarnation, v.generation, v.deleted_at IS NOT NULL, v.desired_power, v.stop_grace_seconds, v.name,
              v.hostname, v.vcpus, v.memory_mib, v.disk_gib, v.accelerator, v.ssh_keys, v.user_data,
              i.id, i.sha256, i.format, i.size_bytes,
              (SELECT array_agg(r.id ORDER BY r.id) FROM vm_requests r WHERE r.vm_id = v.id),
              (SELECT array_agg(r.kind ORDER BY r.id) FROM vm_requests r WHERE r.vm_id = v.id)
-        FROM claims c JOIN vms v ON v.id = c.vm_id JOIN images i ON i.id = v.image_id
-       WHERE c.node_id = \(node) AND c.purpose = 'run' AND v.assignment_revision > \(behind)
+        FROM nodes n JOIN claims c ON c.node_id = n.id JOIN vms v ON v.id = c.vm_id JOIN images i ON i.id = v.image_id
+       WHERE n.id = \(node) AND c.purpose = 'run'
+         AND v.assignment_revision > CASE WHEN \(after)::bigint > n.assignment_revision THEN 0 ELSE \(after)::bigint END
        ORDER BY v.assignment_revision
-      """
-    ).map(assignment)
-    let streams = try session.query(
-      """
-      DELETE FROM stream_requests WHERE node_id = \(node) RETURNING id, replica_url, vm_id, byte_offset, follow
-      """
+      """,
+    ])
+    guard let revision = try results[0].first?.get(0, as: Int.self) else { throw removed(node) }
+    let documents = try results[1].map(assignment)
+    let sequence = after == 0 || after > revision ? try highestSequence(of: node, in: session) : nil
+    let streams = try session.commit(
+      with:
+        """
+        DELETE FROM stream_requests WHERE node_id = \(node) RETURNING id, replica_url, vm_id, byte_offset, follow
+        """
     ).map { row in
       StreamRequest(
         id: try row.get(0), url: try row.get(1), kind: .serialLog, vm: try row.get(2), offset: try row.get(3),
         follow: try row.get(4))
     }
-    let sequence = behind == 0 ? try highestSequence(of: node, in: session) : nil
     return Assignments(revision: revision, documents: documents, streams: streams, sequence: sequence)
   }
 

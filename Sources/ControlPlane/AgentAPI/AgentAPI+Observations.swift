@@ -13,13 +13,15 @@ extension AgentAPI {
       guard try session.one("SELECT 1 FROM nodes WHERE id = \(node)") != nil else { throw Self.removed(node) }
       var unknown: [VMID] = []
       var effects = Effects()
+      var last: [SQL] = []
       for observation in observations {
         guard let vm = try VMStore.lock(observation.vm, in: session), vm.nodeID == node else {
           unknown.append(observation.vm)
           continue
         }
-        try Self.take(observation, of: vm, in: session, effects: &effects)
+        try Self.take(observation, of: vm, in: session, effects: &effects, last: &last)
       }
+      _ = try session.pipeline(last)
       return (unknown, effects)
     }
     plane.leases.renew(node.uuid)
@@ -27,8 +29,9 @@ extension AgentAPI {
     return try .encoded(LeaseAnswer(leaseSeconds: plane.settings.leaseSeconds, unknownVms: unknown))
   }
 
+  /// Writes one observation. What nothing else in the transaction reads is put into `last`.
   private static func take(
-    _ observation: Observation, of vm: VMRecord, in session: Session, effects: inout Effects
+    _ observation: Observation, of vm: VMRecord, in session: Session, effects: inout Effects, last: inout [SQL]
   ) throws {
     guard observation.incarnation == vm.facts.intent.incarnation else { return }
     let problem = observation.problem
@@ -60,14 +63,14 @@ extension AgentAPI {
     }
     if after == vm.facts { return }
 
-    try WorkQueue.wake(.vm, vm.id.uuid, in: session)
+    last.append(WorkQueue.waking(.vm, vm.id.uuid))
     effects.wake.insert(.work)
     let was = VMDerivedState.of(vm.facts)
     let now = VMDerivedState.of(after)
     if was.state != now.state {
       var data = ["from": was.state.rawValue, "to": now.state.rawValue]
       data["reason"] = now.reason
-      try EventStore.append(.vmStateChanged, project: vm.projectID, resource: vm.id.uuid, data: data, in: session)
+      last.append(EventStore.appending(.vmStateChanged, project: vm.projectID, resource: vm.id.uuid, data: data))
       effects.wake.insert(.events)
     }
   }

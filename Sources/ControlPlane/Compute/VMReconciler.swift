@@ -4,22 +4,28 @@ import Postgres
 
 /// Brings a VM's rows to rest: ends its operations, follows a guest that turned itself off, removes what was deleted.
 struct VMReconciler: Reconciler {
-  func reconcile(_ id: UUID, now: Date, in session: Session, effects: inout Effects) throws -> Date? {
-    guard let vm = try VMStore.lock(VMID(id), in: session) else { return nil }
-    let open = try OperationStore.open(resource: id, in: session)
+  func reconcile(_ id: UUID, in session: Session, effects: inout Effects) throws -> Date? {
+    let questions: [SQL] = [OperationStore.opened(resource: id), "SELECT aloft_now()"]
+    guard let (vm, answers) = try VMStore.lock(VMID(id), and: questions, in: session),
+      let now = try answers[1].first?.get(0, as: Date.self)
+    else { return nil }
+    let open = try OperationStore.open(answers[0])
     let decision = VMDecision.of(vm.facts, open: open, now: now)
 
+    var statements: [SQL] = []
     for operation in open {
       guard let outcome = decision.operations[operation.id] else { continue }
-      try OperationStore.apply(outcome, to: operation.id, in: session)
+      statements.append(OperationStore.applying(outcome, to: operation.id))
       effects.wake.insert(.operation(operation.id))
       if let ending = ending(of: outcome) {
-        try EventStore.append(
-          .operationEnded, project: vm.projectID, resource: operation.id,
-          data: ["kind": operation.kind.rawValue, "status": ending.rawValue], in: session)
+        statements.append(
+          EventStore.appending(
+            .operationEnded, project: vm.projectID, resource: operation.id,
+            data: ["kind": operation.kind.rawValue, "status": ending.rawValue]))
         effects.wake.insert(.events)
       }
     }
+    _ = try session.pipeline(statements)
     if decision.followGuestPowerOff {
       let intended = try VMStore.intend(VMID(id), power: .stopped, in: session)
       try EventStore.append(

@@ -71,10 +71,17 @@ enum VMStore {
   /// Locks a VM until the transaction ends, and reads it as it is then; nil when it is gone. One round trip: the second
   /// statement looks at the database anew, behind the wait for the lock.
   static func lock(_ id: VMID, in session: Session) throws -> VMRecord? {
-    try session.pipeline([
-      "SELECT 1 FROM vms WHERE id = \(id) FOR UPDATE",
-      "SELECT \(fragment: VMRecord.columns) FROM \(fragment: VMRecord.source) WHERE v.id = \(id)",
-    ])[1].first.map { try VMRecord($0) }
+    try lock(id, and: [], in: session)?.vm
+  }
+
+  /// Like ``lock(_:in:)``, with other statements in the same round trip; gives their rows too.
+  static func lock(_ id: VMID, and others: [SQL], in session: Session) throws -> (vm: VMRecord, others: [Rows])? {
+    let results = try session.pipeline(
+      [
+        "SELECT 1 FROM vms WHERE id = \(id) FOR UPDATE",
+        "SELECT \(fragment: VMRecord.columns) FROM \(fragment: VMRecord.source) WHERE v.id = \(id)",
+      ] + others)
+    return try results[1].first.map { (try VMRecord($0), Array(results[2...])) }
   }
 
   /// Changes the user's own words for a VM.

@@ -67,12 +67,16 @@ enum EventStore {
   static func append(
     _ kind: EventKind, project: ProjectID?, resource: UUID, data: [String: String] = [:], in session: Session
   ) throws {
+    _ = try session.execute(appending(kind, project: project, resource: resource, data: data))
+  }
+
+  /// The statement of ``append(_:project:resource:data:in:)``, to travel with others.
+  static func appending(_ kind: EventKind, project: ProjectID?, resource: UUID, data: [String: String] = [:]) -> SQL {
     let text = JSONText(String(decoding: data.jsonBytes, as: UTF8.self))
-    _ = try session.execute(
-      """
+    return """
       INSERT INTO events (kind, project_id, resource_id, data)
       VALUES (\(kind), \(project), \(resource), \(text)::jsonb)
-      """)
+      """
   }
 
   /// Where a reader starts who wants only what happens from now on.

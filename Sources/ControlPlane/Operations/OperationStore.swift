@@ -41,14 +41,16 @@ enum OperationStore {
     ).compactMap { try OperationRecord($0) }
   }
 
-  /// The operations on a resource that have not ended, oldest first.
-  static func open(resource: UUID, in session: Session) throws -> [OpenOperation] {
-    try session.query(
-      """
-      SELECT id, kind, generation, vm_request, deadline, status, waiting_for, progress
-        FROM operations WHERE resource_id = \(resource) AND finished_at IS NULL ORDER BY id
-      """
-    ).map { row in
+  /// Asks for the operations on a resource that have not ended, oldest first; ``open(_:)`` reads them.
+  static func opened(resource: UUID) -> SQL {
+    """
+    SELECT id, kind, generation, vm_request, deadline, status, waiting_for, progress
+      FROM operations WHERE resource_id = \(resource) AND finished_at IS NULL ORDER BY id
+    """
+  }
+
+  static func open(_ rows: Rows) throws -> [OpenOperation] {
+    try rows.map { row in
       OpenOperation(
         id: try row.get(0), kind: try row.get(1), generation: try row.get(2), request: try row.get(3),
         deadline: try row.get(4), status: try row.get(5), waitingFor: try row.get(6), progress: try row.get(7))
@@ -56,27 +58,24 @@ enum OperationStore {
   }
 
   /// Writes what was decided about one operation; one that has ended stays as it is.
-  static func apply(_ outcome: VMDecision.Outcome, to id: UUID, in session: Session) throws {
+  static func applying(_ outcome: VMDecision.Outcome, to id: UUID) -> SQL {
     switch outcome {
     case .succeeded:
-      _ = try session.execute(
-        """
-        UPDATE operations SET status = 'succeeded', waiting_for = NULL, progress = NULL, finished_at = aloft_now()
-         WHERE id = \(id) AND finished_at IS NULL
-        """)
+      """
+      UPDATE operations SET status = 'succeeded', waiting_for = NULL, progress = NULL, finished_at = aloft_now()
+       WHERE id = \(id) AND finished_at IS NULL
+      """
     case .failed(let code, let detail):
-      _ = try session.execute(
-        """
-        UPDATE operations SET status = 'failed', waiting_for = NULL, progress = NULL, finished_at = aloft_now(),
-                              error_code = \(code), error_detail = \(detail)
-         WHERE id = \(id) AND finished_at IS NULL
-        """)
+      """
+      UPDATE operations SET status = 'failed', waiting_for = NULL, progress = NULL, finished_at = aloft_now(),
+                            error_code = \(code), error_detail = \(detail)
+       WHERE id = \(id) AND finished_at IS NULL
+      """
     case .running(let waitingFor, let progress):
-      _ = try session.execute(
-        """
-        UPDATE operations SET status = 'running', waiting_for = \(waitingFor), progress = \(progress)
-         WHERE id = \(id) AND finished_at IS NULL
-        """)
+      """
+      UPDATE operations SET status = 'running', waiting_for = \(waitingFor), progress = \(progress)
+       WHERE id = \(id) AND finished_at IS NULL
+      """
     }
   }
 }

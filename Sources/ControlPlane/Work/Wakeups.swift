@@ -70,11 +70,15 @@ final class Wakeups: Sendable {
   private let database: Database
   private let environment: Environment
   private let logger: Logger
+  /// The first word of what this replica sends. It hears itself too, and has woken its own waiters by then: a second time would
+  /// make each of them look at the database for nothing.
+  private let sender: String
 
   init(database: Database, environment: Environment, logger: Logger) {
     self.database = database
     self.environment = environment
     self.logger = logger
+    sender = "from:" + environment.newUUID().uuidString
   }
 
   /// Wakes whoever waits here, at once, and soon on the other replicas.
@@ -135,7 +139,10 @@ final class Wakeups: Sendable {
     for await notification in database.listen([Self.channel]) {
       switch notification {
       case .message(_, let payload):
-        deliver(Set(payload.split(separator: " ").compactMap { Topic(payload: String($0)) }))
+        let words = payload.split(separator: " ")
+        if words.first.map(String.init) == sender { continue }
+        // A word that is no topic (a sender) is passed over.
+        deliver(Set(words.compactMap { Topic(payload: String($0)) }))
       case .resync: deliverAll()
       }
     }
@@ -186,7 +193,7 @@ final class Wakeups: Sendable {
       if topics.isEmpty { return }
       // PostgreSQL takes 8000 bytes in one payload.
       for batch in Array(topics).chunks(of: 100) {
-        let payload = batch.map(\.payload).joined(separator: " ")
+        let payload = ([sender] + batch.map(\.payload)).joined(separator: " ")
         do {
           // A wake-up may be lost, so its commit need not be synced.
           _ = try await database.query(

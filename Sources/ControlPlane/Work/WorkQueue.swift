@@ -27,11 +27,15 @@ enum WorkQueue {
 
   /// Asks for a look at a resource now. Part of the caller's transaction.
   static func wake(_ kind: WorkKind, _ id: UUID, in session: Session) throws {
-    _ = try session.execute(
-      """
-      INSERT INTO work (kind, id, due_at) VALUES (\(kind.rawValue), \(id), aloft_now())
-      ON CONFLICT (kind, id) DO UPDATE SET due_at = least(work.due_at, excluded.due_at), wakes = work.wakes + 1
-      """)
+    _ = try session.execute(waking(kind, id))
+  }
+
+  /// The statement of ``wake(_:_:in:)``, to travel with others.
+  static func waking(_ kind: WorkKind, _ id: UUID) -> SQL {
+    """
+    INSERT INTO work (kind, id, due_at) VALUES (\(kind.rawValue), \(id), aloft_now())
+    ON CONFLICT (kind, id) DO UPDATE SET due_at = least(work.due_at, excluded.due_at), wakes = work.wakes + 1
+    """
   }
 
   /// Takes up to `limit` due rows of these kinds for this worker. Kinds that only a newer version knows are left to it.
@@ -53,18 +57,24 @@ enum WorkQueue {
 
   /// Ends a run: the row goes, or comes back at `next`. A resource that was woken meanwhile stays due.
   static func finish(_ item: WorkItem, next: Date?, in session: Session) throws {
+    _ = try session.execute(finishing(item, next: next))
+  }
+
+  /// The statement of ``finish(_:next:in:)``, to travel with others.
+  static func finishing(_ item: WorkItem, next: Date?) -> SQL {
     if let next {
-      _ = try session.execute(
-        """
+      return """
         UPDATE work SET due_at = CASE WHEN wakes = \(item.wakes) THEN \(next) ELSE due_at END,
                         lease_until = NULL, attempts = 0, last_error = NULL
          WHERE kind = \(item.kind.rawValue) AND id = \(item.id)
-        """)
-    } else {
-      let removed = try session.execute(
-        "DELETE FROM work WHERE kind = \(item.kind.rawValue) AND id = \(item.id) AND wakes = \(item.wakes)")
-      if removed == 0 { try release(item, in: session) }
+        """
     }
+    return """
+      WITH removed AS (
+        DELETE FROM work WHERE kind = \(item.kind.rawValue) AND id = \(item.id) AND wakes = \(item.wakes) RETURNING 1)
+      UPDATE work SET lease_until = NULL, attempts = 0, last_error = NULL
+       WHERE kind = \(item.kind.rawValue) AND id = \(item.id) AND NOT EXISTS (SELECT 1 FROM removed)
+      """
   }
 
   /// Ends a run that failed: the row comes back after `pause`.
@@ -87,11 +97,4 @@ enum WorkQueue {
       """)?.get(0)
   }
 
-  private static func release(_ item: WorkItem, in session: Session) throws {
-    _ = try session.execute(
-      """
-      UPDATE work SET lease_until = NULL, attempts = 0, last_error = NULL
-       WHERE kind = \(item.kind.rawValue) AND id = \(item.id)
-      """)
-  }
 }

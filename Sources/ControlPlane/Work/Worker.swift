@@ -4,8 +4,8 @@ import Postgres
 
 /// Looks at one resource: loads it, decides, performs the decision in the session's transaction, and says when to look again.
 protocol Reconciler: Sendable {
-  /// `now` is the database's clock. Topics to wake are told through `effects`.
-  func reconcile(_ id: UUID, now: Date, in session: Session, effects: inout Effects) throws -> Date?
+  /// What is due is judged by the database's clock. Topics to wake are told through `effects`.
+  func reconcile(_ id: UUID, in session: Session, effects: inout Effects) throws -> Date?
 }
 
 /// What a transaction wants done behind its commit.
@@ -80,9 +80,8 @@ struct Worker: Sendable {
     do {
       let effects = try await database.transaction { session in
         var effects = Effects()
-        let now: Date = try session.one("SELECT aloft_now()")?.get(0) ?? environment.now()
-        let next = try reconciler.reconcile(item.id, now: now, in: session, effects: &effects)
-        try WorkQueue.finish(item, next: next, in: session)
+        let next = try reconciler.reconcile(item.id, in: session, effects: &effects)
+        try session.commit(with: WorkQueue.finishing(item, next: next))
         return effects
       }
       wakeups.signal(effects.wake)
