@@ -1,5 +1,6 @@
 import AloftModel
 import Foundation
+import TestSupport
 import Testing
 
 @testable import NodeAgent
@@ -28,6 +29,25 @@ struct JournalTests {
       await second.view(of: vm)
         == VMJournal(requests: [request], stop: VMJournal.Stop(incarnation: 2, askedAt: 7)))
     #expect(await second.view(of: .sample(2)).isEmpty)
+  }
+
+  @Test(
+    "on a disk that is full there is still room for what stopping guests needs",
+    .enabled("this process may not mount file systems") { await TemporaryFileSystem.isPermitted() })
+  func fullDisk() async throws {
+    let disk = try await TemporaryFileSystem(at: directory.path + "/disk", mebibytes: 2)
+    let path = disk.path + "/journal.jsonl"
+    // New, written anew, and found again: the reserve is there each time.
+    for life in 1...2 {
+      let journal = try await FileJournal.open(path)
+      try disk.fill()
+      for number in 0..<200 {
+        try await journal.append(.stopAsked(.sample(number), VMJournal.Stop(incarnation: life, askedAt: number)))
+      }
+      disk.free()
+    }
+    #expect(try await FileJournal.open(path).view(of: .sample(199)).stop?.incarnation == 2)
+    try await disk.unmount()
   }
 
   @Test("a line that a crash cut off is dropped, and what follows is not glued to it")

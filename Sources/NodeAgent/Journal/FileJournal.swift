@@ -5,6 +5,8 @@ import JSON
 
 /// The journal as a file of JSON lines, each on the disk before ``append(_:)`` returns.
 ///
+/// Some space behind the end is always reserved: on a disk that is full, guests can still be stopped and rebooted.
+///
 /// The last line may be cut off by a crash: its effect had not begun, so it is dropped.
 public actor FileJournal: Journal {
   private let thread: DedicatedThread
@@ -13,6 +15,9 @@ public actor FileJournal: Journal {
   private var lines = 0
   /// A failed append may have left part of a line: the next one must not be glued to it.
   private var needsRewrite = false
+
+  /// Bytes that are reserved, and how often the reserve is made up, in lines, which have less than 256 bytes.
+  private static let reserve = (bytes: 64 << 10, every: 128)
 
   /// How many lines the file may have before it is written anew.
   private static let compactAbove = 4096
@@ -47,7 +52,14 @@ public actor FileJournal: Journal {
         }
       }
     }
-    if bytes.last != UInt8(ascii: "\n") || lines > Self.compactAbove { try rewrite() }
+    if bytes.last != UInt8(ascii: "\n") || lines > Self.compactAbove { try rewrite() } else { makeUpReserve() }
+  }
+
+  /// Not every file system can, and a full one cannot now: then it is as if there were no reserve.
+  private func makeUpReserve() {
+    try? FileSystem.withFile(path, O_WRONLY) { file throws(AgentFailure) in
+      try FileSystem.allocate(.reserve, file, path, from: lseek(file, 0, SEEK_END), bytes: Self.reserve.bytes)
+    }
   }
 
   public func view(of vm: VMID) -> VMJournal { state.view(of: vm) }
@@ -63,6 +75,7 @@ public actor FileJournal: Journal {
     needsRewrite = false
     lines += 1
     state.apply(record)
+    if lines % Self.reserve.every == 0 { makeUpReserve() }
   }
 
   public func compact(keeping listed: Set<VMRequestID>, before: Int) throws(AgentFailure) {
@@ -77,6 +90,7 @@ public actor FileJournal: Journal {
     try FileSystem.replace(path, with: bytes)
     lines = records.count
     needsRewrite = false
+    makeUpReserve()
   }
 }
 

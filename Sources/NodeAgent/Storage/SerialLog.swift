@@ -30,22 +30,14 @@ struct SerialLogFile: SerialLogReader {
   let thread: DedicatedThread
 
   private static let block = 4096
-  /// `lseek`'s SEEK_DATA and `fallocate`'s FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE.
+  /// `lseek`'s SEEK_DATA.
   private static let seekData: Int32 = 3
-  private static let punchHole: Int32 = 3
-
-  private typealias Fallocate = @convention(c) (Int32, Int32, off_t, off_t) -> Int32
-
-  /// Swift's Glibc module leaves `fallocate` out, because it is a GNU extension.
-  private static let fallocate = dlsym(nil, "fallocate").map {
-    unsafeBitCast($0, to: Fallocate.self)
-  }
 
   static func bound(_ file: Int32, _ path: String, keeping keep: Int) throws(AgentFailure) {
     let size = lseek(file, 0, SEEK_END)
     let end = (size - keep) / block * block
-    guard end > 0, lseek(file, 0, seekData) < end, let fallocate else { return }
-    if fallocate(file, punchHole, 0, end) != 0 { throw FileSystem.failure("bounding", path) }
+    guard end > 0, lseek(file, 0, seekData) < end else { return }
+    try FileSystem.allocate(.punchHole, file, path, from: 0, bytes: end)
   }
 
   func bounds() async throws(AgentFailure) -> Range<Int> {

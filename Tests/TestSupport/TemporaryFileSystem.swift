@@ -1,16 +1,14 @@
 import Foundation
 import Glibc
-import LibvirtTestSupport
-import TestSupport
 
 /// A file system in memory of a fixed size, so that a disk can be really full. It ends with ``unmount()``, or when the test
 /// process dies, however it dies: a shell waits for the end of a pipe that only this process holds open.
-final class TemporaryFileSystem: Sendable {
-  let path: String
+public final class TemporaryFileSystem: Sendable {
+  public let path: String
   private let watchdogPipe: Int32
 
   /// Whether this process may mount; an ordinary user may not, nor root in most containers.
-  static func isPermitted() async -> Bool {
+  public static func isPermitted() async -> Bool {
     let probe = FileManager.default.temporaryDirectory.appending(path: "aloft-mount-\(UUID().uuidString)").path
     guard let mounted = try? await TemporaryFileSystem(at: probe, mebibytes: 1) else { return false }
     try? await mounted.unmount()
@@ -19,12 +17,12 @@ final class TemporaryFileSystem: Sendable {
   }
 
   /// Makes the folder and mounts there.
-  init(at path: String, mebibytes: Int) async throws {
+  public init(at path: String, mebibytes: Int) async throws {
     self.path = path
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     try await run("mount", "-t", "tmpfs", "-o", "size=\(mebibytes)m,mode=711", "tmpfs", path)
     var ends: [Int32] = [-1, -1]
-    guard pipe(&ends) == 0 else { throw NoProcess(program: "mount") }
+    guard pipe(&ends) == 0 else { throw CommandFailure(command: "pipe", status: errno, output: "") }
     for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
     defer { close(ends[0]) }
     _ = try spawn(
@@ -32,8 +30,9 @@ final class TemporaryFileSystem: Sendable {
     watchdogPipe = ends[1]
   }
 
-  func unmount() async throws {
-    // The watchdog does it; nobody has anything open there any more.
+  /// Takes the file system away; nobody may have anything open there any more.
+  public func unmount() async throws {
+    // The watchdog does it.
     close(watchdogPipe)
     let path = path
     _ = try await found("unmounting") { () -> Bool? in
@@ -43,8 +42,9 @@ final class TemporaryFileSystem: Sendable {
   }
 
   /// Takes all the space that is left, so that nothing more can be written.
-  func fill() throws {
-    let file = try ballast(O_WRONLY | O_CREAT)
+  public func fill() throws {
+    let file = open(path + "/ballast", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+    guard file >= 0 else { throw CommandFailure(command: "open \(path)/ballast", status: errno, output: "") }
     defer { close(file) }
     for piece in [1 << 20, 4096] {
       let zeros = [UInt8](repeating: 0, count: piece)
@@ -53,11 +53,5 @@ final class TemporaryFileSystem: Sendable {
   }
 
   /// Gives it back.
-  func free() { unlink(path + "/ballast") }
-
-  private func ballast(_ flags: Int32) throws -> Int32 {
-    let file = open(path + "/ballast", flags | O_CLOEXEC | O_APPEND, 0o600)
-    guard file >= 0 else { throw NoProcess(program: "ballast") }
-    return file
-  }
+  public func free() { unlink(path + "/ballast") }
 }
