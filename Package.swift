@@ -120,7 +120,7 @@ let tests: [Target] = [
     ], swiftSettings: strict),
   .testTarget(
     name: "AloftCLITests",
-    dependencies: ["AloftCLI", "AloftModel", "Execution", "HTTPClient", "JSON", "aloft", arguments],
+    dependencies: ["AloftCLI", "AloftModel", "Execution", "HTTPClient", "JSON", "TestSupport", "aloft", arguments],
     resources: [.copy("canned_server.py")], swiftSettings: strict),
   .testTarget(
     name: "ProgramTests", dependencies: ["NodeAgent", "ProgramSettings", "aloft-agent", "aloftd", arguments, logging],

@@ -1,5 +1,6 @@
 import Foundation
 import JSON
+import TestSupport
 import Testing
 
 @testable import AloftCLI
@@ -123,8 +124,8 @@ import Testing
   func interrupted() async throws {
     let server = try await CannedServer()
     let task = Task { await server.aloft("vm", "create", "forever", "--image", "i", "--timeout", "1000d") }
-    while sent(try await server.requests(), "GET", "/v1/operations/op_forever").isEmpty {
-      try await Task.sleep(for: .milliseconds(5))
+    try await eventually("it waits for the operation") {
+      try await !sent(server.requests(), "GET", "/v1/operations/op_forever").isEmpty
     }
     task.cancel()
     let outcome = await task.value

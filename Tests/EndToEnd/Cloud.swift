@@ -58,8 +58,7 @@ final class Cloud: Sendable {
       folder: folder, postgres: postgres, libvirt: try await PrivateLibvirt.start(), databaseURL: database,
       token: try await aloftd("token", "create"), shape: shape, disk: disk)
     for index in 0..<shape.replicas { try await cloud.startReplica(index) }
-    let made = try JSONValue.parse(try await cloud.aloft("node-token", "create", "-o", "json"))
-    cloud.joinToken.withLock { $0 = made["secret"]?.stringValue ?? "" }
+    try await cloud.renewJoinToken()
     try await cloud.startAgent()
     try await eventually("the node is ready", within: .seconds(60)) {
       try await cloud.get("/v1/nodes")["items"]?[0]?["state"]?.stringValue == "ready"
@@ -123,6 +122,12 @@ final class Cloud: Sendable {
         "0",
       ], environment: ["ALOFT_AGENT_JOIN_TOKEN": joinToken.withLock { $0 }], folder: folder, log: folder + "/agent.log")
     agent.withLock { $0 = daemon }
+  }
+
+  /// Gives the agent another join token, which it gets when it starts the next time.
+  func renewJoinToken() async throws {
+    let made = try JSONValue.parse(try await aloft("node-token", "create", "-o", "json"))
+    joinToken.withLock { $0 = made["secret"]?.stringValue ?? "" }
   }
 
   func killAgent() async throws {
