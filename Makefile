@@ -8,11 +8,11 @@ swift_flags := --scratch-path $(BUILD_DIR)
 export SWIFT BUILD_DIR
 
 .DEFAULT_GOAL := help
-.PHONY: help packages up down build build-tests test sim lint fuzz bench clean
+.PHONY: help packages up down build build-tests test sim lint fuzz schemathesis bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
-	  printf '  make %-12s %s\n' "$$target" "$$text"; done
+	  printf '  make %-14s %s\n' "$$target" "$$text"; done
 
 up: ## from this checkout to a first virtual machine; harmless to repeat
 	@scripts/up
@@ -44,6 +44,11 @@ lint: packages ## check format, the API's contract and what is depended on
 
 fuzz: packages ## feed the HTTP parsers with random input for FUZZ_SECONDS (60)
 	scripts/fuzz $(FUZZ_SECONDS)
+
+schemathesis: ## call a private aloftd with all that its contract allows and much that it forbids (MAX_EXAMPLES=20)
+	@scripts/install-packages schemathesis
+	$(SWIFT) build $(swift_flags) --product aloftd
+	scripts/schemathesis
 
 bench: packages ## measure beside nginx, pgbench and libvirt; ONLY="http place" runs some sections
 	@scripts/install-packages bench

@@ -29,7 +29,7 @@ struct SchemaValidator {
     at base: Violation.Location
   ) -> [Violation] {
     var validator = SchemaValidator(table, direction, at: base)
-    validator.refuseNullCharacters(in: value)
+    if direction == .request { validator.refuseNullCharacters(in: value) }
     validator.validate(value, schema)
     // What was found by then may be half of the truth, and an alternative may have seemed to fit.
     if validator.budget <= 0 {
@@ -51,7 +51,8 @@ struct SchemaValidator {
     if !violations.contains(violation) { violations.append(violation) }
   }
 
-  /// Refuses U+0000 wherever it is, also where no schema looks: PostgreSQL cannot store it.
+  /// Refuses U+0000 wherever it is, also where no schema looks: PostgreSQL cannot store it. In an answer it may be: there it
+  /// quotes what was refused.
   private mutating func refuseNullCharacters(in value: JSONValue) {
     switch value {
     case .string(let text):

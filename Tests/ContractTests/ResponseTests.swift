@@ -38,6 +38,8 @@ struct ResponseTests {
     (200, etag, nil, #"{"a":1}"#, ["unsupportedMediaType Content-Type:"]),
     (200, etag, "text/event-stream", "data: x\n\n", []), (204, [:], nil, "", []),
     (204, [:], nil, "x", ["unexpectedBody "]),
+    // U+0000 is refused in requests: an answer may quote it.
+    (404, [:], "application/problem+json", #"{"code":"a\u0000b"}"#, []),
     (201, [:], nil, "", ["undocumentedStatus status"]), (500, [:], nil, "", ["undocumentedStatus status"]),
     (404, [:], "application/problem+json", #"{"code":"x"}"#, []),
     (422, [:], "application/problem+json", "{}", ["missing /code"]),

@@ -75,6 +75,7 @@ struct BadInputTests {
     get("a limit of nothing", "/v1/vms?limit=0", code: .outOfRange, place: "limit"),
     get("a limit in words", "/v1/vms?limit=many", code: .wrongType, place: "limit"),
     get("a parameter twice", "/v1/vms?limit=1&limit=2", code: .duplicateItem, place: "limit"),
+    get("a name with U+0000", "/v1/operations?status=a%00b", code: .badFormat, place: "status"),
     get("a bad reference", "/v1/vms/UPPER", code: .badID, place: "vm"),
     get("an id of another kind", "/v1/operations/vm_01h455vb4pex5vsknk084sn02q", code: .badID),
     get("an unknown VM", "/v1/vms/vm_01h455vb4pex5vsknk084sn02q", status: 404, code: .notFound),

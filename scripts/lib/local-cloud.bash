@@ -102,6 +102,7 @@ stop_process() {
 # Its sockets lie in a short place: the path of one has at most 107 bytes.
 postgres_socket=/tmp/aloft-postgres-$(id -u)-$(printf %s "$state" | sha256sum | cut -c1-10)
 postgres_data=$state/postgres
+postgres_programs=/usr/lib/postgresql/15/bin
 as_postgres=()
 if [ "$(id -u)" = 0 ]; then
   # PostgreSQL refuses to run as root.
@@ -117,4 +118,51 @@ postgres_pid() {
   local pid
   { read -r pid <"$postgres_data/postmaster.pid"; } 2>/dev/null || return 1
   [[ $pid =~ ^[0-9]+$ ]] && [ "/proc/$pid/cwd" -ef "$postgres_data" ] && start_of "$pid" >/dev/null && echo "$pid"
+}
+
+# start_postgres: makes the server's data directory if there is none, and starts the server unless it runs
+start_postgres() {
+  local owner pid tries=0
+  if [ ! -s "$postgres_data/PG_VERSION" ]; then
+    mkdir -p "$postgres_data"
+    chmod 0700 "$postgres_data"
+    [ "$(id -u)" != 0 ] || chown postgres: "$postgres_data"
+    # Who can reach the socket may do everything: its folder is closed to all others.
+    (cd / && "${as_postgres[@]}" "$postgres_programs/initdb" --pgdata "$postgres_data" --username aloft --auth trust \
+      --encoding UTF8 --locale C.UTF-8) >"$log/initdb.log" 2>&1 || die "initdb failed; see $log/initdb.log"
+    note "made $postgres_data"
+  fi
+  owner=$(id -un)
+  [ "$owner" != root ] || owner=postgres
+  if mkdir -m 0700 "$postgres_socket" 2>/dev/null; then chown "$owner": "$postgres_socket"; fi
+  # Everybody may write to /tmp: the folder could be somebody's who waits for us to use it.
+  [ "$(stat --format '%F %U %a' "$postgres_socket")" = "directory $owner 700" ] \
+    || die "$postgres_socket is not a folder of $owner's alone; remove it"
+  if pid=$(postgres_pid); then
+    note "runs (pid $pid)"
+  else
+    # The log is opened here, because the user postgres may not reach its folder. Several tries: what is left of a server
+    # that was killed needs a moment to go.
+    until (cd / && setsid "${as_postgres[@]}" "$postgres_programs/pg_ctl" start --wait --timeout 120 --silent --pgdata \
+      "$postgres_data" -o "-c listen_addresses= -c unix_socket_directories=$postgres_socket -c unix_socket_permissions=0700") \
+      >>"$log/postgres.log" 2>&1 </dev/null 9>&-; do
+      [ $((tries += 1)) -lt 10 ] || die "PostgreSQL did not start; see $log/postgres.log"
+      sleep 0.5
+    done
+    note "started (pid $(postgres_pid)), log $log/postgres.log"
+  fi
+}
+
+# stop_postgres: ends the server if it runs
+stop_postgres() {
+  local pid
+  if pid=$(postgres_pid); then
+    # Fast: sessions end now, everything is written, nothing has to be recovered the next time.
+    kill -INT "$pid"
+    for _ in $(seq 1 600); do postgres_pid >/dev/null || break; sleep 0.1; done
+    postgres_pid >/dev/null && die "PostgreSQL (pid $pid) does not end; see $log/postgres.log"
+    note stopped
+  else
+    note "did not run"
+  fi
 }

@@ -74,8 +74,11 @@ extension Problem {
     case .tooLong, .tooMany, .tooComplex: return .tooLong
     case .tooShort, .tooFew: return .tooShort
     case .patternMismatch:
-      if case .path = violation.location { return .badID }
-      return .badFormat
+      switch violation.location {
+      case .path, .query("resource"): return .badID
+      case .query("cursor"): return .badCursor
+      default: return .badFormat
+      }
     case .badFormat, .nullCharacter, .forbidden, .unexpectedBody, .undocumentedStatus: return .badFormat
     case .notOneOf: return .notOneOf
     case .malformed:
