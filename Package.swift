@@ -103,8 +103,8 @@ let tests: [Target] = [
   .testTarget(
     name: "ControlPlaneTests",
     dependencies: [
-      "AloftModel", "Contract", "ControlPlane", "Execution", "HTTP", "JSON", "Postgres", "PostgresTestSupport",
-      "TestSupport", crypto, x509, asn1, logging, httpTypes,
+      "AloftModel", "Contract", "ControlPlane", "Execution", "HTTP", "HTTPClient", "JSON", "Postgres",
+      "PostgresTestSupport", "TestSupport", crypto, x509, asn1, logging, httpTypes,
     ], swiftSettings: strict),
   .testTarget(
     name: "NodeAgentTests",

@@ -12,6 +12,7 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
   case unknownParameter = "unknown_parameter"
   case badID = "bad_id"
   case badCursor = "bad_cursor"
+  case eventsGone = "events_gone"
   case badHTTP = "bad_http"
   case notJSON = "not_json"
   case badEncoding = "bad_encoding"
@@ -53,6 +54,7 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .methodNotAllowed: 405
     case .timeout: 408
     case .imageNotReady, .nameTaken, .inUse, .noCapacity, .wrongState: 409
+    case .eventsGone: 410
     case .preconditionFailed: 412
     case .bodyTooLarge: 413
     case .unsupportedMediaType: 415
@@ -77,6 +79,7 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .unknownParameter: "Unknown parameter"
     case .badID: "Not an id of this kind"
     case .badCursor: "Not a cursor of this list"
+    case .eventsGone: "Events no longer kept"
     case .badHTTP: "Malformed HTTP request"
     case .notJSON: "Not JSON"
     case .badEncoding: "Not UTF-8"

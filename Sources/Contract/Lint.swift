@@ -147,7 +147,7 @@ struct Lint {
         result.append(pointer.appending(keyword).appending(position))
       }
     }
-    for keyword in ["items", "additionalProperties", "unevaluatedProperties", "propertyNames", "not"]
+    for keyword in ["items", "additionalProperties", "unevaluatedProperties", "propertyNames", "not", "contentSchema"]
     where schema[keyword]?.objectValue != nil {
       result.append(pointer.appending(keyword))
     }

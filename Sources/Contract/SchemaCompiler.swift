@@ -63,6 +63,8 @@ struct SchemaCompiler {
     let anyOf = try list("anyOf", &reader)
     let oneOf = try list("oneOf", &reader)
     let not = try child("not", &reader)
+    // For readers of the contract: it is compiled so that it is sound, and the text itself is not looked into.
+    _ = try child("contentSchema", &reader)
     _ = reader.value("readOnly")
     _ = reader.value("writeOnly")
     try reader.refuseUnknown(Self.annotations)

@@ -70,6 +70,9 @@ public final class ControlPlane: Sendable {
   /// Writes the lease renewals that have come in.
   public func stepLeases() async throws { try await plane.leases.step() }
 
+  /// Removes once what has had its time.
+  public func stepJanitor() async throws { try await janitor.step() }
+
   /// Looks once at who has fallen silent or come back.
   public func stepNodeWatch() async throws { try await watch.step() }
 }

@@ -41,7 +41,7 @@ struct EventTests {
         #expect(numbers == (0..<each * 2).map { "{\"number\": \"\($0)\"}" })
       }
       let rest = try await database.run { session in
-        try EventStore.after(records[records.count - 1].cursor, project: nil, limit: 10, in: session)
+        try EventStore.after(records[records.count - 1].cursor, project: nil, limit: 10, in: session).records
       }
       #expect(rest.isEmpty)
     }
@@ -65,7 +65,7 @@ struct EventTests {
       }
       let cursor = records.last?.cursor ?? .oldest
       let page = try await database.run { session in
-        try EventStore.after(cursor, project: nil, limit: 7, in: session)
+        try EventStore.after(cursor, project: nil, limit: 7, in: session).records
       }
       records += page
       if page.isEmpty { try await Task.sleep(for: .milliseconds(2)) }
@@ -98,7 +98,7 @@ struct EventTests {
       // Events that no reader could see yet, because an older transaction still ran, would be news to everybody.
       try await eventually("the old events can be seen") {
         let seen = try await database.run { session in
-          try EventStore.after(.oldest, project: nil, limit: 100, in: session)
+          try EventStore.after(.oldest, project: nil, limit: 100, in: session).records
         }
         return seen.contains { $0.kind == "image.ready" }
       }
@@ -113,7 +113,7 @@ struct EventTests {
       let id = try #require(ProjectID(project))
       try await eventually("the new events can be seen") {
         let seen = try await database.run { session in
-          try EventStore.after(end, project: id, limit: 100, in: session)
+          try EventStore.after(end, project: id, limit: 100, in: session).records
         }
         #expect(!seen.contains { $0.kind.hasPrefix("image") || $0.resourceID == foreign })
         return seen.contains { $0.kind == "node.joined" } && seen.contains { $0.resourceID == vm.uuid }

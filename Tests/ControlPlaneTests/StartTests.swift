@@ -40,6 +40,7 @@ struct StartTests {
       return found?["enum"]?.arrayValue?.compactMap(\.stringValue).sorted() ?? []
     }
     #expect(words("ProblemCode") == ProblemCode.allCases.map(\.rawValue).sorted())
+    #expect(words("EventKind") == EventKind.allCases.map(\.rawValue).sorted())
     #expect(words("VMState") == VMState.allCases.map(\.rawValue).sorted())
     #expect(words("Power") == Power.allCases.map(\.rawValue).sorted())
   }

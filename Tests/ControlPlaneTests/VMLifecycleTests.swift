@@ -59,7 +59,7 @@ struct VMLifecycleTests {
       let ended = await test.operation(accepted.operation)
       #expect(ended["status"] == "succeeded", "\(ended)")
       #expect(try await test.eventKinds(accepted.vm.uuid) == ["vm.created", "vm.state_changed"])
-      #expect(try await test.eventKinds(accepted.operation.uuid) == ["operation.ended"])
+      #expect(try await test.eventKinds(accepted.operation.uuid) == ["operation.accepted", "operation.ended"])
       #expect(try await test.findings() == [])
       #expect(try await test.count("SELECT count(*) FROM work") == 0)
     }

@@ -67,9 +67,12 @@ struct EventCommand: ParsableCommand {
       do throws(HTTPClientError) {
         let events = try await session.api.client.events(request)
         for try await event in events {
-          do throws(CommandFailure) { try await show(event, session) } catch {
-            // Only standard output can fail here: nobody reads any more.
-            return error
+          // A position is no event: it only says where to go on.
+          if event.event != "position" {
+            do throws(CommandFailure) { try await show(event, session) } catch {
+              // Only standard output can fail here: nobody reads any more.
+              return error
+            }
           }
           if let id = event.id { cursor = id }
         }

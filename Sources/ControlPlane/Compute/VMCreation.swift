@@ -60,6 +60,8 @@ struct VMCreation: Sendable {
       ), event AS (
         INSERT INTO events (kind, project_id, resource_id, data)
         SELECT 'vm.created', \(project)::uuid, vm.id, jsonb_build_object('name', \(name)::text) FROM vm
+        UNION ALL
+        SELECT 'operation.accepted', \(project)::uuid, \(operation)::uuid, jsonb_build_object('kind', 'vm.create') FROM vm
       ), work AS (
         INSERT INTO work (kind, id, due_at)
         SELECT 'vm', vm.id, aloft_now() + make_interval(secs => \(seconds)) FROM vm

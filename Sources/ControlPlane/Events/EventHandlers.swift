@@ -9,6 +9,7 @@ import Postgres
 ///
 /// Invariants:
 /// - Events come in one total order and none is skipped; the id of each is where to go on.
+/// - What is not kept any more is refused, never skipped in silence.
 /// - A reader that does not keep up is cut off by the server's write timeout; it resumes where it was.
 struct EventHandlers: Sendable {
   static let pageSize = 500
@@ -36,7 +37,8 @@ struct EventHandlers: Sendable {
       start = nil
     }
     let (project, first) = try await plane.database.run { session in
-      (try ProjectStore.require(call, in: session), try start ?? EventStore.end(in: session))
+      if let start { try EventStore.require(start, in: session) }
+      return (try ProjectStore.require(call, in: session), try start ?? EventStore.end(in: session))
     }
     let follow = call.parameters["follow"]?.boolValue ?? true
     let plane = plane
@@ -53,17 +55,20 @@ struct EventHandlers: Sendable {
   ) async throws {
     var cursor = first
     var silentSince = plane.environment.now()
-    // So that the client has the head at once, and an id to resume from before the first event.
-    try await writer.write("id: \(cursor)\n\n")
+    // The client has the head at once, and where to resume from before the first event.
+    try await writer.write(position(cursor))
     while true {
       let ticket = plane.wakeups.ticket(.events)
       let after = cursor
       let page = try await plane.database.run { session in
         try EventStore.after(after, project: project, limit: pageSize, in: session)
       }
-      if let last = page.last {
-        try await writer.write(page.flatMap { record in frame(record) })
-        cursor = last.cursor
+      if page.end != cursor {
+        var bytes = page.records.flatMap { record in frame(record) }
+        // Other projects' events are passed over for good: a quiet project's reader does not resume in front of them.
+        if page.records.last?.cursor != page.end { bytes += position(page.end) }
+        try await writer.write(bytes)
+        cursor = page.end
         silentSince = plane.environment.now()
         continue
       }
@@ -75,6 +80,11 @@ struct EventHandlers: Sendable {
         silentSince = plane.environment.now()
       }
     }
+  }
+
+  /// No event, only where the reader stands. It carries data because many clients drop frames without.
+  private static func position(_ cursor: EventStore.Cursor) -> [UInt8] {
+    Array("id: \(cursor)\nevent: position\ndata: {}\n\n".utf8)
   }
 
   private static func frame(_ record: EventStore.Record) -> [UInt8] {

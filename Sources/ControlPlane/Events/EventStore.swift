@@ -20,6 +20,9 @@ enum EventKind: String, Sendable, CaseIterable, PostgresEncodable {
   case nodeDown = "node.down"
   case nodeUp = "node.up"
   case nodeRemoved = "node.removed"
+  case nodePoolUpdated = "node_pool.updated"
+  case nodeTokenCreated = "node_token.created"
+  case nodeTokenDeleted = "node_token.deleted"
 }
 
 /// The outbox: the transaction that changes a VM, an operation, an image or a node writes what happened.
@@ -79,31 +82,92 @@ enum EventStore {
       """
   }
 
-  /// Where a reader starts who wants only what happens from now on.
+  /// Where a reader starts who wants only what happens from now on: behind the newest event that can be seen.
   static func end(in session: Session) throws -> Cursor {
-    let xmin: String = try session.one("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")?.get(0) ?? "0"
-    // All transactions below have ended; those from here on have not been shown to anybody.
-    return Cursor(transaction: (UInt64(xmin) ?? 1) - 1, number: .max)
+    try session.one(
+      """
+      SELECT e.xid::text, seq FROM events e WHERE e.xid < aloft_events_settled() ORDER BY e.xid DESC, e.seq DESC LIMIT 1
+      """
+    ).map { try Cursor($0) } ?? removed(in: session)
   }
 
-  /// The next events behind `cursor`, below the oldest transaction that still runs: nothing can appear in front of them later.
-  static func after(_ cursor: Cursor, project: ProjectID?, limit: Int, in session: Session) throws -> [Record] {
+  /// What comes behind a cursor.
+  struct Page: Sendable {
+    var records: [Record]
+    /// Where to go on: past the events of other projects too.
+    var end: Cursor
+  }
+
+  /// The next events behind `cursor` that all readers see in the same order: nothing can appear in front of them later.
+  ///
+  /// The page ends at an event and never at a bare transaction number: after a crash PostgreSQL gives the numbers of
+  /// transactions that left nothing behind to new ones.
+  static func after(_ cursor: Cursor, project: ProjectID?, limit: Int, in session: Session) throws -> Page {
     let transaction = String(cursor.transaction)
-    // `ORDER BY xid` would mean the column of the answer, which is text: 1000 before 999.
-    return try session.query(
+    // `ORDER BY xid` alone would mean the column of the answer, which is text: 1000 before 999.
+    let rows = try session.query(
       """
-      SELECT e.xid::text, seq, at, kind, project_id, resource_id, data FROM events e
-       WHERE (e.xid, seq) > (\(transaction)::xid8, \(cursor.number)::bigint)
-         AND e.xid < pg_snapshot_xmin(pg_current_snapshot())
-         AND (\(project)::uuid IS NULL OR project_id IS NULL OR project_id = \(project))
-       ORDER BY e.xid, e.seq LIMIT \(limit)
-      """
-    ).map { row in
+      SELECT e.xid::text, seq, at, kind, project_id, resource_id, data FROM (
+        SELECT *, row_number() OVER (ORDER BY page.xid DESC, page.seq DESC) = 1 AS is_last FROM (
+          SELECT * FROM events
+           WHERE (xid, seq) > (\(transaction)::xid8, \(cursor.number)::bigint) AND xid < aloft_events_settled()
+           ORDER BY events.xid, events.seq LIMIT \(limit)) AS page) AS e
+       WHERE is_last OR \(project)::uuid IS NULL OR project_id IS NULL OR project_id = \(project)
+       ORDER BY e.xid, e.seq
+      """)
+    guard let last = rows.last else { return Page(records: [], end: cursor) }
+    let records = try rows.map { row in
       Record(
-        cursor: Cursor(transaction: UInt64(try row.get(0, as: String.self)) ?? 0, number: try row.get(1)),
-        at: try row.get(2), kind: try row.get(3), projectID: try row.get(4), resourceID: try row.get(5),
-        data: try row.get(6, as: JSONText.self).text)
+        cursor: try Cursor(row), at: try row.get(2), kind: try row.get(3), projectID: try row.get(4),
+        resourceID: try row.get(5), data: try row.get(6, as: JSONText.self).text)
     }
+    return Page(
+      records: records.filter { project == nil || $0.projectID == nil || $0.projectID == project },
+      end: try Cursor(last))
+  }
+
+  /// Refuses a cursor behind which events are missing, or that no event of this database can have.
+  static func require(_ cursor: Cursor, in session: Session) throws {
+    if cursor == .oldest { return }
+    let removed = try removed(in: session)
+    guard cursor >= removed else {
+      throw Problem(
+        .eventsGone,
+        "events behind \(cursor) are not kept any more; look at the resources themselves, then read on from 0, the oldest that is left",
+        errors: [.init(code: .eventsGone, detail: "older than what is kept", parameter: "Last-Event-ID")])
+    }
+    let text: String = try session.one("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")?.get(0) ?? ""
+    guard let next = UInt64(text), cursor.transaction < next else {
+      throw Problem(
+        .badCursor,
+        "there is no event \(cursor) yet: it is not of this cloud, or the database was restored from before it; start anew",
+        errors: [.init(code: .badCursor, detail: "of the future", parameter: "Last-Event-ID")])
+    }
+  }
+
+  /// Removes up to `limit` of the events that are older than `days`, and remembers how far.
+  static func expire(days: Int, atMost limit: Int, in session: Session) throws {
+    _ = try session.execute(
+      """
+      WITH gone AS (
+        DELETE FROM events WHERE (xid, seq) IN (
+          SELECT xid, seq FROM events WHERE at < aloft_now() - make_interval(days => \(days)) ORDER BY xid, seq LIMIT \(limit))
+        RETURNING xid, seq
+      ), newest AS (SELECT xid, seq FROM gone ORDER BY xid DESC, seq DESC LIMIT 1)
+      UPDATE events_removed r SET xid = newest.xid, seq = newest.seq FROM newest
+       WHERE (r.xid, r.seq) < (newest.xid, newest.seq)
+      """)
+  }
+
+  private static func removed(in session: Session) throws -> Cursor {
+    try session.one("SELECT xid::text, seq FROM events_removed").map { try Cursor($0) } ?? .oldest
+  }
+}
+
+extension EventStore.Cursor {
+  /// Reads the first two columns.
+  fileprivate init(_ row: Row) throws {
+    self.init(transaction: UInt64(try row.get(0, as: String.self)) ?? 0, number: try row.get(1))
   }
 }
 
@@ -126,6 +190,8 @@ extension EventStore.Record: JSONWritable {
     case "vm": VMID(resourceID).description
     case "image": ImageID(resourceID).description
     case "node": NodeID(resourceID).description
+    case "node_pool": NodePoolID(resourceID).description
+    case "node_token": NodeTokenID(resourceID).description
     default: OperationID(resourceID).description
     }
   }

@@ -127,7 +127,10 @@ struct NodePoolHandlers: Sendable {
       guard let after = try NodePoolStore.find(pool.id.description, in: session) else {
         throw Problem(.notFound, "node pool \(pool.name) is gone")
       }
-      return Changed(reply: .json(after, etag: after.etag), resource: pool.id.uuid)
+      try EventStore.append(
+        .nodePoolUpdated, project: nil, resource: pool.id.uuid, data: ["name": pool.name], in: session)
+      return Changed(
+        reply: .json(after, etag: after.etag), effects: Effects(wake: [.events]), resource: pool.id.uuid)
     }
   }
 }

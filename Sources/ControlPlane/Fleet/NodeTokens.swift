@@ -112,7 +112,9 @@ struct NodeTokenHandlers: Sendable {
       record.secret = secret
       var reply = Reply.json(record, status: call.isDryRun ? .ok : .created)
       reply.headers[.location] = "/v1/node-tokens/\(id)"
-      return Changed(reply: reply, resource: id.uuid)
+      try EventStore.append(
+        .nodeTokenCreated, project: nil, resource: id.uuid, data: ["description": record.description], in: session)
+      return Changed(reply: reply, effects: Effects(wake: [.events]), resource: id.uuid)
     }
   }
 
@@ -124,7 +126,9 @@ struct NodeTokenHandlers: Sendable {
       }
       try call.requireMatch(record.etag)
       _ = try session.execute("DELETE FROM node_tokens WHERE id = \(id)")
-      return Changed(reply: .noContent, resource: id.uuid)
+      try EventStore.append(
+        .nodeTokenDeleted, project: nil, resource: id.uuid, data: ["description": record.description], in: session)
+      return Changed(reply: .noContent, effects: Effects(wake: [.events]), resource: id.uuid)
     }
   }
 

@@ -16,11 +16,7 @@ struct Janitor: Sendable {
   func step() async throws {
     try await database.transaction { session in
       _ = try IdempotencyKeys.expire(atMost: Self.most, in: session)
-      try session.execute(
-        """
-        DELETE FROM events WHERE (xid, seq) IN (
-          SELECT xid, seq FROM events WHERE at < aloft_now() - interval '30 days' ORDER BY xid, seq LIMIT \(Self.most))
-        """)
+      try EventStore.expire(days: 30, atMost: Self.most, in: session)
       try session.execute("DELETE FROM stream_requests WHERE created_at < aloft_now() - interval '1 minute'")
       // A renewal that met the node's deletion leaves one behind.
       try session.execute(

@@ -13,24 +13,30 @@ import PostgresTestSupport
 /// A control plane on a database of its own, called without a server in between. Everything but the sockets is real.
 final class TestPlane: Sendable {
   let database: Database
+  let databaseURL: String
   let plane: ControlPlane
   let files: ImageFiles
   let imageDirectory: String
   /// An admin's token.
   let token: String
-  private let authority: CertificateAuthority
+  let authority: CertificateAuthority
+  /// The authority's certificate.
+  let authorityPEM: String
   private let settings: Settings
 
   private init(
-    database: Database, plane: ControlPlane, files: ImageFiles, imageDirectory: String, token: String,
-    authority: CertificateAuthority, settings: Settings
+    database: Database, databaseURL: String, plane: ControlPlane, files: ImageFiles, imageDirectory: String,
+    token: String,
+    authority: CertificateAuthority, authorityPEM: String, settings: Settings
   ) {
     self.database = database
+    self.databaseURL = databaseURL
     self.plane = plane
     self.files = files
     self.imageDirectory = imageDirectory
     self.token = token
     self.authority = authority
+    self.authorityPEM = authorityPEM
     self.settings = settings
   }
 
@@ -60,11 +66,9 @@ final class TestPlane: Sendable {
 
   private static func make(poolSize: Int, leaseSeconds: Int, bodyLimit: Int) async throws -> TestPlane {
     let server = try await PostgresServer.shared
+    let url = try await server.createDatabase(template: try await template.value)
     let database = try Database(
-      configuration: DatabaseConfiguration(
-        url: try await server.createDatabase(template: try await template.value), poolSize: poolSize,
-        poolTimeout: .seconds(60)),
-      logger: quiet)
+      configuration: DatabaseConfiguration(url: url, poolSize: poolSize, poolTimeout: .seconds(60)), logger: quiet)
     let directory = NSTemporaryDirectory() + "aloft-images-\(UUID().uuidString)"
     let files = try ImageFiles(directory: directory)
     let (certificate, key) = try CertificateAuthority.create(name: "test", now: Date())
@@ -76,8 +80,9 @@ final class TestPlane: Sendable {
       settings: settings, logger: quiet)
     let token = try await APITokens.create(description: "test", expiresAfter: nil, in: database)
     return TestPlane(
-      database: database, plane: plane, files: files, imageDirectory: directory, token: token, authority: authority,
-      settings: settings)
+      database: database, databaseURL: url, plane: plane, files: files, imageDirectory: directory, token: token,
+      authority: authority,
+      authorityPEM: certificate, settings: settings)
   }
 
   /// A database with the schema and nothing else, which all others are copied from.
