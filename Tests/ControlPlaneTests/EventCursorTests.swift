@@ -131,8 +131,8 @@ struct EventCursorTests {
   func future() async throws {
     try await TestPlane.with { test async throws in
       let answer = await test.call(.get, "/v1/events", headers: ["Last-Event-ID": "9000000000000000000-1"])
-      #expect(answer.status == 400)
-      #expect(answer.code == "bad_cursor")
+      #expect(answer.status == 410)
+      #expect(answer.code == "events_gone")
     }
   }
 }

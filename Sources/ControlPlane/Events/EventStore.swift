@@ -139,9 +139,9 @@ enum EventStore {
     let text: String = try session.one("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")?.get(0) ?? ""
     guard let next = UInt64(text), cursor.transaction < next else {
       throw Problem(
-        .badCursor,
-        "there is no event \(cursor) yet: it is not of this cloud, or the database was restored from before it; start anew",
-        errors: [.init(code: .badCursor, detail: "of the future", parameter: "Last-Event-ID")])
+        .eventsGone,
+        "there is no event \(cursor): it is not of this cloud, or the database was restored from before it; start anew",
+        errors: [.init(code: .eventsGone, detail: "of the future", parameter: "Last-Event-ID")])
     }
   }
 
