@@ -44,7 +44,7 @@ enum Topic: Hashable, Sendable {
 /// `NOTIFY` is sent behind the transaction and not in it, because PostgreSQL makes committing notifiers queue behind one
 /// lock, which would end group commit. Several wake-ups travel in one statement.
 final class Wakeups: Sendable {
-  struct Ticket: Sendable { fileprivate let count: UInt64 }
+  struct Ticket: Sendable, Equatable { fileprivate let count: UInt64 }
 
   private struct Waiter {
     let id: UInt64
@@ -65,14 +65,15 @@ final class Wakeups: Sendable {
 
   static let channel = "aloft_wakeups"
   private static let mostTopics = 100_000
+  private static let retry = Duration.seconds(1)
+
+  /// The first word of what this replica sends. A replica that does not know it takes it for an unknown topic.
+  private let sender: String
 
   private let state = Lock(State())
   private let database: Database
   private let environment: Environment
   private let logger: Logger
-  /// The first word of what this replica sends. It hears itself too, and has woken its own waiters by then: a second time would
-  /// make each of them look at the database for nothing.
-  private let sender: String
 
   init(database: Database, environment: Environment, logger: Logger) {
     self.database = database
@@ -99,6 +100,9 @@ final class Wakeups: Sendable {
   func ticket(_ topic: Topic) -> Ticket {
     state.withLock { Ticket(count: $0.counts[topic] ?? $0.forgotten) }
   }
+
+  /// How many tasks wait now.
+  var waiting: Int { state.withLock { $0.waiters.values.reduce(0) { $0 + $1.count } } }
 
   /// Returns when the topic was woken after `ticket`, when `limit` has passed, or when the task is cancelled.
   func wait(for topic: Topic, since ticket: Ticket, atMost limit: Duration) async {
@@ -134,18 +138,24 @@ final class Wakeups: Sendable {
     if !waits { timer.cancel() }
   }
 
-  /// Passes on what the other replicas send, until cancelled.
+  /// Passes on what the other replicas send, until cancelled. Listening that could not begin is tried again.
   func listen() async {
-    for await notification in database.listen([Self.channel]) {
-      switch notification {
-      case .message(_, let payload):
-        let words = payload.split(separator: " ")
-        if words.first.map(String.init) == sender { continue }
-        // A word that is no topic (a sender) is passed over.
-        deliver(Set(words.compactMap { Topic(payload: String($0)) }))
-      case .resync: deliverAll()
+    while !Task.isCancelled {
+      for await notification in database.listen([Self.channel]) {
+        switch notification {
+        case .message(_, let payload): receive(payload)
+        case .resync: deliverAll()
+        }
       }
+      try? await environment.sleep(Self.retry)
     }
+  }
+
+  private func receive(_ payload: String) {
+    let words = payload.split(separator: " ").map(String.init)
+    // Whoever waits here was woken by the signal itself.
+    if words.first == sender { return }
+    deliver(Set(words.compactMap { Topic(payload: $0) }))
   }
 
   private func resume(_ topic: Topic, waiter id: UInt64) {
