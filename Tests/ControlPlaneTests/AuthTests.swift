@@ -1,8 +1,10 @@
-import ControlPlane
+import Foundation
 import HTTPTypes
 import JSON
 import TestSupport
 import Testing
+
+@testable import ControlPlane
 
 @Suite("Authentication")
 struct AuthTests {
@@ -62,6 +64,17 @@ struct AuthTests {
       let found = try await test.count(
         "SELECT count(*) FROM api_tokens t WHERE t::text LIKE \("%" + String(test.token.suffix(20)) + "%")")
       #expect(found == 0)
+    }
+  }
+
+  @Test("the database's clock alone says whether a token has expired")
+  func clock() async throws {
+    try await TestPlane.with { test async throws in
+      let token = try await APITokens.create(description: "x", expiresAfter: .seconds(3600), in: test.database)
+      let future = Environment(
+        now: { Date(timeIntervalSinceNow: 1e9) }, random: Environment.live.random, sleep: Environment.live.sleep)
+      let cache = TokenCache(database: test.database, environment: future)
+      _ = try await cache.authenticate("Bearer \(token)")
     }
   }
 

@@ -3,14 +3,15 @@ import Execution
 import Foundation
 import Postgres
 
-/// Looks up API tokens, and remembers them for a moment: a revoked token is refused within ``lifetime`` by every replica.
+/// Looks up API tokens, and remembers them for a moment: a token that was revoked or has expired is refused within ``lifetime`` by every replica.
 final class TokenCache: Sendable {
   static let lifetime = 0.5
   private static let mostEntries = 10_000
 
   private struct Entry {
     var id: UUID
-    var expires: Date?
+    /// When it expired by the database's clock, which alone judges; nil while it is good.
+    var expired: Date?
     var until: Date
     /// Anything made of the secret but its hash, which the database holds.
     var seal: [UInt8]
@@ -40,17 +41,19 @@ final class TokenCache: Sendable {
     let cached = entries.withLock { $0[hash] }
     let entry: Entry
     if let cached, cached.until > now { entry = cached } else { entry = try await load(hash, secret, now: now) }
-    if let expires = entry.expires, expires <= now {
-      throw Problem(.tokenExpired, "the token expired at \(expires.formatted(.iso8601)); ask for a new one")
+    if let expired = entry.expired {
+      throw Problem(.tokenExpired, "the token expired at \(expired.formatted(.iso8601)); ask for a new one")
     }
     return .admin(token: entry.id, seal: entry.seal)
   }
 
   private func load(_ hash: [UInt8], _ secret: String, now: Date) async throws -> Entry {
-    let row = try await database.query("SELECT id, expires_at FROM api_tokens WHERE secret_hash = \(hash)").first
+    let row = try await database.query(
+      "SELECT id, CASE WHEN expires_at <= aloft_now() THEN expires_at END FROM api_tokens WHERE secret_hash = \(hash)"
+    ).first
     guard let row else { throw Problem(.tokenInvalid, "the token is unknown or was revoked") }
     let entry = Entry(
-      id: try row.get(0), expires: try row.get(1), until: now.addingTimeInterval(Self.lifetime),
+      id: try row.get(0), expired: try row.get(1), until: now.addingTimeInterval(Self.lifetime),
       seal: Secret.hash("seal:" + secret))
     entries.withLock { entries in
       if entries.count >= Self.mostEntries { entries = entries.filter { $0.value.until > now } }
