@@ -65,12 +65,8 @@ extension AgentAPI {
 
     last.append(WorkQueue.waking(.vm, vm.id.uuid))
     effects.wake.insert(.work)
-    let was = VMDerivedState.of(vm.facts)
-    let now = VMDerivedState.of(after)
-    if was.state != now.state {
-      var data = ["from": was.state.rawValue, "to": now.state.rawValue]
-      data["reason"] = now.reason
-      last.append(EventStore.appending(.vmStateChanged, project: vm.projectID, resource: vm.id.uuid, data: data))
+    if let told = VMStore.tellingStateChange(of: vm, from: vm.facts, to: after) {
+      last.append(told)
       effects.wake.insert(.events)
     }
   }

@@ -22,7 +22,8 @@ struct AgentAPI: Sendable {
     let segments = request.path.dropFirst(Self.prefix.count).split(separator: "/", omittingEmptySubsequences: false)
       .map(String.init)
     if segments == ["join"], request.method == .post {
-      return try await join(try await decode(JoinRequest.self, request), requestID: requestID)
+      return try await join(
+        try await decode(JoinRequest.self, request), peer: request.peer.address, requestID: requestID)
     }
     let node = try authenticate(request)
     switch (request.method, segments.first ?? "", segments.count) {
@@ -81,7 +82,7 @@ struct AgentAPI: Sendable {
 
   /// Makes the node, or finds the one that the same key made: an agent that crashed before it kept the answer asks again with
   /// the same token, and one whose certificate has expired comes back with another.
-  private func join(_ join: JoinRequest, requestID: String) async throws -> Reply {
+  private func join(_ join: JoinRequest, peer: String, requestID: String) async throws -> Reply {
     let csr = try NodeCertificateRequest(pem: join.certificateRequest)
     try NodeName.check(join.name)
     let fresh = NodeID(plane.environment.newUUID())
@@ -121,7 +122,7 @@ struct AgentAPI: Sendable {
       _ = try session.execute(
         """
         INSERT INTO audit (actor, peer, request_id, operation, resource_id)
-        VALUES ('join-token', '', \(requestID), 'joinNode', \(fresh))
+        VALUES ('join-token', \(peer), \(requestID), 'joinNode', \(fresh))
         """)
       return fresh
     }

@@ -66,6 +66,16 @@ enum VMStore {
     return " AND \(fragment: column) @> \(pair)::jsonb"
   }
 
+  /// The VMs that are placed on a node, in the order of ids.
+  static func placed(on node: NodeID, in session: Session) throws -> [VMRecord] {
+    try session.query(
+      """
+      SELECT \(fragment: VMRecord.columns) FROM \(fragment: VMRecord.source)
+       WHERE v.id IN (SELECT vm_id FROM claims WHERE node_id = \(node)) ORDER BY v.id
+      """
+    ).map { try VMRecord($0) }
+  }
+
   // MARK: Changing
 
   /// Locks a VM until the transaction ends, and reads it as it is then; nil when it is gone. One round trip: the second
@@ -119,6 +129,16 @@ enum VMStore {
       RETURNING generation
       """)?.get(0, as: Int.self)
     return (generation ?? 0, try node?.get(0))
+  }
+
+  /// The statement that appends `vm.state_changed`; nil if users see no other state now.
+  static func tellingStateChange(of vm: VMRecord, from before: VMFacts, to after: VMFacts) -> SQL? {
+    let was = VMDerivedState.of(before)
+    let now = VMDerivedState.of(after)
+    if was.state == now.state { return nil }
+    var data = ["from": was.state.rawValue, "to": now.state.rawValue]
+    data["reason"] = now.reason
+    return EventStore.appending(.vmStateChanged, project: vm.projectID, resource: vm.id.uuid, data: data)
   }
 
   /// Adds a one-time request for the agent.

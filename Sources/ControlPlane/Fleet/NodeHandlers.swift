@@ -77,7 +77,14 @@ struct NodeHandlers: Sendable {
       }
       _ = try session.execute("DELETE FROM node_leases WHERE node_id = \(node.id)")
       _ = try session.execute("DELETE FROM nodes WHERE id = \(node.id)")
-      for vm in orphans { try WorkQueue.wake(.vm, vm.uuid, in: session) }
+      var statements: [SQL] = []
+      for vm in orphans {
+        statements.append(WorkQueue.waking(.vm, vm.id.uuid))
+        var after = vm.facts
+        after.host = nil
+        if let told = VMStore.tellingStateChange(of: vm, from: vm.facts, to: after) { statements.append(told) }
+      }
+      _ = try session.pipeline(statements)
       try EventStore.append(.nodeRemoved, project: nil, resource: node.id.uuid, data: ["name": node.name], in: session)
       return Changed(
         reply: .noContent, effects: Effects(wake: [.events, .work, .node(node.id.uuid)]), resource: node.id.uuid)

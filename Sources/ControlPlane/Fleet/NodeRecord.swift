@@ -23,6 +23,7 @@ struct NodeRecord: Sendable {
   var lastSeenAt: Date?
   var alive: Bool
 
+  /// Names the version of what operators set; observation does not change it.
   var etag: String { "\"\(revision)\"" }
 
   var state: Node.State {

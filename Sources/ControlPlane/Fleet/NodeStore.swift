@@ -49,14 +49,15 @@ enum NodeStore {
     try recomputeLimits(node: id, in: session)
   }
 
-  /// Takes over what the agent found out. Returns false when nothing is new.
+  /// Takes over what the agent found out. Returns false when nothing is new. The node's version stays: it names what an operator
+  /// has set, so that what is observed never gets in the way of `If-Match`.
   static func report(_ id: NodeID, _ report: NodeReport, in session: Session) throws -> Bool {
     let facts = JSONText(report.facts.jsonText)
     let changed = try session.execute(
       """
       UPDATE nodes SET architecture = \(report.architecture), accelerator = \(report.accelerator), facts = \(facts)::jsonb,
                        vcpus = \(report.vcpus), memory_mib = \(report.memoryMib), disk_gib = \(report.diskGib),
-                       revision = revision + 1, updated_at = aloft_now()
+                       updated_at = aloft_now()
        WHERE id = \(id)
          AND (architecture, accelerator, facts, vcpus, memory_mib, disk_gib)
              IS DISTINCT FROM (\(report.architecture), \(report.accelerator), \(facts)::jsonb, \(report.vcpus)::integer,
@@ -83,13 +84,15 @@ enum NodeStore {
       """)
   }
 
-  /// Gives back every claim on a node that is gone for good. Returns the VMs that had them.
-  static func releaseClaims(of node: NodeID, in session: Session) throws -> [VMID] {
+  /// Gives back every claim on a node that is gone for good. Returns the VMs that had them, as they were before.
+  static func releaseClaims(of node: NodeID, in session: Session) throws -> [VMRecord] {
     // The VMs first, in order: the same order as everybody else locks in.
     _ = try session.query(
       """
       SELECT 1 FROM vms WHERE id IN (SELECT vm_id FROM claims WHERE node_id = \(node)) ORDER BY id FOR UPDATE
       """)
-    return try session.query("DELETE FROM claims WHERE node_id = \(node) RETURNING vm_id").map { try $0.get(0) }
+    let vms = try VMStore.placed(on: node, in: session)
+    try session.execute("DELETE FROM claims WHERE vm_id = ANY(\(vms.map(\.id.uuid)))")
+    return vms
   }
 }

@@ -1,3 +1,4 @@
+import AloftModel
 import Foundation
 import Logging
 import Postgres
@@ -26,28 +27,33 @@ struct NodeWatch: Sendable {
         """)
       let down = try session.query(
         """
-        UPDATE nodes n SET down_since = aloft_now(), revision = revision + 1
+        UPDATE nodes n SET down_since = aloft_now()
           FROM node_leases l
          WHERE l.node_id = n.id AND l.expires_at < aloft_now() AND n.down_since IS NULL
         RETURNING n.id, n.name
         """)
       let up = try session.query(
         """
-        UPDATE nodes n SET down_since = NULL, revision = revision + 1
+        UPDATE nodes n SET down_since = NULL
           FROM node_leases l
          WHERE l.node_id = n.id AND l.expires_at >= aloft_now() AND n.down_since IS NOT NULL
         RETURNING n.id, n.name
         """)
       for (kind, rows) in [(EventKind.nodeDown, down), (.nodeUp, up)] {
         for row in rows {
-          try EventStore.append(
-            kind, project: nil, resource: try row.get(0), data: ["name": try row.get(1)], in: session)
-          // What its VMs wait for has changed.
-          for vm in try session.query(
-            "SELECT vm_id FROM claims WHERE node_id = \(try row.get(0, as: UUID.self)) ORDER BY vm_id")
-          {
-            try WorkQueue.wake(.vm, try vm.get(0), in: session)
+          let node: NodeID = try row.get(0)
+          try EventStore.append(kind, project: nil, resource: node.uuid, data: ["name": try row.get(1)], in: session)
+          var statements: [SQL] = []
+          for vm in try VMStore.placed(on: node, in: session) {
+            // What its operations wait for has changed.
+            statements.append(WorkQueue.waking(.vm, vm.id.uuid))
+            var before = vm.facts
+            before.host?.alive = kind == .nodeDown
+            var after = vm.facts
+            after.host?.alive = kind == .nodeUp
+            if let told = VMStore.tellingStateChange(of: vm, from: before, to: after) { statements.append(told) }
           }
+          _ = try session.pipeline(statements)
         }
       }
       return down.count + up.count
