@@ -73,6 +73,24 @@ struct DryRunAndWaitTests {
     }
   }
 
+  @Test("a retry with the same key waits as the first try would have, and answers 200 when the operation has ended")
+  func retryWaits() async throws {
+    try await TestPlane.with(background: true, poolSize: 5) { test async throws in
+      try await test.makeImage()
+      let agent = try await FakeAgent.join(test)
+      let first = await test.call(.post, "/v1/vms", TestPlane.body("web"), headers: ["Idempotency-Key": "k"])
+      #expect(first.status == 202)
+      async let answer = test.call(
+        .post, "/v1/vms", TestPlane.body("web"), headers: ["Idempotency-Key": "k", "Prefer": "wait=60"])
+      _ = try await agent.obey(wait: 60)
+      let retried = await answer
+      #expect(retried.status == 200, "\(retried)")
+      #expect(retried["id"] == first["id"])
+      #expect(retried["operation"]?["id"] == first["operation"]?["id"])
+      #expect(retried["operation"]?["status"] == "succeeded")
+    }
+  }
+
   @Test("a wait on an operation ends with it")
   func operationWait() async throws {
     try await TestPlane.with(background: true, poolSize: 5) { test async throws in

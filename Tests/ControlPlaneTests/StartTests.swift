@@ -21,6 +21,22 @@ struct StartTests {
     }
   }
 
+  @Test("figures of paths that nobody serves are not the agents'")
+  func metricsOfNothing() async throws {
+    try await TestPlane.with { test async throws in
+      _ = await test.send(.get, "/nothing")
+      _ = await test.send(.delete, "/healthz")
+      _ = await test.send(.get, "/agent/v1/assignments")
+      let text = String(decoding: await test.call(.get, "/metrics").bytes, as: UTF8.self)
+      for line in [
+        "{operation=\"none\",status=\"404\"} 1", "{operation=\"none\",status=\"405\"} 1",
+        "{operation=\"agent\",status=\"401\"} 1",
+      ] {
+        #expect(text.contains("aloft_http_requests_total" + line), "\(line)")
+      }
+    }
+  }
+
   @Test("a handler without an operation stops the start")
   func extraHandler() async throws {
     try await TestPlane.with { test async throws in

@@ -41,9 +41,10 @@ final class API: Sendable {
     let requestID = requestID(of: request)
     let started = plane.environment.now()
     var reply: Reply
-    var operationID = "agent"
+    var operationID = "none"
     do {
       if request.path.hasPrefix(AgentAPI.prefix) {
+        operationID = "agent"
         reply = try await agent.respond(request, requestID: requestID)
       } else {
         let match = try route(request)
@@ -101,7 +102,7 @@ final class API: Sendable {
       guard !Task.isCancelled, Problem.of(error).status < 500, let stored = try await plane.storedAnswer(call) else {
         throw error
       }
-      return stored
+      return try await plane.waited(call, stored)
     }
   }
 

@@ -146,7 +146,7 @@ struct VMHandlers: Sendable {
       changed.reply = .json(after, status: call.isDryRun ? .ok : .accepted, etag: after.etag)
       return changed
     }
-    return try await waited(call, reply)
+    return try await plane.waited(call, reply)
   }
 
   // MARK: Shared
@@ -187,30 +187,5 @@ struct VMHandlers: Sendable {
 
   private func gone(_ reference: String) -> Problem {
     Problem(.notFound, "there is no VM \(reference) in this project")
-  }
-
-  /// Honours `Prefer: wait`: 200 with the VM and its ended operation, or the 202 when the time is over.
-  func waited(_ call: Call, _ reply: Reply) async throws -> Reply {
-    guard let wait = call.preferredWait, reply.status == .accepted, !reply.isRepeated,
-      case .bytes(let bytes) = reply.body,
-      case .object(let accepted) = try JSONValue.parse(bytes),
-      let operation = accepted["operation"]?["id"]?.stringValue.flatMap({ OperationID($0) }),
-      let vm = accepted["id"]?.stringValue.flatMap({ VMID($0) }),
-      let ended = try await plane.operation(operation, waitingUpTo: wait), ended.finishedAt != nil
-    else { return reply }
-    var answer = reply
-    answer.status = .ok
-    answer.headers[header: "Preference-Applied"] = "wait=\(wait.components.seconds)"
-    if var record = try await plane.database.run({ session in try VMStore.find(vm, in: session) }) {
-      record.operation = ended
-      answer.body = .bytes(record.jsonBytes)
-      answer.headers[.eTag] = record.etag
-    } else {
-      // Deleted meanwhile: what it was, with the operation as it ended.
-      var last = accepted
-      last["operation"] = try JSONValue.parse(ended.jsonBytes)
-      answer.body = .bytes(JSONValue.object(last).bytes)
-    }
-    return answer
   }
 }

@@ -1,0 +1,31 @@
+import AloftModel
+import Foundation
+import HTTPTypes
+import JSON
+import Postgres
+
+extension Plane {
+  /// Honours `Prefer: wait`: 200 with the VM and its ended operation, or the 202 when the time is over.
+  func waited(_ call: Call, _ reply: Reply) async throws -> Reply {
+    guard let wait = call.preferredWait, reply.status == .accepted, case .bytes(let bytes) = reply.body,
+      case .object(let accepted) = try JSONValue.parse(bytes),
+      let operation = accepted["operation"]?["id"]?.stringValue.flatMap({ OperationID($0) }),
+      let vm = accepted["id"]?.stringValue.flatMap({ VMID($0) }),
+      let ended = try await self.operation(operation, waitingUpTo: wait), ended.finishedAt != nil
+    else { return reply }
+    var answer = reply
+    answer.status = .ok
+    answer.headers[header: "Preference-Applied"] = "wait=\(wait.components.seconds)"
+    if var record = try await database.run({ session in try VMStore.find(vm, in: session) }) {
+      record.operation = ended
+      answer.body = .bytes(record.jsonBytes)
+      answer.headers[.eTag] = record.etag
+    } else {
+      // Deleted meanwhile: what it was, with the operation as it ended.
+      var last = accepted
+      last["operation"] = try JSONValue.parse(ended.jsonBytes)
+      answer.body = .bytes(JSONValue.object(last).bytes)
+    }
+    return answer
+  }
+}
