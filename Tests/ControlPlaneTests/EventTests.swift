@@ -84,7 +84,7 @@ struct EventTests {
           """)
       }
       let seen = try await test.database.run { session in
-        try EventStore.after(.oldest, project: nil, limit: 4, in: session)
+        try EventStore.after(.oldest, project: nil, limit: 4, in: session).records
       }
       #expect(seen.map(\.cursor.transaction) == [9, 10, 99, 100])
     }

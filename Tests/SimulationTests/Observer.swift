@@ -75,7 +75,9 @@ final class Observer: Sendable {
 
   /// The events behind `cursor` as a reader gets them.
   func events(after cursor: EventStore.Cursor) async throws -> [EventStore.Record] {
-    try await database.run { session in try EventStore.after(cursor, project: nil, limit: 100_000, in: session) }
+    try await database.run { session in
+      try EventStore.after(cursor, project: nil, limit: 100_000, in: session).records
+    }
   }
 
   func eventCount() async throws -> Int { try await database.one("SELECT count(*) FROM events")?.get(0) ?? -1 }

@@ -108,7 +108,9 @@ struct AgentAPI: Sendable {
         throw Problem(
           .joinTokenInvalid, "the join token has expired; an operator makes a new one with POST /v1/node-tokens")
       }
-      if let known = try Self.rejoin(join, csr, token: try token.get(0), requestID: requestID, in: session) {
+      if let known = try Self.rejoin(
+        join, csr, token: try token.get(0), peer: peer, requestID: requestID, in: session)
+      {
         return known
       }
       try NodeStore.insert(
@@ -134,7 +136,8 @@ struct AgentAPI: Sendable {
   /// The node of this name that has this key, which is the proof: the request is signed with it. It stays what it is, and the
   /// token is used up.
   private static func rejoin(
-    _ join: JoinRequest, _ csr: NodeCertificateRequest, token: UUID, requestID: String, in session: Session
+    _ join: JoinRequest, _ csr: NodeCertificateRequest, token: UUID, peer: String, requestID: String,
+    in session: Session
   ) throws -> NodeID? {
     let row = try session.one(
       "SELECT id FROM nodes WHERE name = \(join.name) AND public_key_sha256 = \(csr.keyHash) FOR UPDATE")
@@ -143,7 +146,7 @@ struct AgentAPI: Sendable {
     _ = try session.execute(
       """
       INSERT INTO audit (actor, peer, request_id, operation, resource_id)
-      VALUES ('join-token', '', \(requestID), 'joinNode', \(node))
+      VALUES ('join-token', \(peer), \(requestID), 'joinNode', \(node))
       """)
     return node
   }
