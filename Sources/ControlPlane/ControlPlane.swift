@@ -46,11 +46,20 @@ public final class ControlPlane: Sendable {
     )
     watch = NodeWatch(
       database: database, wakeups: wakeups, environment: environment, settings: settings, logger: logger)
-    janitor = Janitor(database: database, environment: environment, logger: logger)
+    janitor = Janitor(
+      database: database, images: images, settings: settings, environment: environment, logger: logger)
   }
 
   /// Answers one request.
   public func respond(_ request: Request) async -> HTTP.Response { await api.respond(request) }
+
+  /// Passes the server's own counters on in `/metrics`.
+  public func observe(_ statistics: @escaping @Sendable () -> Statistics) {
+    plane.metrics.server.withLock { $0 = statistics }
+  }
+
+  /// Says in `/readyz` from now on that this replica is about to stop.
+  public func drain() { plane.isDraining.withLock { $0 = true } }
 
   /// Runs what happens without being asked, until cancelled.
   public func run() async {

@@ -17,6 +17,8 @@ struct Plane: Sendable {
   let metrics: PlaneMetrics
   let settings: Settings
   let logger: Logger
+  /// Whether this replica is about to stop.
+  let isDraining = Lock(false)
 }
 
 /// What an operator may set.
@@ -31,15 +33,21 @@ public struct Settings: Sendable {
   public var advertisedURL: String
   /// Check every answer against the contract, and answer 500 where it differs. For tests.
   public var validateResponses: Bool
+  /// The newest migration that this program needs; nil: whether the database has it is not looked at.
+  public var schema: Int?
+  /// How long ended operations and audit records are kept, in days.
+  public var keepOperationsDays = 30
+  public var keepAuditDays = 400
 
   public init(
     leaseSeconds: Int = 20, bodyLimit: Int = 1 << 20, imageLimit: Int = 1 << 40, advertisedURL: String,
-    validateResponses: Bool = false
+    validateResponses: Bool = false, schema: Int? = nil
   ) {
     self.leaseSeconds = leaseSeconds
     self.bodyLimit = bodyLimit
     self.imageLimit = imageLimit
     self.advertisedURL = advertisedURL
     self.validateResponses = validateResponses
+    self.schema = schema
   }
 }

@@ -38,7 +38,7 @@ struct Check: AsyncParsableCommand {
     let source = try common.source()
     let logger = try common.logger(source)
     let database = try common.database(source, logger: logger)
-    let images = try source.text(PlaneSetting.imageStore, imageStore).map { try ImageFiles(directory: $0) }
+    let images = try source.text(PlaneSetting.imageStore, imageStore).map { try ImageFiles(existing: $0) }
     let findings = try await ConsistencyCheck(database: database, images: images).findings()
     for finding in findings { print(finding) }
     await database.shutdown()

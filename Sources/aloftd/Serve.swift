@@ -55,7 +55,9 @@ struct Serve: AsyncParsableCommand {
       leaseSeconds: try source.integer(PlaneSetting.leaseSeconds, leaseSeconds, 1...86_400) ?? 20,
       advertisedURL: advertised
         ?? "https://\(first.host.contains(":") ? "[\(first.host)]" : first.host):\(first.port)",
-      validateResponses: try source.flag(PlaneSetting.validateResponses, validateResponses))
+      validateResponses: try source.flag(PlaneSetting.validateResponses, validateResponses),
+      schema: try FileManager.default.contentsOfDirectory(atPath: share + "/migrations")
+        .compactMap { Int($0.prefix(4)) }.max())
     let plane = try ControlPlane(
       contract: try Contract.load(file: share + "/openapi/aloft.yaml"), database: database,
       images: try ImageFiles(directory: try source.required(PlaneSetting.imageStore, imageStore)),
@@ -67,6 +69,7 @@ struct Serve: AsyncParsableCommand {
       configuration: ServerConfiguration(
         listeners: addresses.map { .ip(host: $0.host, port: $0.port, tls: tls) }, errorBody: Self.errorBody),
       logger: logger, immediate: Self.health, responder: { await plane.respond($0) })
+    plane.observe { server.statistics() }
     for address in try await server.start() { logger.notice("listening", metadata: ["address": "\(address)"]) }
 
     let signals = SignalWatch()
@@ -86,6 +89,7 @@ struct Serve: AsyncParsableCommand {
       break
     }
     logger.notice("stopping")
+    plane.drain()
     await server.shutdown(grace: .seconds(10))
     background.cancel()
     await background.value

@@ -1,5 +1,6 @@
 import Execution
 import Foundation
+import HTTP
 import Postgres
 
 /// This replica's own figures, in Prometheus' text format.
@@ -28,6 +29,8 @@ final class PlaneMetrics: Sendable {
   }
 
   private let state = Lock(State())
+  /// What the HTTP server has counted; nil while there is none.
+  let server = Lock<(@Sendable () -> Statistics)?>(nil)
 
   /// Counts an answer. Operations come from the contract and statuses from the closed list, so the set of series is bounded.
   func answered(operation: String, status: Int, seconds: Double) {
@@ -38,6 +41,18 @@ final class PlaneMetrics: Sendable {
   }
 
   /// - Parameter streams: how many serial logs agents bring to clients of this replica now.
+  private var serverLines: [String] {
+    guard let counted = server.withLock({ $0 })?() else { return [] }
+    return [
+      ("connections", "gauge", counted.openConnections), ("connections_accepted_total", "counter", counted.accepted),
+      ("connections_refused_total", "counter", counted.refusedConnections),
+      ("handshake_failures_total", "counter", counted.handshakeFailures),
+      ("requests_refused_total", "counter", counted.refusedRequests),
+      ("timeouts_total", "counter", counted.timeouts), ("received_bytes_total", "counter", counted.bytesReceived),
+      ("sent_bytes_total", "counter", counted.bytesSent),
+    ].flatMap { name, kind, value in ["# TYPE aloft_http_\(name) \(kind)", "aloft_http_\(name) \(value)"] }
+  }
+
   func text(gauges: PlaneGauges, streams: Int) -> [UInt8] {
     let (requests, durations) = state.withLock { ($0.requests, $0.durations) }
     var lines = ["# TYPE aloft_http_requests_total counter"]
@@ -56,6 +71,7 @@ final class PlaneMetrics: Sendable {
       lines.append("aloft_http_request_duration_seconds_count{operation=\"\(operation)\"} \(total)")
     }
     lines += ["# TYPE aloft_streams_open gauge", "aloft_streams_open \(streams)"]
+    lines += serverLines
     lines += gauges.lines
     return Array((lines.joined(separator: "\n") + "\n").utf8)
   }

@@ -33,7 +33,16 @@ struct ServiceHandlers: Sendable {
   }
 
   private func ready(_ call: Call) async throws -> Reply {
-    _ = try await plane.database.query("SELECT 1")
+    if plane.isDraining.withLock({ $0 }) { throw Problem(.unavailable, "this replica is about to stop") }
+    let found = try await plane.database.run { session -> Int in
+      guard try session.one("SELECT 1 WHERE to_regclass('schema_migrations') IS NOT NULL") != nil else { return 0 }
+      return try session.one("SELECT coalesce(max(number), 0) FROM schema_migrations")?.get(0) ?? 0
+    }
+    // A newer one fits: migrations fit the version before, and come before the programs.
+    if let needed = plane.settings.schema, found < needed {
+      throw Problem(
+        .unavailable, "the database is at migration \(found), and this program needs \(needed); run aloftd migrate")
+    }
     return Reply(contentType: "text/plain", body: .bytes(Array("ready\n".utf8)))
   }
 

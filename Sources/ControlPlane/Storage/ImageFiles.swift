@@ -21,6 +21,30 @@ public struct ImageFiles: Sendable {
     self.directory = directory
   }
 
+  /// Uses a directory that must be there.
+  public init(existing directory: String) throws {
+    var isDirectory: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: directory, isDirectory: &isDirectory), isDirectory.boolValue else {
+      throw StartFailure("\(directory) is no directory; name the image store that aloftd serve uses")
+    }
+    self.directory = directory
+  }
+
+  /// Removes uploads that were cut off and not written to since `date`.
+  func removeAbandoned(before date: Date) async throws {
+    let directory = directory
+    try await thread.run {
+      for name in try FileManager.default.contentsOfDirectory(atPath: directory) where name.hasSuffix(".part") {
+        let path = directory + "/" + name
+        // Another replica may have been quicker.
+        guard let changed = try? FileManager.default.attributesOfItem(atPath: path)[.modificationDate] as? Date,
+          changed < date
+        else { continue }
+        unlink(path)
+      }
+    }
+  }
+
   /// Writes a body to a new file. Throws a ``Problem`` for what the client can mend; nothing stays behind then.
   func receive(_ body: RequestBody, as id: UUID, limit: Int, expecting sha256: String?) async throws -> ImageContent {
     let partial = path(id) + ".part"

@@ -1,0 +1,61 @@
+import Foundation
+import Postgres
+import TestSupport
+import Testing
+
+@testable import ControlPlane
+
+@Suite("Janitor")
+struct JanitorTests {
+  @Test("ended operations and audit records go when they have had their time; what is open or young stays")
+  func records() async throws {
+    try await TestPlane.with { test async throws in
+      try await test.makeImage()
+      let agent = try await FakeAgent.join(test)
+      _ = try await test.createVM("old")
+      try await agent.obey()
+      try await test.settle()
+      _ = try await test.createVM("open")
+      _ = try await test.database.query("UPDATE operations SET created_at = created_at - interval '31 days'")
+      try await test.plane.stepJanitor()
+      #expect(try await test.count("SELECT count(*) FROM operations") == 2)
+      _ = try await test.database.query(
+        "UPDATE operations SET finished_at = finished_at - interval '31 days' WHERE finished_at IS NOT NULL")
+      let audited = try await test.count("SELECT count(*) FROM audit")
+      _ = try await test.database.query(
+        "UPDATE audit SET at = at - interval '401 days' WHERE id = (SELECT min(id) FROM audit)")
+      try await test.plane.stepJanitor()
+      #expect(try await test.count("SELECT count(*) FROM operations WHERE finished_at IS NULL") == 1)
+      #expect(try await test.count("SELECT count(*) FROM operations") == 1)
+      #expect(try await test.count("SELECT count(*) FROM audit") == audited - 1)
+      #expect(try await test.findings() == [])
+    }
+  }
+
+  @Test("uploads that a crash cut off are removed after a day; one under way stays")
+  func abandoned() async throws {
+    try await TestPlane.with { test async throws in
+      let (old, young) = (test.imageDirectory + "/old.part", test.imageDirectory + "/young.part")
+      for path in [old, young] { try Data("x".utf8).write(to: URL(filePath: path)) }
+      try FileManager.default.setAttributes(
+        [.modificationDate: Date(timeIntervalSinceNow: -90_000)], ofItemAtPath: old)
+      try await test.plane.stepJanitor()
+      #expect(!FileManager.default.fileExists(atPath: old))
+      #expect(FileManager.default.fileExists(atPath: young))
+    }
+  }
+
+  @Test("a check does not make the image store that it is to look at")
+  func typo() {
+    #expect(throws: StartFailure.self) { try ImageFiles(existing: "/nonexistent/aloft") }
+  }
+
+  @Test("readyz tells when this replica stops")
+  func draining() async throws {
+    try await TestPlane.with { test async throws in
+      #expect(await test.send(.get, "/readyz").status == 200)
+      test.plane.drain()
+      #expect(await test.send(.get, "/readyz").status == 503)
+    }
+  }
+}
