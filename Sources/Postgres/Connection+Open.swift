@@ -2,14 +2,16 @@ import CPostgres
 import Glibc
 
 extension Connection {
-  /// Connects and sets the session up. Waits at most `connectTimeout` for the server; name resolution may add to that.
+  /// Connects and sets the session up. Waits for the server at most `connectTimeout` and not beyond `deadline`; name
+  /// resolution may add to that.
   static func open(
-    _ configuration: DatabaseConfiguration, wakeup: Wakeup, cancellation: CancellationFlag?
+    _ configuration: DatabaseConfiguration, wakeup: Wakeup, cancellation: CancellationFlag?,
+    deadline: ContinuousClock.Instant? = nil
   ) throws(PostgresError) -> Connection {
     guard let handle = start(configuration) else { throw PostgresError(.connectFailed, "out of memory") }
     let connection = Connection(handle: handle, configuration: configuration, wakeup: wakeup)
-    try connection.finishConnecting(cancellation)
-    connection.prepareCancelling()
+    let limit = ContinuousClock.now + configuration.connectTimeout
+    try connection.finishConnecting(cancellation, deadline: min(limit, deadline ?? limit))
     PQsetNoticeProcessor(handle, { _, _ in }, nil)
     guard PQsetnonblocking(handle, 1) == 0, PQenterPipelineMode(handle) == 1 else {
       throw connection.connectFailure()
@@ -48,15 +50,17 @@ extension Connection {
     return PQconnectStartParams(&keywords, &values, 1)
   }
 
-  private func finishConnecting(_ cancellation: CancellationFlag?) throws(PostgresError) {
-    let deadline = ContinuousClock.now + configuration.connectTimeout
+  private func finishConnecting(
+    _ cancellation: CancellationFlag?, deadline: ContinuousClock.Instant
+  ) throws(PostgresError) {
+    let begun = ContinuousClock.now
     var status = PGRES_POLLING_WRITING
     while status != PGRES_POLLING_OK {
       if status == PGRES_POLLING_FAILED || PQstatus(handle) == CONNECTION_BAD { throw connectFailure() }
       if cancellation?.isSet == true { throw PostgresError(.cancelled, "the task was cancelled") }
       let left = deadline - ContinuousClock.now
       if left <= .zero {
-        throw PostgresError(.connectFailed, "the server did not answer within \(configuration.connectTimeout)")
+        throw PostgresError(.connectFailed, "the server did not answer within \(ContinuousClock.now - begun)")
       }
       var entries = [
         pollfd(

@@ -149,6 +149,7 @@ extension Connection {
   /// Leaves the connection as a new job must find it: no open transaction, not too many statements.
   func reset() {
     cancellation = nil
+    settleCancelling()
     guard !isBroken else { return }
     interruptible = false
     defer { interruptible = true }

@@ -1,4 +1,5 @@
 import CPostgres
+import Execution
 import Glibc
 
 /// One connection to the server, used by one thread.
@@ -6,23 +7,24 @@ import Glibc
 /// Invariants:
 /// - libpq is in non-blocking pipeline mode whenever no call of this class is running, with no result left unread.
 /// - Every wait is in one place (``wait(for:)``): it sees input, the wake-up that a cancellation sends, and silence.
-/// - PQcancel is only called while a statement of the cancelled job is being waited for, by the thread that waits. So a
-///   cancellation never hits the job that comes after.
+/// - A request to cancel is only made while a statement of the cancelled job is being waited for, and the job does not end
+///   before the request has. So a cancellation never hits the job that comes after.
 /// - Once `isBroken` is set the connection is good for nothing but ``close()``.
 final class Connection {
   let handle: OpaquePointer
   let configuration: DatabaseConfiguration
   let wakeup: Wakeup
-  /// Made once the server has told this session's key.
-  private var cancelHandle: OpaquePointer?
   var isBroken = false
   var statements: StatementCache
   /// Belongs to the job that uses the connection now.
   var cancellation: CancellationFlag?
   /// How long to wait for a sign of the server; nil is for ever.
   var silenceLimit: Duration?
-  /// How often this round trip asked the server to cancel.
-  private var cancelRequests = 0
+  /// The request to cancel what the job runs, under way or done.
+  private var cancelRequest: CancelRequest?
+  /// Since when the job's cancellation has been waited for.
+  private var cancellingSince: ContinuousClock.Instant?
+  private lazy var cancelThread = DedicatedThread(name: "pg-cancel")
   var interruptible = true
   /// Parameter values of the statement being sent, each followed by NUL; kept for its capacity.
   var parameterBytes: [UInt8] = []
@@ -36,10 +38,7 @@ final class Connection {
     silenceLimit = configuration.statementTimeout + configuration.silenceGrace
   }
 
-  deinit {
-    PQfreeCancel(cancelHandle)
-    PQfinish(handle)
-  }
+  deinit { PQfinish(handle) }
 
   var isIdle: Bool { !isBroken && PQtransactionStatus(handle) == PQTRANS_IDLE }
   var isInFailedTransaction: Bool { PQtransactionStatus(handle) == PQTRANS_INERROR }
@@ -59,15 +58,14 @@ final class Connection {
       if poll(&entry, 1, 0) > 0, PQconsumeInput(handle) != 1 || PQstatus(handle) != CONNECTION_OK { return broken() }
     }
     if idle > configuration.idleCheckAfter {
-      interruptible = false
-      defer { interruptible = true }
+      // Somebody waits for a connection: a new one is quicker than a server that has vanished.
+      let patience = silenceLimit
+      (interruptible, silenceLimit) = (false, .seconds(1))
+      defer { (interruptible, silenceLimit) = (true, patience) }
       guard let answer = try? roundTrip(["SELECT 1"]), answer.failure == nil else { return broken() }
     }
     return true
   }
-
-  /// To be called once the connection stands: only then is there a key to cancel with.
-  func prepareCancelling() { cancelHandle = PQgetCancel(handle) }
 
   private func broken() -> Bool {
     isBroken = true
@@ -90,7 +88,6 @@ final class Connection {
 
   /// Writes out what libpq has queued, reading meanwhile: a server that waits to be read does not read.
   func flush() throws(PostgresError) {
-    cancelRequests = 0
     while true {
       switch PQflush(handle) {
       case 0: return
@@ -131,14 +128,35 @@ final class Connection {
     }
   }
 
+  /// How long the server may take to heed a cancellation before it is given up.
+  private static let cancelPatience = Duration.seconds(2)
+
   /// The request may arrive before the statement does, and is then void: hence it is repeated until there is an answer.
   private func requestCancel() throws(PostgresError) {
-    cancelRequests += 1
-    if cancelRequests > 50 {
+    let now = ContinuousClock.now
+    let since = cancellingSince ?? now
+    cancellingSince = since
+    guard now - since < Self.cancelPatience else {
       isBroken = true
       throw PostgresError(.cancelled, "the task was cancelled, and the server did not answer")
     }
-    var reason = [CChar](repeating: 0, count: 256)
-    PQcancel(cancelHandle, &reason, 256)
+    if let cancelRequest, !cancelRequest.isDone || now - cancelRequest.begun < .milliseconds(100) { return }
+    cancelRequest = CancelRequest(for: handle)
+    cancelRequest?.send(on: cancelThread, wakeup: wakeup)
+  }
+
+  /// Ends the job's cancelling: waits for a request that is under way, since it would hit what is sent next.
+  func settleCancelling() {
+    defer { (cancelRequest, cancellingSince) = (nil, nil) }
+    guard let cancelRequest, !isBroken else { return }
+    let deadline = ContinuousClock.now + Self.cancelPatience
+    while !cancelRequest.isDone {
+      let left = deadline - .now
+      guard left > .zero else {
+        isBroken = true
+        return
+      }
+      wakeup.sleep(left)
+    }
   }
 }

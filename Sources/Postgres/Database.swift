@@ -71,10 +71,11 @@ public final class Database: Sendable {
   @discardableResult
   public func execute(_ sql: SQL) async throws -> Int { try await query(sql).affected }
 
-  /// Refuses new work, lets what runs end, ends all listeners, and closes the connections.
-  public func shutdown() async {
+  /// Refuses new work, lets what runs end, ends all listeners, and closes the connections. What runs longer than `grace` is
+  /// cancelled.
+  public func shutdown(grace: Duration = .seconds(10)) async {
     for listener in listeners.withLock({ Array($0.values) }) { listener.stop() }
-    await pool.shutDown()
+    await pool.shutDown(grace: grace)
   }
 
   private func repeating<Value: Sendable>(

@@ -132,11 +132,16 @@ final class Pool: Sendable {
 
   var isShutDown: Bool { state.withLock { $0.rules.isShutDown } }
 
-  /// Refuses new jobs, lets the running ones end, and closes the connections.
-  func shutDown() async {
+  /// Refuses new jobs, lets the running ones end, cancels those that take longer than `grace`, and closes the connections.
+  func shutDown(grace: Duration) async {
     let waiting = state.withLock { $0.rules.shutDown() }
     for job in waiting { job.refuse(PostgresError(.shutDown, "the database was shut down")) }
     for worker in workers { worker.wakeup.wake() }
+    let impatience = Task {
+      try await Task.sleep(for: grace)
+      for job in state.withLock({ Array($0.rules.running.values) }) { cancel(job) }
+    }
+    defer { impatience.cancel() }
     await withCheckedContinuation { continuation in
       let idle = state.withLock { state in
         if state.rules.running.isEmpty { return true }

@@ -117,8 +117,15 @@ extension SQL {
   }
 
   /// `name` as a quoted identifier: whatever it holds, it stays one identifier.
+  ///
+  /// Works on code points, as the server does: to Swift a quote with a combining mark behind it is another character.
   static func quote(identifier name: String) -> String {
-    "\"" + name.filter { $0 != "\0" }.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"")
-      + "\""
+    var quoted = "\""
+    for scalar in name.unicodeScalars where scalar != "\0" {
+      quoted.unicodeScalars.append(scalar)
+      if scalar == "\"" { quoted.unicodeScalars.append(scalar) }
+    }
+    quoted.unicodeScalars.append("\"")
+    return quoted
   }
 }

@@ -5,7 +5,7 @@
 ///   statement that follows, in the same round trip.
 /// - After ``commit(with:)`` (or its failure on the way) no further statement is accepted.
 /// - `firstFailure` remembers what the server refused, so that a closure that swallows the error can neither commit nor
-///   escape the retry.
+///   escape the retry; `endFailure` remembers why the commit itself failed, so that it cannot pass for one.
 public final class Session {
   enum Mode {
     case autocommit
@@ -20,6 +20,7 @@ public final class Session {
   private(set) var sent = 0
   private(set) var answered = 0
   var firstFailure: PostgresError?
+  private var endFailure: PostgresError?
   private(set) var isFinished = false
 
   init(_ connection: Connection, mode: Mode) {
@@ -73,7 +74,11 @@ public final class Session {
 
   /// Commits what is open; called after the closure returned.
   func finish() throws(PostgresError) {
-    guard case .transaction(let options) = mode, !isFinished else { return }
+    guard case .transaction(let options) = mode else { return }
+    if isFinished {
+      if let endFailure { throw endFailure }
+      return
+    }
     if sent == 0 { return }
     if connection.isInFailedTransaction, prefix.isEmpty, let firstFailure { throw firstFailure }
     try connection.checkUsable()
@@ -96,9 +101,20 @@ public final class Session {
     let before = prefix.count
     let steps = before == 0 && closing.isEmpty ? statements : prefix + statements + closing
     let ends = !closing.isEmpty
+    do throws(PostgresError) {
+      return try roundTrip(steps, statements: statements.count, before: before, ends: ends)
+    } catch {
+      if ends { endFailure = error }
+      throw error
+    }
+  }
+
+  private func roundTrip(
+    _ steps: [SQL], statements count: Int, before: Int, ends: Bool
+  ) throws(PostgresError) -> [QueryResult] {
     let answer = try send(ends: ends) { () throws(PostgresError) in try connection.roundTrip(steps) }
     if var failure = answer.failure {
-      if statements.count > 1 { failure.statementIndex = max(0, answer.results.count - before) }
+      if count > 1 { failure.statementIndex = max(0, answer.results.count - before) }
       firstFailure = firstFailure ?? failure
       throw failure
     }
@@ -110,8 +126,8 @@ public final class Session {
           ?? PostgresError(.server(.inFailedTransaction), "the transaction had failed before its commit")
       }
     }
-    if before == 0, closing.isEmpty { return answer.results }
-    return Array(answer.results[before..<(before + statements.count)])
+    if before == 0, !ends { return answer.results }
+    return Array(answer.results[before..<(before + count)])
   }
 
   /// Accounts for one round trip, and turns a lost connection into an unknown outcome where a commit was on its way.

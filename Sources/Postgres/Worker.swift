@@ -53,7 +53,8 @@ final class Worker: @unchecked Sendable {
     var attempt = 0
     while true {
       do throws(PostgresError) {
-        let fresh = try Connection.open(configuration, wakeup: wakeup, cancellation: job.cancellation)
+        let fresh = try Connection.open(
+          configuration, wakeup: wakeup, cancellation: job.cancellation, deadline: job.deadline)
         pool.note(connectFailure: nil)
         connection = fresh
         return .success(fresh)

@@ -1,8 +1,9 @@
-import PostgresTestSupport
+import Glibc
 import TestSupport
 import Testing
 
 @testable import Postgres
+@testable import PostgresTestSupport
 
 @Suite struct FaultTests {
   /// How many sessions of this database run a statement that contains `text`.
@@ -60,22 +61,24 @@ import Testing
   @Test("random cancellations never hit another task's statement")
   func cancellationStorm() async throws {
     let database = try await makeDatabase(poolSize: 4)
-    try await withThrowingTaskGroup(of: Void.self) { group in
+    let cancelled = try await withThrowingTaskGroup(of: Bool.self) { group in
       for n in 0..<200 {
         group.addTask {
           if n % 2 == 0 {
             try await database.execute("SELECT pg_sleep(0.002)")
-          } else {
-            let task = Task { try await database.execute("SELECT pg_sleep(0.003)") }
-            try await Task.sleep(for: .microseconds(Int.random(in: 0..<6_000)))
-            task.cancel()
-            let kind = await failureKind { try await task.value }
-            #expect(kind == nil || kind == .cancelled)
+            return false
           }
+          let task = Task { try await database.execute("SELECT pg_sleep(0.003)") }
+          try await Task.sleep(for: .microseconds(Int.random(in: 0..<6_000)))
+          task.cancel()
+          let kind = await failureKind { try await task.value }
+          #expect(kind == nil || kind == .cancelled)
+          return kind == .cancelled
         }
       }
-      try await group.waitForAll()
+      return try await group.reduce(0) { $0 + ($1 ? 1 : 0) }
     }
+    #expect(cancelled > 0, "the storm has cancelled something")
     await database.shutdown()
   }
 
@@ -100,6 +103,36 @@ import Testing
     #expect(lost == .connectionLost)
     #expect(await failureKind { try await database.execute("SELECT pg_sleep(600)") } == .outcomeUnknown)
     await database.shutdown()
+  }
+
+  /// A server of this test's own whose processes are all stopped: it keeps its sockets and says nothing.
+  private func freeze(_ server: PostgresServer, _ signal: Int32) throws {
+    let postmaster = try #require(server.processID)
+    for process in [postmaster] + childProcesses(of: postmaster) { kill(process, signal) }
+  }
+
+  @Test("cancelling gives up on a server that is silent, and so does the end of the program")
+  func cancelledInSilence() async throws {
+    let server = try await PostgresServer.start()
+    let database = try await makeDatabase(on: server, poolSize: 2) {
+      $0.statementTimeout = .seconds(600)
+    }
+    let observer = try open(server.url(database: "postgres"), poolSize: 1)
+    let cancelled = Task { try await database.execute("SELECT pg_sleep(601)") }
+    let left = Task { try await database.execute("SELECT pg_sleep(602)") }
+    try await eventually("both statements run") {
+      try await observer.one("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60%'")?.get(0)
+        == 2
+    }
+    try freeze(server, SIGSTOP)
+    cancelled.cancel()
+    // Either would hang for as long as the server is stopped, without limits of our own. Nobody can say what it did.
+    #expect(await failureKind { try await cancelled.value } == .outcomeUnknown)
+    await database.shutdown(grace: .zero)
+    #expect(await failureKind { try await left.value } == .outcomeUnknown)
+    try freeze(server, SIGCONT)
+    await observer.shutdown()
+    await server.stop()
   }
 
   @Test("who waits too long for a connection is told so; who is cancelled while waiting leaves the queue")

@@ -34,6 +34,9 @@ import Testing
   func identifiers() {
     let sql: SQL = "SELECT \(identifier: #"we"ird; --"#)"
     #expect(sql.text == #"SELECT "we""ird; --""#)
+    // One character to Swift, a quote and a mark to the server.
+    let marked: SQL = "SELECT \(identifier: "a\"\u{301}; --")"
+    #expect(Array(marked.text.utf8) == Array("SELECT \"a\"\"\u{301}; --\"".utf8))
   }
 
   @Test("nil is NULL, arrays are array literals, bytes are bytes")

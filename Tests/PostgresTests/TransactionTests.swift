@@ -77,6 +77,22 @@ import Testing
     await database.shutdown()
   }
 
+  @Test("a closure that swallows the failure of its commit does not pass for committed")
+  func swallowedCommit() async throws {
+    let database = try await makeDatabase(poolSize: 1)
+    try await database.execute("CREATE TABLE t (n int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED)")
+    try await database.execute("INSERT INTO t VALUES (1)")
+    let error = await failure {
+      try await database.transaction { session in
+        try session.execute("INSERT INTO t VALUES (2)")
+        _ = try? session.commit(with: "INSERT INTO t VALUES (1)")
+      }
+    }
+    #expect(error?.isUniqueViolation("t_pkey") == true)
+    #expect(try await database.one("SELECT count(*) FROM t")?.get(0) == 1)
+    await database.shutdown()
+  }
+
   @Test("a savepoint undoes only what is inside of it")
   func savepoints() async throws {
     let database = try await makeDatabase(poolSize: 1)
