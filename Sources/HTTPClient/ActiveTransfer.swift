@@ -122,9 +122,11 @@ final class ActiveTransfer {
     }
   }
 
-  /// libcurl sends a body again when a kept-alive connection turned out to be dead; only memory can be read twice.
+  /// libcurl sends a body again when a kept-alive connection ends without an answer, whether or not the server has had
+  /// the request; only memory can be read twice.
   func rewindBody(to offset: Int64) -> Bool {
-    guard case .memory(let bytes) = transfer.plan.body.source, offset >= 0, offset <= bytes.count
+    guard transfer.plan.request.mayBeSentAgain, case .memory(let bytes) = transfer.plan.body.source, offset >= 0,
+      offset <= bytes.count
     else { return false }
     memoryTaken = Int(offset)
     return true

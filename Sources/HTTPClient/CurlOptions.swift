@@ -102,6 +102,8 @@ struct CurlOptions {
       set(CURLOPT_CUSTOMREQUEST, request.method.rawValue)
       note(
         aloft_curl_set_offset(easy, CURLOPT_INFILESIZE_LARGE, curl_off_t(plan.body.length ?? -1)))
+      // With nothing to rewind libcurl would send it again without asking.
+      if plan.body.length == 0, !request.mayBeSentAgain { set(CURLOPT_FRESH_CONNECT, 1) }
     }
 
     var list: UnsafeMutablePointer<curl_slist>?

@@ -4,8 +4,8 @@ import HTTPTypes
 extension HTTPClient {
   /// Streams a response's body into a file, without holding more than about 1 MiB of it in memory.
   ///
-  /// A status that is not 2xx writes nothing. When the request asks for a `Range`, only `206 Partial Content` is written:
-  /// a server that ignores the range would otherwise put the wrong bytes at `offset`.
+  /// A status that is not 2xx writes nothing. When the request asks for a `Range`, only `206 Partial Content` that begins
+  /// where the request does is written: anything else would put the wrong bytes at `offset`.
   ///
   /// - Parameters:
   ///   - descriptor: a file open for writing; it stays the caller's and is not synced.
@@ -29,6 +29,12 @@ extension HTTPClient {
       throw HTTPClientError(
         kind: .protocolError, origin: origin,
         detail: "the server ignored the Range and answered \(response.status)")
+    }
+    if let range = request.headers[.range] {
+      let begin = response.headers[.contentRange].flatMap(Self.firstByte)
+      guard begin != nil, begin == Self.firstByte(of: range) else {
+        throw HTTPClientError(kind: .protocolError, origin: origin, detail: "the server answered with another range")
+      }
     }
     let total = response.headers[.contentLength].flatMap { Int64($0) }
     if let total, total > maxBytes { throw Self.tooLarge(maxBytes, origin) }
@@ -57,6 +63,13 @@ extension HTTPClient {
 
   /// How much of an error response's body is kept.
   static let errorBodyLimit = 64 << 10
+
+  /// The first byte of `bytes=2000-…` and of `bytes 2000-…`; nil for the last n bytes and for several ranges.
+  private static func firstByte(of range: String) -> Int64? {
+    let parts = range.split(maxSplits: 1) { $0 == "=" || $0 == " " }
+    guard parts.count == 2, parts[0].lowercased() == "bytes", !parts[1].contains(",") else { return nil }
+    return parts[1].split(separator: "-", omittingEmptySubsequences: false).first.flatMap { Int64($0) }
+  }
 
   private static func tooLarge(_ limit: Int64, _ origin: String) -> HTTPClientError {
     HTTPClientError(

@@ -7,7 +7,8 @@ import Logging
 // - All network I/O of a client happens on its one thread (`CurlLoop`); nothing here blocks a caller's thread.
 // - Every transfer ends with exactly one outcome, and its reader is woken for it. Cancelling the waiting task ends the
 //   wait at once and the transfer right after it.
-// - Nothing is retried but what libcurl retries by itself: a request on a kept-alive connection that was dead already.
+// - Nothing is retried but what libcurl retries by itself: an idempotent request on a kept-alive connection that ended
+//   without an answer.
 // - Neither errors nor logs name more of a URL than its origin.
 
 /// An HTTP/1.1 client over libcurl: TLS 1.2 or newer with an own CA and client certificates, keep-alive, streams with

@@ -19,12 +19,15 @@ public struct HTTPClientRequest: Sendable {
   /// Default 0: the 3xx response is the result. Remember that fields other than `Authorization` and `Cookie` are sent
   /// to the new host too.
   public var maxRedirects: Int
+  /// Whether sending it twice does no more than sending it once: only then is it sent again when a kept-alive connection
+  /// ends without an answer. Nil: as the method says (RFC 9110, 9.2.2), or yes with an `Idempotency-Key`.
+  public var isIdempotent: Bool?
 
   /// Makes a request.
   public init(
     method: HTTPRequest.Method = .get, url: String, headers: HTTPFields = [:],
     body: HTTPClientBody = .none,
-    unixSocket: String? = nil, idleTimeout: Duration? = nil, maxRedirects: Int = 0
+    unixSocket: String? = nil, idleTimeout: Duration? = nil, maxRedirects: Int = 0, isIdempotent: Bool? = nil
   ) {
     self.method = method
     self.url = url
@@ -33,6 +36,15 @@ public struct HTTPClientRequest: Sendable {
     self.unixSocket = unixSocket
     self.idleTimeout = idleTimeout
     self.maxRedirects = maxRedirects
+    self.isIdempotent = isIdempotent
+  }
+
+  var mayBeSentAgain: Bool {
+    if let isIdempotent { return isIdempotent }
+    switch method {
+    case .get, .head, .put, .delete, .options, .trace: return true
+    default: return HTTPField.Name("Idempotency-Key").map { headers[$0] != nil } ?? false
+    }
   }
 }
 

@@ -98,6 +98,29 @@ struct TransferTests {
     #expect(
       await kind { _ = try await makeClient().download(ignored, to: descriptor, offset: 2000) }
         == .protocolError)
+    var other = request
+    other.url += "&told=1000"
+    #expect(
+      await kind { _ = try await makeClient().download(other, to: descriptor, offset: 2000) } == .protocolError)
+  }
+
+  @Test("a POST that the server has had is not sent again on another connection, unless it is idempotent")
+  func sentOnce() async throws {
+    let server = try await TestServer.shared()
+    for (body, key, times) in [
+      (HTTPClientBody.bytes([1, 2, 3]), "", 1), (.none, "", 1), (.bytes([1, 2, 3]), "a-key-of-this-post", 2),
+    ] {
+      let client = makeClient()
+      let name = UUID().uuidString
+      // The second request finds a connection that is kept alive.
+      _ = try await client.send(HTTPClientRequest(url: server.http + "/port"), deadline: nil)
+      var request = HTTPClientRequest(method: .post, url: server.http + "/take?name=\(name)", body: body)
+      if !key.isEmpty { request.headers[try #require(HTTPField.Name("Idempotency-Key"))] = key }
+      let failure = await kind { _ = try await client.send(request, deadline: .seconds(20)) }
+      #expect(failure == .connectionLost || failure == .sendFailed)
+      let told = try await client.send(HTTPClientRequest(url: server.http + "/sent?name=\(name)"), deadline: nil)
+      #expect(String(decoding: told.body, as: UTF8.self).contains(#""sent": \#(times)"#), "\(key) \(told.body)")
+    }
   }
 
   @Test(

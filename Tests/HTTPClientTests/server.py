@@ -123,6 +123,9 @@ class Handler(BaseHTTPRequestHandler):
         if span and "ignorerange" not in query:
             first = int(span.split("=")[1].split("-")[0])
         self.send_response(206 if first else 200)
+        if first:
+            told = int(query.get("told", first))
+            self.send_header("Content-Range", "bytes %d-%d/%d" % (told, total - 1, total))
         self.send_header("Content-Length", str(total - first))
         self.end_headers()
         position = first
@@ -131,6 +134,13 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(pattern(position, size))
             position += size
             counters["sent"][query.get("name", "")] = position - first
+
+    def at_take(self, url, query):
+        """Reads a request whole, and ends the connection without an answer."""
+        for _ in self.pieces():
+            pass
+        counters["sent"][query["name"]] = counters["sent"].get(query["name"], 0) + 1
+        self.close_connection = True
 
     def at_cut(self, url, query):
         self.send_response(200)

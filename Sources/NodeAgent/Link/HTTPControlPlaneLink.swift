@@ -112,9 +112,10 @@ public final class HTTPControlPlaneLink: ControlPlaneLink {
     for offset in urls.indices {
       let index = (first + offset) % urls.count
       let headers: HTTPFields = body.isEmpty ? [:] : [.contentType: "application/json"]
+      // Reports are numbered, and a join or renewal is known by its key: each may arrive twice.
       let request = HTTPClientRequest(
         method: method, url: urls[index] + path, headers: headers,
-        body: body.isEmpty ? .none : .bytes(body))
+        body: body.isEmpty ? .none : .bytes(body), isIdempotent: true)
       do throws(HTTPClientError) {
         let response = try await client.send(request, deadline: patience)
         guard (200...299).contains(response.status) else {
