@@ -23,6 +23,9 @@ public final class VirtualClock: AgentClock {
   /// Somebody sets the host's clock; negative milliseconds set it back.
   public func setWall(by milliseconds: Int) { time.withLock { $0.wall += milliseconds } }
 
+  /// Somebody sets the host's wall clock; uptime goes on as before.
+  public func shiftWall(by milliseconds: Int) { time.withLock { $0.wall += milliseconds } }
+
   /// Waiting is the simulation's business.
   public func sleep(until uptime: Int) async throws { throw CancellationError() }
 }

@@ -63,6 +63,8 @@ final class Cluster: Sendable {
     var planes: [ControlPlane?] = []
     var restartAt: [Int?]
     var commitTrouble = 0.0
+    /// Agents have reported since the lease writer ran.
+    var reported: Set<Int> = []
   }
 
   let trace: Trace
@@ -130,6 +132,9 @@ final class Cluster: Sendable {
     }
   }
 
+  /// Whether agents have reported to a replica since the last call.
+  func takeReported(_ replica: Int) -> Bool { state.withLock { $0.reported.remove(replica) != nil } }
+
   /// A new process takes the replica's place: with nothing in memory.
   func restart(_ replica: Int) throws {
     fates[replica].withLock { $0 = Fate() }
@@ -184,6 +189,7 @@ final class Cluster: Sendable {
     bytes: [UInt8] = [], peer: Peer = Peer(address: "127.0.0.1")
   ) async throws -> CallOutcome {
     guard isUp(replica) else { return .refused }
+    if target.hasPrefix("/agent/v1/"), method != .get { state.withLock { _ = $0.reported.insert(replica) } }
     var fields = HTTPFields()
     for (name, value) in headers { if let name = HTTPField.Name(name) { fields[name] = value } }
     let parts = target.split(separator: "?", maxSplits: 1).map(String.init)

@@ -54,6 +54,7 @@ enum Mishap: Sendable, Equatable {
   case nodeUnreachable(node: Int, for: Int)
   case libvirtDown(node: Int, for: Int)
   case hostReboots(node: Int, down: Int)
+  case clockSet(node: Int, by: Int)
   case diskFull(node: Int, for: Int)
   case downloadsFail(node: Int, for: Int)
   case qemuKilled(vm: Int)
@@ -68,9 +69,15 @@ enum Mishap: Sendable, Equatable {
     case .agentKilled: "agent killed"
     case .replicaKilled: "replica killed"
     case .databaseForgets: "database crashed"
-    case .nodeUnreachable(_, let time): time > 20_000 ? "node unreachable beyond its lease" : "node unreachable"
+    case .nodeUnreachable(_, let time):
+      switch time {
+      case ...20_000: "node unreachable"
+      case ...60_000: "node unreachable beyond its lease"
+      default: "node unreachable for many minutes"
+      }
     case .libvirtDown: "libvirt down"
     case .hostReboots: "host rebooted"
+    case .clockSet(_, let time): time < 0 ? "host's clock set back" : "host's clock set forward"
     case .diskFull: "disk full for a while"
     case .downloadsFail: "downloads fail for a while"
     case .qemuKilled: "QEMU killed"
@@ -192,7 +199,11 @@ struct History: Sendable, Equatable {
     let vm = Int.random(in: 0..<max(1, made), using: &random)
     let node = Int.random(in: 0..<nodes, using: &random)
     let time = Int.random(in: 500...45_000, using: &random)
-    switch Int.random(in: 0..<24, using: &random) {
+    if Int.random(in: 0..<50, using: &random) == 0 {
+      return .nodeUnreachable(node: node, for: Int.random(in: 200_000...900_000, using: &random))
+    }
+    switch Int.random(in: 0..<26, using: &random) {
+    case 24, 25: return .clockSet(node: node, by: Int.random(in: -7_200_000...3_600_000, using: &random))
     case 0...2: return .agentKilled(node: node, down: time)
     case 3, 4: return .replicaKilled(replica: Int.random(in: 0...1, using: &random), down: time)
     case 5: return .databaseForgets

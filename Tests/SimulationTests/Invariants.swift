@@ -56,6 +56,7 @@ extension World {
     for finding in try await observer.findings() { fail("check: \(finding)") }
     try await checkClaims()
     try await checkEvents()
+    try await checkOperations()
     let vms = try await observer.vms()
     for vm in vms { checkIntent(vm) }
     let living = Set(vms.map(\.id))
@@ -74,17 +75,23 @@ extension World {
         if owner.facts.host?.name != "node-\(index)" { fail("node \(index) keeps something of \(vm) of another node") }
       }
     }
-    for line in try await observer.texts(
-      """
-      SELECT format('%s of vm %s failed: %s, %s', kind, resource_id, error_code, error_detail) FROM operations
-       WHERE status = 'failed' AND (coalesce(error_detail, '') = '' OR (error_code <> 'superseded' AND deadline > finished_at))
-       ORDER BY id
-      """)
-    { fail(line) }
   }
 
   private func traces(of vm: VMID, on host: SimulatedHost) -> String {
     "\(host.domain(vm).map { "\($0.power)" } ?? "no domain"), \(host.files(vm)), \(host.journal(vm))"
+  }
+
+  /// What was promised has ended, for a reason, and is on record once.
+  private func checkOperations() async throws {
+    let ended = try await observer.operations()
+    for id in operations.subtracting(ended.keys) { fail("operation \(id) was accepted and is not there") }
+    for (id, end) in ended.sorted(by: { $0.key.description < $1.key.description }) {
+      trace.count("operation \(end.status)\(end.error.map { ": \($0)" } ?? "")")
+      if end.endings != 1 { fail("operation \(id) ended \(end.endings) times, by its events") }
+      if let objection = end.objection { fail("operation \(id): \(objection)") }
+    }
+    let audited = try await observer.auditedChanges()
+    if audited != changes { fail("\(changes) changes were accepted, \(audited) are in the audit") }
   }
 
   /// The rows say what was accepted last.

@@ -73,6 +73,36 @@ final class Observer: Sendable {
     }
   }
 
+  /// How an operation ended.
+  struct Ending: Sendable {
+    var status: String
+    var error: String?
+    var objection: String?
+    /// How many events tell of it.
+    var endings: Int
+  }
+
+  func operations() async throws -> [OperationID: Ending] {
+    let rows = try await database.query(
+      """
+      SELECT o.id, o.status, o.error_code,
+             CASE WHEN o.status = 'failed' AND coalesce(o.error_detail, '') = '' THEN 'failed without a reason'
+                  WHEN o.status = 'failed' AND o.error_code <> 'superseded' AND o.deadline > o.finished_at
+                  THEN format('%s of VM %s gave up before its time: %s', o.kind, o.resource_id, o.error_detail) END,
+             (SELECT count(*) FROM events e WHERE e.kind = 'operation.ended' AND e.resource_id = o.id)
+        FROM operations o
+      """)
+    return try rows.reduce(into: [:]) { ended, row in
+      ended[try row.get(0)] = Ending(
+        status: try row.get(1), error: try row.get(2), objection: try row.get(3), endings: try row.get(4))
+    }
+  }
+
+  /// How many changes of VMs are in the audit.
+  func auditedChanges() async throws -> Int {
+    try await database.one("SELECT count(*) FROM audit WHERE operation LIKE '%VM'")?.get(0) ?? -1
+  }
+
   /// The events behind `cursor` as a reader gets them.
   func events(after cursor: EventStore.Cursor) async throws -> [EventStore.Record] {
     try await database.run { session in

@@ -18,9 +18,6 @@ struct SimulationTests {
     let reports = try await Laboratory.with { laboratory in
       try await run(wanted, in: laboratory)
     }
-    for report in reports where !report.failures.isEmpty {
-      Issue.record(Comment(rawValue: report.explanation))
-    }
     let summary = Summary(reports)
     print(summary.text(took: ContinuousClock.now - started))
     if wanted.count >= 30 {
@@ -49,6 +46,7 @@ struct SimulationTests {
       }
       while let report = try await group.next() {
         reports.append(report)
+        if !report.failures.isEmpty { Issue.record(Comment(rawValue: report.explanation)) }
         if let seed = waiting.popFirst() {
           group.addTask { try await Simulation.run(seed: seed, in: laboratory) }
         }

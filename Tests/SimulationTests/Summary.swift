@@ -22,10 +22,12 @@ struct Summary {
     "answer 202", "answer 409 no_capacity", "answer 409 wrong_state", "answer 412 precondition_failed",
     // Messages.
     "request lost", "answer lost", "request doubled", "old report again", "request delayed", "user's answer lost",
-    "wake-up lost", "node unreachable", "node unreachable beyond its lease", "download broken",
+    "wake-up lost", "node unreachable", "node unreachable beyond its lease",
+    "node unreachable for many minutes", "download broken",
     // Agents and their hosts.
     "agent killed", "agent died before an effect", "agent died after an effect", "libvirt down",
-    "libvirt did not answer", "libvirt refused", "event lost", "host rebooted", "disk full for a while", "disk full",
+    "libvirt did not answer", "libvirt refused", "event lost", "host rebooted",
+    "host's clock set back", "host's clock set forward", "disk full for a while", "disk full",
     "downloads fail for a while",
     // The control plane.
     "replica killed", "replica died before a commit", "replica died after a commit",
@@ -33,6 +35,8 @@ struct Summary {
     // Guests.
     "QEMU killed", "guest powered itself off", "guest paused by an I/O error", "guest ignores ACPI",
     "domain destroyed from outside", "domain undefined from outside", "a guest was hit",
+    // What operations come to.
+    "operation succeeded", "operation failed: superseded", "operation failed: deadline_exceeded",
   ]
 
   var missing: [String] { Self.expected.filter { counts[$0] == nil } }

@@ -23,6 +23,7 @@ extension World {
     case .hostReboots(let node, let down):
       nodes[node].host.losesPower()
       nodes[node].downUntil = max(nodes[node].downUntil, now + down)
+    case .clockSet(let node, let time): nodes[node].clock.shiftWall(by: time)
     case .diskFull(let node, let time):
       nodes[node].host.faults.diskIsFull = true
       heals.append((now + time, "disk full on \(node)", { $0.nodes[node].host.faults.diskIsFull = false }))

@@ -43,8 +43,10 @@ extension World {
         }
       }
     }
-    if hasCommitted, !call.isApplied {
+    // Only a key makes a repetition harmless: a DELETE or PATCH that is sent again happens again.
+    if hasCommitted, !call.isApplied || call.headers["Idempotency-Key"] == nil {
       call.isApplied = true
+      if call.action.isChange { changes += 1 }
       ledger.apply(call.action, turn: call.turn)
       wakeWorkers()
       wakePolls()
@@ -76,6 +78,9 @@ extension World {
     if call.action.isChange, !call.isApplied { fail("\(name): accepted and not committed") }
     if let known = ledger.entries[vm]?.id, known != id { fail("\(name): is \(id) now and was \(known)") }
     if call.action.isCreate, call.tries > 1 { trace.count("create retried") }
+    if answer.status == 202, let operation = json["operation"]?["id"]?.stringValue.flatMap({ OperationID($0) }) {
+      operations.insert(operation)
+    }
     learn(id, of: vm)
     if let etag = answer.header("ETag") { ledger.entries[vm]?.etag = etag }
   }

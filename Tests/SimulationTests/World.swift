@@ -47,6 +47,10 @@ final class World {
   var steps = 0
 
   var calls: [UserCall] = []
+  /// The operations that users were told of.
+  var operations: Set<OperationID> = []
+  /// Changes that have committed.
+  var changes = 0
   var turn = 0
   /// Ends of bad times.
   var heals: [(at: Int, what: String, heal: (World) -> Void)] = []
@@ -246,7 +250,9 @@ final class World {
   /// 0: the worker, 1: the lease writer, 2: the node watch.
   private func work(_ replica: Int, _ task: Int) async throws {
     let now = clock.now().uptime
-    due[replica][task] = now + [number(1_500...2_500), number(900...1_300), number(1_800...4_000)][task]
+    due[replica][task] = now + [number(1_500...2_500), number(900...1_300), number(1_800...5_000)][task]
+    // Nothing was reported to this replica: its lease writer would not even ask the database.
+    if task == 1, !cluster.takeReported(replica) { return }
     let done = try await cluster.step(replica) { plane -> Int in
       switch task {
       case 0: return try await plane.stepWorker()
