@@ -36,7 +36,8 @@ public final class Database: Sendable {
   public func transaction<Value: Sendable>(
     _ options: TransactionOptions = .readCommitted, _ body: @escaping @Sendable (Session) throws -> Value
   ) async throws -> Value {
-    try await repeating(retries: options.retries) { connection in
+    await configuration.interlude?()
+    return try await repeating(retries: options.retries) { connection in
       TransactionAttempt.run(on: connection, options, body)
     }
   }

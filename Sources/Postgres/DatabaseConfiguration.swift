@@ -28,6 +28,8 @@ public struct DatabaseConfiguration: Sendable {
   /// Asked before every round trip whether something goes wrong with it; nil, as in production, is nothing. `commits`
   /// says that the round trip ends a transaction that may have written. A simulation lets processes die by it.
   public var interruption: (@Sendable (_ commits: Bool) -> Interruption?)?
+  /// Awaited before every transaction; nil, as in production, is no wait. A simulation lets others go first.
+  public var interlude: (@Sendable () async -> Void)?
 
   public init(
     url: String, poolSize: Int = 8, statementTimeout: Duration = .seconds(30), silenceGrace: Duration = .seconds(5),
@@ -35,7 +37,8 @@ public struct DatabaseConfiguration: Sendable {
     sessionSetup: [String] = [], preparedStatements: Int = 256, idleCheckAfter: Duration = .seconds(30),
     reconnectBackoff: Backoff = Backoff(first: .milliseconds(50), limit: .seconds(2)),
     retryBackoff: Backoff = Backoff(first: .milliseconds(2), limit: .milliseconds(250)),
-    interruption: (@Sendable (_ commits: Bool) -> Interruption?)? = nil
+    interruption: (@Sendable (_ commits: Bool) -> Interruption?)? = nil,
+    interlude: (@Sendable () async -> Void)? = nil
   ) {
     self.url = url
     self.poolSize = poolSize
@@ -50,6 +53,7 @@ public struct DatabaseConfiguration: Sendable {
     self.reconnectBackoff = reconnectBackoff
     self.retryBackoff = retryBackoff
     self.interruption = interruption
+    self.interlude = interlude
   }
 }
 

@@ -39,7 +39,8 @@ final class Cluster: Sendable {
   static let size = 2
 
   /// What happens to one step's commits.
-  fileprivate struct Fate {
+  struct Fate: Sendable {
+    /// Its process is dead: nothing that it still sends is carried out.
     var isDead = false
     /// Commits of this step that were reached.
     var reached = 0
@@ -49,7 +50,7 @@ final class Cluster: Sendable {
     var hit: CommitTrouble?
   }
 
-  enum CommitTrouble: String, CaseIterable {
+  enum CommitTrouble: String, CaseIterable, Sendable {
     case deathBefore = "replica died before a commit"
     case deathAfter = "replica died after a commit"
     case lostBefore = "connection lost before a commit"
@@ -59,7 +60,36 @@ final class Cluster: Sendable {
     var interruption: Interruption { self == .deathBefore || self == .lostBefore ? .before : .after }
   }
 
+  /// A step that waits between two of its transactions.
+  struct Held: Sendable {
+    fileprivate var step: Step
+    fileprivate var fate: Fate
+    let replica: Int
+    /// The process that the step belongs to.
+    fileprivate var life: Int
+  }
+
+  /// How far a step is.
+  enum Progress: Sendable {
+    /// The replica is down.
+    case down
+    case held(Held)
+    case ended(Ended)
+  }
+
+  struct Ended: Sendable {
+    var result: Result<Step.Value, any Error>
+    var committed: Bool
+    /// A fault was injected.
+    var troubled: Bool
+    /// Its replica died over it: nobody hears the result.
+    var died: Bool
+  }
+
   private struct State {
+    var holdUp = 0.0
+    /// Counts the processes of each replica.
+    var lives: [Int]
     var planes: [ControlPlane?] = []
     var restartAt: [Int?]
     var commitTrouble = 0.0
@@ -87,7 +117,8 @@ final class Cluster: Sendable {
       try Database(
         configuration: DatabaseConfiguration(
           url: url, poolSize: 1, poolTimeout: .seconds(60), preparedStatements: 256, idleCheckAfter: .seconds(3600),
-          interruption: { commits in fate.withLock { $0.interrupt(commits: commits) } }),
+          interruption: { commits in fate.withLock { $0.interrupt(commits: commits) } },
+          interlude: { await CurrentStep.value?.interlude() }),
         logger: Laboratory.silent)
     }
     environments = (0..<Self.size).map { index in
@@ -96,7 +127,8 @@ final class Cluster: Sendable {
         now: { Date(timeIntervalSince1970: Double(clock.now().wall) / 1000) }, random: { random.next() },
         sleep: { _ in throw CancellationError() })
     }
-    state = Lock(State(restartAt: Array(repeating: nil, count: Self.size)))
+    state = Lock(
+      State(lives: Array(repeating: 0, count: Self.size), restartAt: Array(repeating: nil, count: Self.size)))
     let planes = try (0..<Self.size).map { try makePlane($0) }
     state.withLock { $0.planes = planes }
   }
@@ -119,6 +151,9 @@ final class Cluster: Sendable {
   /// The probability that a commit of a step comes to grief.
   func setCommitTrouble(_ probability: Double) { state.withLock { $0.commitTrouble = probability } }
 
+  /// The probability that a step is held up before a transaction.
+  func setHoldUp(_ probability: Double) { state.withLock { $0.holdUp = probability } }
+
   func isUp(_ replica: Int) -> Bool { state.withLock { $0.planes[replica] != nil } }
 
   /// When the replica comes back; nil while it is up.
@@ -128,6 +163,7 @@ final class Cluster: Sendable {
     fates[replica].withLock { $0.isDead = true }
     state.withLock { state in
       state.planes[replica] = nil
+      state.lives[replica] += 1
       state.restartAt[replica] = clock.now().uptime + down
     }
   }
@@ -148,33 +184,54 @@ final class Cluster: Sendable {
 
   // MARK: Steps
 
-  /// Lets a replica do one thing. Nil when it is down, or died over it.
-  func step<Value: Sendable>(
-    _ replica: Int, _ body: (ControlPlane) async throws -> Value
-  ) async throws -> (result: Result<Value, any Error>, committed: Bool, troubled: Bool)? {
-    let (plane, trouble) = state.withLock { ($0.planes[replica], $0.commitTrouble) }
-    guard let plane else { return nil }
+  /// Lets a replica do one thing.
+  func begin(
+    _ replica: Int, mayHold: Bool, _ body: @escaping @Sendable (ControlPlane) async throws -> Step.Value
+  ) async throws -> Progress {
+    let (plane, trouble, life) = state.withLock { ($0.planes[replica], $0.commitTrouble, $0.lives[replica]) }
+    guard let plane else { return .down }
     try await setClock(replica)
     let armed = dice.happens(trouble) ? (dice.number(in: 1...2), CommitTrouble.allCases[dice.number(in: 0...3)]) : nil
     fates[replica].withLock { $0 = Fate(armed: armed) }
-    let result: Result<Value, any Error>
-    do { result = .success(try await body(plane)) } catch { result = .failure(error) }
-    let fate = fates[replica].withLock { fate in
-      fate.armed = nil
+    let step = Step(mayHold: { mayHold && self.dice.happens(self.state.withLock { $0.holdUp }) }) {
+      try await body(plane)
+    }
+    return await follow(step, replica, life)
+  }
+
+  /// Lets a step go on that was held up. If its process died meanwhile, it has no more effect.
+  func goOn(_ held: Held) async throws -> Progress {
+    let replica = held.replica
+    if isUp(replica) { try await setClock(replica) }
+    let isDead = state.withLock { $0.lives[replica] != held.life }
+    fates[replica].withLock { fate in
+      fate = held.fate
+      fate.isDead = isDead
+    }
+    held.step.goOn()
+    return await follow(held.step, replica, held.life)
+  }
+
+  private func follow(_ step: Step, _ replica: Int, _ life: Int) async -> Progress {
+    let event = await step.next()
+    let isUp = isUp(replica)
+    var fate = fates[replica].withLock { fate in
+      defer { fate = Fate(isDead: !isUp) }
       return fate
     }
+    guard case .ended(let result) = event else {
+      trace.count("step held up")
+      return .held(Held(step: step, fate: fate, replica: replica, life: life))
+    }
+    fate.armed = nil
     if let hit = fate.hit {
       trace.count(hit.rawValue)
       trace.note("replica \(replica): \(hit.rawValue)")
-      if hit.kills { kill(replica, down: dice.number(in: 50...30_000)) }
+      if hit.kills, isUp { kill(replica, down: dice.number(in: 50...30_000)) }
     }
-    lastCommitted.withLock { $0 = fate.carriedOut > 0 }
-    if fate.isDead { return nil }
-    return (result, fate.carriedOut > 0, fate.hit != nil)
+    return .ended(
+      Ended(result: result, committed: fate.carriedOut > 0, troubled: fate.hit != nil, died: fate.isDead))
   }
-
-  /// Whether the step at which a replica died had committed something.
-  private let lastCommitted = Lock(false)
 
   private func setClock(_ replica: Int) async throws {
     let seconds = Double(clock.now().wall) / 1000
@@ -183,27 +240,45 @@ final class Cluster: Sendable {
     }
   }
 
-  /// Sends one request.
+  /// Sends one request and waits for its end.
   func call(
     _ replica: Int, _ method: HTTPRequest.Method, _ target: String, headers: [String: String] = [:],
     bytes: [UInt8] = [], peer: Peer = Peer(address: "127.0.0.1")
   ) async throws -> CallOutcome {
-    guard isUp(replica) else { return .refused }
-    if target.hasPrefix("/agent/v1/"), method != .get { state.withLock { _ = $0.reported.insert(replica) } }
+    if isUp(replica), target.hasPrefix("/agent/v1/"), method != .get {
+      state.withLock { _ = $0.reported.insert(replica) }
+    }
+    let request = Self.request(method, target, headers: headers, bytes: bytes, peer: peer)
+    switch try await begin(replica, mayHold: false, { .response(await $0.respond(request)) }) {
+    case .down, .held: return .refused
+    case .ended(let ended): return try CallOutcome(ended)
+    }
+  }
+
+  static func request(
+    _ method: HTTPRequest.Method, _ target: String, headers: [String: String], bytes: [UInt8],
+    peer: Peer = Peer(address: "127.0.0.1")
+  ) -> Request {
     var fields = HTTPFields()
     for (name, value) in headers { if let name = HTTPField.Name(name) { fields[name] = value } }
     let parts = target.split(separator: "?", maxSplits: 1).map(String.init)
-    let request = Request(
+    return Request(
       head: HTTPRequest(method: method, scheme: "https", authority: "aloft", path: target, headerFields: fields),
       path: parts[0], query: parts.count == 2 ? parts[1] : nil, peer: peer, body: RequestBody(bytes))
-    guard let done = try await step(replica, { await $0.respond(request) }) else {
-      return .lost(committed: lastCommitted.withLock { $0 })
+  }
+}
+
+extension CallOutcome {
+  /// What the caller of a step gets.
+  init(_ ended: Cluster.Ended) throws {
+    guard case .response(let response) = try ended.result.get(), !ended.died else {
+      self = .lost(committed: ended.committed)
+      return
     }
-    let response = try done.result.get()
     var body: [UInt8] = []
     if case .bytes(let bytes) = response.body { body = bytes }
     let answer = Answer(status: Int(response.status.code), headers: response.headers, bytes: body)
-    return .answered(answer, committed: done.committed, troubled: done.troubled)
+    self = .answered(answer, committed: ended.committed, troubled: ended.troubled)
   }
 }
 

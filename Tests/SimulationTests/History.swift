@@ -98,6 +98,8 @@ struct Weather: Sendable, Equatable {
   var delayed = 0.0
   /// A step of a replica in which a commit comes to grief.
   var commitTrouble = 0.0
+  /// A step of a replica that waits before a transaction while others go on.
+  var holdUp = 0.0
   var agentCrash = 0.0
   var refusal = 0.0
   var lostEvent = 0.0
@@ -163,7 +165,8 @@ struct History: Sendable, Equatable {
     return Weather(
       lostRequest: chance(0.25, &random), lostAnswer: chance(0.25, &random), doubled: chance(0.2, &random),
       late: chance(0.2, &random), delayed: chance(0.15, &random), commitTrouble: chance(0.06, &random),
-      agentCrash: chance(0.05, &random), refusal: chance(0.1, &random), lostEvent: chance(0.6, &random),
+      holdUp: chance(0.3, &random), agentCrash: chance(0.05, &random), refusal: chance(0.1, &random),
+      lostEvent: chance(0.6, &random),
       lostClientAnswer: chance(0.3, &random), lostWakeup: chance(0.9, &random))
   }
 

@@ -28,6 +28,7 @@ extension World {
   /// What is not yet at rest; empty when everything is.
   func unrest() async throws -> [String] {
     var lines = calls.map { "user \($0.turn) \($0.action.verb) has no answer" }
+    lines += held.map { "a step of replica \($0.step.replica) is held up" }
     lines += try await observer.texts(
       """
       SELECT format('operation %s of vm %s: %s, waits for %s', kind, resource_id, status, waiting_for) FROM operations

@@ -32,6 +32,7 @@ struct Summary {
     // The control plane.
     "replica killed", "replica died before a commit", "replica died after a commit",
     "connection lost before a commit", "connection lost after a commit", "database crashed",
+    "step held up",
     // Guests.
     "QEMU killed", "guest powered itself off", "guest paused by an I/O error", "guest ignores ACPI",
     "domain destroyed from outside", "domain undefined from outside", "a guest was hit",

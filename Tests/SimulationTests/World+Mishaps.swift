@@ -63,6 +63,7 @@ extension World {
     for heal in heals { heal.heal(self) }
     heals = []
     cluster.setCommitTrouble(0)
+    cluster.setHoldUp(0)
     for index in nodes.indices {
       set(Weather(), on: index)
       nodes[index].downUntil = 0

@@ -19,8 +19,16 @@ extension World {
   func tryCall(_ call: UserCall) async throws {
     var call = call
     call.tries += 1
-    let outcome = try await cluster.call(
-      call.replica, call.method, call.target, headers: call.headers, bytes: call.bytes)
+    let request = Cluster.request(call.method, call.target, headers: call.headers, bytes: call.bytes)
+    let progress = try await cluster.begin(call.replica, mayHold: true) { .response(await $0.respond(request)) }
+    let asked = call
+    try follow(progress) { world, ended in
+      try world.hear(try ended.map { try CallOutcome($0) } ?? .refused, of: asked)
+    }
+  }
+
+  private func hear(_ outcome: CallOutcome, of asked: UserCall) throws {
+    var call = asked
     let name = "user \(call.turn) \(call.action.verb) \(call.target)"
     var hasCommitted = false
     var heard: Answer?

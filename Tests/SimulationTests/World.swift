@@ -34,6 +34,9 @@ final class World {
   /// More steps than any history needs: a loop that does not let time pass.
   private static let mostSteps = 60_000
 
+  /// What is done when a step has ended; nil: the replica was down.
+  typealias Finish = (World, Cluster.Ended?) throws -> Void
+
   let history: History
   let trace: Trace
   let clock: VirtualClock
@@ -52,6 +55,8 @@ final class World {
   /// Changes that have committed.
   var changes = 0
   var turn = 0
+  /// Steps that are held up, and what is done at their end.
+  var held: [(at: Int, step: Cluster.Held, finish: Finish)] = []
   /// Ends of bad times.
   var heals: [(at: Int, what: String, heal: (World) -> Void)] = []
   var nextMoment = 0
@@ -98,6 +103,7 @@ final class World {
     for (index, node) in history.nodes.enumerated() { nodes.append(try await join(index, node)) }
     for index in nodes.indices { set(history.weather, on: index) }
     cluster.setCommitTrouble(history.weather.commitTrouble)
+    cluster.setHoldUp(history.weather.holdUp)
   }
 
   private func join(_ index: Int, _ node: History.Node) async throws -> SimulatedNode {
@@ -163,6 +169,7 @@ final class World {
     case agent(Int)
     case delivery(Int)
     case heal(Int)
+    case held(Int)
   }
 
   /// Lets everything happen until `end`, or until `isDone`, which is asked every few seconds.
@@ -211,6 +218,7 @@ final class World {
       if let at = node.link.nextDelivery { turns.append((at, .delivery(index))) }
     }
     for (index, heal) in heals.enumerated() { turns.append((heal.at, .heal(index))) }
+    for (index, step) in held.enumerated() { turns.append((step.at, .held(index))) }
     let first = max(now, turns.map(\.at).min() ?? now)
     let ready = turns.filter { $0.at <= first }
     return (first, ready[number(0...(ready.count - 1))].turn)
@@ -232,6 +240,22 @@ final class World {
       let heal = heals.remove(at: index)
       trace.note("over: \(heal.what)")
       heal.heal(self)
+    case .held(let index):
+      let step = held.remove(at: index)
+      try follow(try await cluster.goOn(step.step), step.finish)
+    }
+  }
+
+  /// Does what is to be done at the end of a step, now or when it comes.
+  func follow(_ progress: Cluster.Progress, _ finish: @escaping Finish) throws {
+    switch progress {
+    case .down: try finish(self, nil)
+    case .ended(let ended): try finish(self, ended)
+    case .held(let step):
+      trace.note("replica \(step.replica) is held up")
+      // Now and then for longer than a worker may take for a row.
+      let pause = happens(0.15) ? number(3_000...45_000) : number(1...2_000)
+      held.append((clock.now().uptime + pause, step, finish))
     }
   }
 
@@ -249,27 +273,32 @@ final class World {
 
   /// 0: the worker, 1: the lease writer, 2: the node watch.
   private func work(_ replica: Int, _ task: Int) async throws {
-    let now = clock.now().uptime
-    due[replica][task] = now + [number(1_500...2_500), number(900...1_300), number(1_800...5_000)][task]
+    let pause = [number(1_500...2_500), number(900...1_300), number(1_800...5_000)][task]
+    due[replica][task] = clock.now().uptime + pause
     // Nothing was reported to this replica: its lease writer would not even ask the database.
     if task == 1, !cluster.takeReported(replica) { return }
-    let done = try await cluster.step(replica) { plane -> Int in
+    let progress = try await cluster.begin(replica, mayHold: true) { plane in
       switch task {
-      case 0: return try await plane.stepWorker()
+      case 0: return .rows(try await plane.stepWorker())
       case 1: try await plane.stepLeases()
       default: try await plane.stepNodeWatch()
       }
-      return 0
+      return .rows(0)
     }
-    guard let done else { return }
-    switch done.result {
-    case .success(0): break
-    case .success(let rows):
-      trace.note("replica \(replica) works on \(rows)")
-      wakeWorkers()
-      wakePolls()
-    case .failure(let error):
-      if !done.troubled { fail("replica \(replica), task \(task): \(error)") }
+    // Each runs in one loop: it does not begin anew while it is held up.
+    if case .held = progress { due[replica][task] = .max }
+    try follow(progress) { world, ended in
+      if world.due[replica][task] == .max { world.due[replica][task] = world.clock.now().uptime + pause }
+      guard let ended, !ended.died else { return }
+      switch ended.result {
+      case .success(.rows(let rows)) where rows > 0:
+        world.trace.note("replica \(replica) works on \(rows)")
+        world.wakeWorkers()
+        world.wakePolls()
+      case .success: break
+      case .failure(let error):
+        if !ended.troubled { world.fail("replica \(replica), task \(task): \(error)") }
+      }
     }
   }
 
@@ -294,7 +323,9 @@ final class World {
   /// A wake-up of the workers, which may get lost.
   func wakeWorkers() {
     let now = clock.now().uptime
-    for replica in 0..<Cluster.size where !isLost() { due[replica][0] = min(due[replica][0], now + number(0...30)) }
+    for replica in 0..<Cluster.size where !isLost() && due[replica][0] != .max {
+      due[replica][0] = min(due[replica][0], now + number(0...30))
+    }
   }
 
   /// A wake-up of the agents' polls.
