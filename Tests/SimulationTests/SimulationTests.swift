@@ -33,6 +33,12 @@ struct SimulationTests {
     #expect(hashes[0] == hashes[1])
   }
 
+  @Test("a report that arrives after it was given up does not stand as the last word", .enabled(if: only == nil))
+  func lateReport() async throws {
+    let report = try await Laboratory.with { laboratory in try await Simulation.run(seed: 2011, in: laboratory) }
+    #expect(report.failures.isEmpty, "\(report.explanation)")
+  }
+
   /// As many at a time as there are processors.
   private func run(_ seeds: [UInt64], in laboratory: Laboratory) async throws -> [Simulation.Report] {
     try await withThrowingTaskGroup(of: Simulation.Report.self) { group in

@@ -85,6 +85,8 @@ extension AgentMachine {
     guard let sent = report.underWay, sent.number == number else { return }
     report.underWay = nil
     guard case .success = result else {
+      // It may have arrived, or still will: what was confirmed before it says nothing any more.
+      for observation in sent.observations { vms[observation.vm]?.confirmed = nil }
       report.failures += 1
       report.notBefore = now.uptime + Self.linkRetry.delay(after: report.failures, &random)
       report.tell(at: report.notBefore)
