@@ -127,7 +127,7 @@ struct StreamTests {
     }
   }
 
-  @Test("a large body in memory is sent whole, over plain sockets and to a slow reader")
+  @Test("a large body in memory is sent whole, one after the other")
   func largeBytes() async throws {
     let body = (0..<3_000_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
     try await withServer(responder: { _ in Response(contentType: "a/b", body: body) }) { _, port in

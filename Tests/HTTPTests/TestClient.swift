@@ -24,6 +24,7 @@ actor TestClient {
   private nonisolated(unsafe) var session: OpaquePointer?
   private var buffer: [UInt8] = []
   private var rest: [UInt8] = []
+  private var receiveBuffer: Int32?
 
   private init() {}
 
@@ -33,8 +34,12 @@ actor TestClient {
     if descriptor >= 0 { close(descriptor) }
   }
 
-  static func connect(port: Int, host: String = "127.0.0.1", tls: TLS? = nil) async throws -> TestClient {
+  /// With `receiveBuffer`, the kernel holds about that many bytes for this client and no more.
+  static func connect(
+    port: Int, host: String = "127.0.0.1", tls: TLS? = nil, receiveBuffer: Int32? = nil
+  ) async throws -> TestClient {
     let client = TestClient()
+    await client.setReceiveBuffer(receiveBuffer)
     try await client.open(port: port, host: host)
     if let tls { try await client.handshake(tls) }
     return client
@@ -45,6 +50,8 @@ actor TestClient {
     try await client.open(unix: path)
     return client
   }
+
+  private func setReceiveBuffer(_ size: Int32?) { receiveBuffer = size }
 
   private func open(port: Int, host: String) throws {
     if host.contains(":") {
@@ -74,6 +81,9 @@ actor TestClient {
     var limit = timeval(tv_sec: 20, tv_usec: 0)
     setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
     setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    if var receiveBuffer {
+      setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &receiveBuffer, socklen_t(MemoryLayout<Int32>.size))
+    }
     let result = withUnsafePointer(to: address) { pointer in
       pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
         Glibc.connect(descriptor, $0, socklen_t(MemoryLayout<Address>.size))
@@ -199,6 +209,19 @@ actor TestClient {
       from = max(0, buffer.count - mark.count)
       guard try fill() else { throw Failure.unexpectedEnd(buffer) }
     }
+  }
+
+  /// Takes at most `most` bytes from the kernel, without reading ahead, and drops them. Returns how many; 0 at the end.
+  func discard(_ most: Int) throws -> Int {
+    if !buffer.isEmpty {
+      let count = min(most, buffer.count)
+      buffer.removeFirst(count)
+      return count
+    }
+    var piece = [UInt8](repeating: 0, count: most)
+    let count = recv(descriptor, &piece, most, 0)
+    if count < 0 { throw Failure.receive(errno) }
+    return count
   }
 
   /// Everything until the server closes.

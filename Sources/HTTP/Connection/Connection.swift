@@ -43,6 +43,8 @@ actor Connection {
   var headDeadline: Int64
   var bodyDeadline = Int64.max
   private var writeDeadline = Int64.max
+  /// What the client's kernel had still to acknowledge when `writeDeadline` was set.
+  private var unacknowledged = 0
   private var phaseDeadline: Int64
   private var armedDeadline = Int64.max
   private var interest: UInt32 = 0
@@ -96,7 +98,7 @@ actor Connection {
         close()
       }
     case .requests, .webSocket:
-      if writeDeadline <= now {
+      if writeDeadline <= now, !clientAcknowledges() {
         loop.counters.timeouts.add(1, ordering: .relaxed)
         close()
       } else if phase == .webSocket {
@@ -242,8 +244,19 @@ actor Connection {
       loop.giveBack(&buffer)
     } else if progress || writeDeadline == .max {
       writeDeadline = loop.now + times.writeIdle
+      unacknowledged = transport.unacknowledgedBytes
     }
     if output.count < limits.outputBuffer { resumeWriters(.success(())) }
+  }
+
+  /// Whether the client took bytes since `writeDeadline` was set, although not enough for the kernel to take more. Then it
+  /// gets more time.
+  private func clientAcknowledges() -> Bool {
+    let now = transport.unacknowledgedBytes
+    guard now < unacknowledged else { return false }
+    unacknowledged = now
+    writeDeadline = loop.now + times.writeIdle
+    return true
   }
 
   func resumeWriters(_ result: Result<Void, StreamError>, of exchange: UInt64? = nil) {

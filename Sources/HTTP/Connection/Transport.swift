@@ -43,6 +43,13 @@ struct Transport {
     return SSL_has_pending(ssl) == 1
   }
 
+  /// Bytes that were written and that the peer's kernel has not acknowledged.
+  var unacknowledgedBytes: Int {
+    var count: Int32 = 0
+    // SIOCOUTQ, which has the value of TIOCOUTQ, by whose name Swift knows it.
+    return ioctl(socket, UInt(TIOCOUTQ), &count) == 0 ? Int(count) : 0
+  }
+
   mutating func handshake() -> HandshakeResult {
     guard let ssl else { return .done }
     readNeedsWrite = false

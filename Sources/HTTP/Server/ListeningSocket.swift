@@ -4,13 +4,19 @@ import Glibc
 /// Makes listening sockets.
 enum ListeningSocket {
   private static let backlog: Int32 = 4096
+  /// What the kernel takes ahead of what the network does. Left to itself it takes megabytes per connection, and reports
+  /// room again only when a third of them has drained, for which a slow reader needs longer than any sensible limit.
+  private static let unsentBytes: Int32 = 128 << 10
 
-  static func open(_ listener: ServerConfiguration.Listener) throws(ServerError) -> (Int32, BoundAddress) {
+  static func open(
+    _ listener: ServerConfiguration.Listener, limits: Limits
+  ) throws(ServerError) -> (Int32, BoundAddress) {
     switch listener {
     case .ip(let host, let port, _):
       let name = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
       guard let address = SocketAddress(host: host, port: port) else { throw .invalidAddress(name) }
       let socket = try bound(to: address, name: name)
+      setTransferOptions(socket, limits)
       var actual = SocketAddress()
       _ = actual.withMutablePointer { getsockname(socket, $0, $1) }
       return (socket, .ip(host: host, port: actual.hostAndPort.port ?? port))
@@ -21,6 +27,16 @@ enum ListeningSocket {
       chmod(path, mode)
       return (socket, .unix(path: path))
     }
+  }
+
+  /// Accepted sockets inherit these (tcp(7)), which saves system calls per connection.
+  private static func setTransferOptions(_ socket: Int32, _ limits: Limits) {
+    let size = socklen_t(MemoryLayout<Int32>.size)
+    var unsent = unsentBytes
+    setsockopt(socket, Int32(IPPROTO_TCP), TCP_NOTSENT_LOWAT, &unsent, size)
+    // For a peer that has vanished, also after the server has closed. The server's own limit comes first.
+    var unacknowledged = Int32(clamping: limits.writeIdle.milliseconds * 2)
+    setsockopt(socket, Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, &unacknowledged, size)
   }
 
   static func close(_ socket: Int32, _ unixPath: String?) {

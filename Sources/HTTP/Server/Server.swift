@@ -153,7 +153,7 @@ public final class Server: Sendable {
       for listener in configuration.listeners {
         var tls: TLSStore?
         if case .ip(_, _, let configuration?) = listener { tls = try TLSStore(configuration) }
-        let (socket, address) = try ListeningSocket.open(listener)
+        let (socket, address) = try ListeningSocket.open(listener, limits: configuration.limits)
         opened.append(OpenedListener(socket: socket, address: address, tls: tls))
       }
       return opened
