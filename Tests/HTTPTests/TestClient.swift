@@ -92,7 +92,7 @@ actor TestClient {
     if result != 0 { throw Failure.connect(errno) }
   }
 
-  private func handshake(_ tls: TLS) throws {
+  func handshake(_ tls: TLS) throws {
     ERR_clear_error()
     guard let context = SSL_CTX_new(TLS_client_method()) else { throw Failure.tls("context") }
     self.context = context

@@ -45,7 +45,7 @@ actor Connection {
   private var writeDeadline = Int64.max
   /// What the client's kernel had still to acknowledge when `writeDeadline` was set.
   private var unacknowledged = 0
-  private var phaseDeadline: Int64
+  var phaseDeadline: Int64
   private var armedDeadline = Int64.max
   private var interest: UInt32 = 0
   private var token: SlotTable.Token?
@@ -72,7 +72,7 @@ actor Connection {
     phaseDeadline = loop.now + times.handshake
     interest = EPOLLIN.rawValue | EPOLLRDHUP.rawValue
     token = loop.register(transport.socket, .connection(self), events: interest)
-    if token == nil || service.isDraining { close() } else { settle() }
+    if token == nil { close() } else { settle() }
   }
 
   func ready(_ events: UInt32) {
@@ -121,7 +121,7 @@ actor Connection {
     case .done:
       peer.certificate = transport.verifiedPeerCertificate
       phase = .requests
-      headDeadline = loop.now + times.header
+      headDeadline = loop.now + (service.isDraining ? min(times.header, times.linger) : times.header)
     }
   }
 
@@ -146,7 +146,7 @@ actor Connection {
 
   /// Reads what there is. Returns whether anything came.
   @discardableResult
-  private func readInput() -> Bool {
+  func readInput() -> Bool {
     var cameAny = false
     var rounds = 0
     // A plain socket that has more is announced again, so others get their turn; what TLS holds is not announced.
@@ -359,24 +359,5 @@ actor Connection {
     exchange = nil
     input = []
     output.removeAll()
-  }
-
-  /// The server is going down: end now if nothing is being answered, otherwise after the answer.
-  func drain() {
-    guard phase != .webSocket else { return }
-    if phase == .handshake || (phase == .requests && exchange == nil && output.isEmpty) {
-      close()
-    } else if exchange == nil {
-      closesAfterOutput = true
-    }
-    exchange?.keepAlive = false
-    settle()
-  }
-
-  /// The grace is over: cancel the handler.
-  func cancelWork() {
-    if phase == .webSocket { sendClose(code: 1001, reason: "the server is going down") }
-    exchange?.task?.cancel()
-    settle()
   }
 }

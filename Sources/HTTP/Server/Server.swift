@@ -95,8 +95,12 @@ public final class Server: Sendable {
     return total
   }
 
-  /// Stops accepting, closes idle connections and lets requests in flight finish, for at most `grace`. Then their
-  /// tasks are cancelled, and what has not ended a second later is cut off. Returns when all threads have ended; a loop
+  /// Whether ``shutdown(grace:)`` has begun.
+  package var isDraining: Bool { service.isDraining }
+
+  /// Stops accepting, closes idle connections and lets requests that have begun to come finish, for at most `grace`;
+  /// WebSockets are closed with 1001. Then the tasks are cancelled, and what has not ended a second later is cut off.
+  /// Handlers that wait for something that may not happen soon are for the program to wake, before it calls this. Returns when all threads have ended; a loop
   /// whose handlers go on in spite of their cancellation ends with the last of them.
   public func shutdown(grace: Duration) async {
     let (stage, listeners, loops, threads) = state.withLock { state in
