@@ -3,6 +3,7 @@ import Glibc
 import HTTP
 import HTTPTypes
 import Logging
+import TestSupport
 import Testing
 
 @Suite("Draining")

@@ -1,3 +1,5 @@
+import Execution
+import Glibc
 import HTTP
 import HTTPTypes
 import Logging
@@ -118,7 +120,13 @@ struct LimitTests {
 
   @Test("many connections at once are spread over the loops and all served")
   func manyConnections() async throws {
-    try await withServer(configure: { $0.loops = 3 }, responder: echo) { server, port in
+    let threads = Lock(Set<UInt>())
+    try await withServer(
+      immediate: { _ in
+        threads.withLock { _ = $0.insert(UInt(pthread_self())) }
+        return nil
+      }, configure: { $0.loops = 3 }, responder: echo
+    ) { server, port in
       var clients: [TestClient] = []
       for _ in 0..<40 { clients.append(try await TestClient.connect(port: port)) }
       for _ in 0..<3 {
@@ -126,6 +134,7 @@ struct LimitTests {
         for client in clients { #expect(try await client.response().status == 200) }
       }
       #expect(server.statistics().requests == 120)
+      #expect(threads.withLock { $0.count } == 3)
     }
   }
 

@@ -1,5 +1,6 @@
 import HTTP
 import HTTPTypes
+import TestSupport
 import Testing
 
 @Suite("Slow readers")
@@ -18,7 +19,7 @@ struct SlowReaderTests {
 
   @Test("a client that reads slowly but steadily gets all of a response, however long it takes")
   func slowButSteady() async throws {
-    try await withServer(limits: LimitTests.limits { $0.writeIdle = .seconds(1) }, responder: Self.stream) {
+    try await withServer(limits: LimitTests.limits { $0.writeIdle = .seconds(2) }, responder: Self.stream) {
       server, port in
       let client = try await TestClient.connect(port: port, receiveBuffer: 64 << 10)
       try await client.send(Self.get)
@@ -26,10 +27,7 @@ struct SlowReaderTests {
       let head = try await client.read(upTo: "\r\n\r\n")
       #expect(head.contains("Content-Length: \(Self.total)"))
       // So slow that a socket buffer of the kernel's own choice would not become writable again within the limit.
-      for _ in 0..<300 {
-        received += try await client.discard(4 << 10)
-        try await Task.sleep(for: .milliseconds(10))
-      }
+      received += try await client.discardSlowly(pieces: 300, of: 4 << 10, pause: 15_000)
       #expect(server.statistics().timeouts == 0)
       while received < Self.total {
         let count = try await client.discard(1 << 20)
@@ -46,12 +44,9 @@ struct SlowReaderTests {
       let client = try await TestClient.connect(port: port, receiveBuffer: 64 << 10)
       try await client.send(Self.get)
       _ = try await client.read(upTo: "\r\n\r\n")
-      var last = -1
-      try await eventually("the server waits for the client") {
+      _ = try await settled("the server waits for the client") {
         let now = server.statistics().bytesSent
-        defer { last = now }
-        try await Task.sleep(for: .milliseconds(50))
-        return now == last && now > 0
+        return now > 64 << 10 ? now : nil
       }
       #expect(server.statistics().bytesSent < 1 << 20)
       await client.disconnect()

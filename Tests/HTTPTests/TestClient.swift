@@ -157,6 +157,15 @@ actor TestClient {
     _ = bytes.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
   }
 
+  /// Changes this side's keys with the next write and asks the server to change its own (RFC 8446, 4.6.3).
+  func updateKeys() -> Bool { session.map { SSL_key_update($0, SSL_KEY_UPDATE_REQUESTED) == 1 } ?? false }
+
+  /// Tries to shake hands once more (TLS 1.2). Returns whether the server did.
+  func renegotiates() -> Bool {
+    guard let session, SSL_renegotiate(session) == 1 else { return false }
+    return SSL_do_handshake(session) == 1 && SSL_renegotiate_pending(session) == 0
+  }
+
   /// Says that nothing more will be sent, and goes on reading.
   func finishSending() {
     if let session { SSL_shutdown(session) } else { shutdown(descriptor, Int32(SHUT_WR)) }
@@ -222,6 +231,27 @@ actor TestClient {
     let count = recv(descriptor, &piece, most, 0)
     if count < 0 { throw Failure.receive(errno) }
     return count
+  }
+
+  /// Takes `pieces` of bytes with a pause between, in microseconds. On the client's own thread, so that it is not slowed down
+  /// by whatever else runs on Swift's pool.
+  func discardSlowly(pieces: Int, of size: Int, pause: UInt32) throws -> Int {
+    var total = 0
+    for _ in 0..<pieces {
+      total += try discard(size)
+      usleep(pause)
+    }
+    return total
+  }
+
+  /// Reads `bytes` and sends `answer`, again and again. On the client's own thread, where it is in time. Returns whether only
+  /// `bytes` came.
+  func answer(_ bytes: [UInt8], with answer: [UInt8], times: Int) throws -> Bool {
+    for _ in 0..<times {
+      guard try read(bytes.count) == bytes else { return false }
+      try send(answer)
+    }
+    return true
   }
 
   /// Everything until the server closes.

@@ -5,6 +5,12 @@ import HTTPTypes
 import Logging
 import Testing
 
+let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
+func makeDirectory(_ path: String) throws {
+  try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+}
+
 /// Runs `body` with a server on a free loopback port; shuts it down afterwards.
 func withServer(
   limits: Limits = Limits(), tls: TLSConfiguration? = nil, immediate: ImmediateResponder? = nil,
@@ -14,7 +20,7 @@ func withServer(
   var configuration = ServerConfiguration(listeners: [.ip(host: "127.0.0.1", port: 0, tls: tls)], limits: limits)
   configure(&configuration)
   let server = Server(
-    configuration: configuration, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+    configuration: configuration, logger: quiet,
     immediate: immediate, responder: responder)
   let addresses = try await server.start()
   do {

@@ -6,10 +6,13 @@ extension Connection {
     // Moved out and back, so that the buffer is not copied.
     exchange = nil
     defer { exchange = current.isOver ? nil : current }
-    current.expectsContinue = false
-    bodyDeadline = loop.now + times.bodyIdle
+    if current.expectsContinue {
+      current.expectsContinue = false
+      bodyDeadline = loop.now + times.bodyIdle
+    }
     do throws(ParseError) {
       let end = try current.decoder.decode(bytes, from: start, into: &current.buffer)
+      extendBodyDeadline(by: end - start, current)
       if current.isAnswered { dropBody(&current) } else { deliverBody(&current) }
       return end
     } catch {
@@ -21,6 +24,13 @@ extension Connection {
       deliverBody(&current)
       return bytes.count
     }
+  }
+
+  /// Each byte buys the time that it may take; more than `bodyIdle` is not saved up.
+  private func extendBodyDeadline(by count: Int, _ current: Exchange) {
+    let full = loop.now + times.bodyIdle
+    let rate = limits.bodyRate
+    bodyDeadline = current.isSparse || rate <= 0 ? full : min(full, bodyDeadline + Int64(count) * 1000 / Int64(rate))
   }
 
   /// Hands what there is to the waiting reader.
@@ -53,10 +63,11 @@ extension Connection {
   }
 
   /// The next bytes of the body, for the reader of exchange `id`; nil at its end.
-  func nextBodyChunk(of id: UInt64) async -> Exchange.ChunkResult {
+  func nextBodyChunk(of id: UInt64, terms: RequestBody.Terms, ticket: UInt64) async -> Exchange.ChunkResult {
     guard let current = exchange, current.id == id, !current.isAnswered, current.reader == nil else {
       return .failure(phase == .closed ? .incomplete : .unavailable)
     }
+    apply(terms)
     if !current.buffer.isEmpty {
       let wasFull = !wantsInput
       exchange?.buffer = []
@@ -74,13 +85,21 @@ extension Connection {
       bodyDeadline = loop.now + times.bodyIdle
     }
     return await withCheckedContinuation { continuation in
-      exchange?.reader = continuation
+      exchange?.reader = Exchange.Reader(ticket: ticket, continuation: continuation)
       settle()
     }
   }
 
-  func cancelBodyRead(of id: UInt64) {
-    guard exchange?.id == id, let reader = exchange?.reader else { return }
+  private func apply(_ terms: RequestBody.Terms) {
+    if terms.isSparse, exchange?.isSparse == false {
+      exchange?.isSparse = true
+      bodyDeadline = loop.now + times.bodyIdle
+    }
+    if let milliseconds = terms.milliseconds, exchange?.bodyEnd == .max { exchange?.bodyEnd = loop.now + milliseconds }
+  }
+
+  func cancelBodyRead(ticket: UInt64) {
+    guard let reader = exchange?.reader, reader.ticket == ticket else { return }
     exchange?.reader = nil
     reader.resume(returning: .failure(.cancelled))
   }

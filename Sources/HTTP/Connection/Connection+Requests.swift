@@ -34,6 +34,7 @@ extension Connection {
     // Read in place: a copy of the layout would cost the parser its memory.
     let framing = parser.layout.framing
     var decoder = try BodyDecoder(framing: framing, maximum: limits.maximumBody)
+    let hasBody = !decoder.isComplete
     var end = parser.layout.length
     var received: [UInt8] = []
     if !decoder.isComplete, end < bytes.count {
@@ -55,7 +56,9 @@ extension Connection {
     var current = Exchange(
       id: id, isHead: request.method == .head, isHTTP10: parser.layout.isHTTP10,
       offer: parser.layout.saysUpgrade
-        ? WebSocketHandshake.offer(in: request, upgrades: parser.layout.upgradesToWebSocket) : .absent,
+        ? WebSocketHandshake.offer(
+          in: request, upgrades: parser.layout.upgradesToWebSocket, standsAlone: !hasBody && !parser.layout.isHTTP10)
+        : .absent,
       clientKeepsAlive: parser.layout.keepAlive, keepAlive: parser.layout.keepAlive,
       expectsContinue: parser.layout.expectsContinue && !decoder.isComplete && received.isEmpty,
       decoder: decoder, buffer: received)
@@ -128,7 +131,7 @@ extension Connection {
   func requestDeadlineReached() {
     let now = loop.now
     if let exchange {
-      guard exchange.awaitsBody, wantsInput, bodyDeadline <= now else { return }
+      guard exchange.clientOwesBody, wantsInput, min(bodyDeadline, exchange.bodyEnd) <= now else { return }
       loop.counters.timeouts.add(1, ordering: .relaxed)
       if exchange.isAnswered { close() } else { failBody(.timedOut) }
     } else if headDeadline <= now {

@@ -37,7 +37,7 @@ extension Connection {
   }
 
   /// Sends a piece of a stream; returns when there is room for more.
-  func write(_ bytes: [UInt8], to id: UInt64) async -> Result<Void, StreamError> {
+  func write(_ bytes: [UInt8], to id: UInt64, ticket: UInt64) async -> Result<Void, StreamError> {
     guard let exchange, exchange.id == id, phase == .requests,
       case .streaming(let remaining, let chunked) = exchange.response
     else { return .failure(.closed) }
@@ -55,18 +55,21 @@ extension Connection {
     output.append(bytes)
     if chunked { emit { $0.append(utf8: "\r\n") } }
     settle()
-    return await roomForOutput(id)
+    return await roomForOutput(id, ticket: ticket)
   }
 
   /// Suspends until the client has read enough.
-  func roomForOutput(_ id: UInt64) async -> Result<Void, StreamError> {
+  func roomForOutput(_ id: UInt64, ticket: UInt64) async -> Result<Void, StreamError> {
     if phase == .closed { return .failure(.closed) }
     if output.count < limits.outputBuffer { return .success(()) }
     if Task.isCancelled { return .failure(.cancelled) }
-    return await withCheckedContinuation { writers.append(Writer(exchange: id, continuation: $0)) }
+    return await withCheckedContinuation { writers.append(Writer(ticket: ticket, continuation: $0)) }
   }
 
-  func cancelWrites(of id: UInt64) { resumeWriters(.failure(.cancelled), of: id) }
+  func cancelWrite(ticket: UInt64) {
+    guard let index = writers.firstIndex(where: { $0.ticket == ticket }) else { return }
+    writers.remove(at: index).continuation.resume(returning: .failure(.cancelled))
+  }
 
   /// Ends a stream: by its last chunk, or by cutting the connection if it is not whole.
   func endStream(of id: UInt64, failed: Bool) {
@@ -142,6 +145,9 @@ extension Connection {
   private func finishResponse(_ current: inout Exchange) {
     current.response = .sent
     current.task = nil
+    // A task that the handler left behind.
+    current.reader?.resume(returning: .failure(.unavailable))
+    current.reader = nil
     if !current.keepAlive {
       closesAfterOutput = true
       if !current.decoder.isComplete || current.clientKeepsAlive { lingers = true }

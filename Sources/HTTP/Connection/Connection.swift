@@ -12,9 +12,13 @@ actor Connection {
   enum Phase { case handshake, requests, webSocket, lingering, closed }
 
   struct Writer {
-    let exchange: UInt64
+    let ticket: UInt64
     let continuation: CheckedContinuation<Result<Void, StreamError>, Never>
   }
+
+  /// What one connection may read or send before its loop looks at the others.
+  private static let roundsPerTurn = 16
+  private static let bytesPerTurn = 1 << 20
 
   nonisolated let loop: EventLoop
   nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
@@ -39,6 +43,8 @@ actor Connection {
   /// The client will send nothing more.
   var peerEnded = false
   private var hangupNoted = false
+  /// The loop was asked to come back to what TLS holds.
+  private var goesOnLater = false
 
   var headDeadline: Int64
   var bodyDeadline = Int64.max
@@ -149,8 +155,13 @@ actor Connection {
   func readInput() -> Bool {
     var cameAny = false
     var rounds = 0
-    // A plain socket that has more is announced again, so others get their turn; what TLS holds is not announced.
-    while wantsInput, rounds < 16 {
+    while wantsInput {
+      if rounds == Self.roundsPerTurn {
+        // A socket that has more is announced again, so others get their turn; what TLS holds is not announced.
+        if transport.holdsInput { goOnLater() }
+        return cameAny
+      }
+      rounds += 1
       switch transport.read(into: loop.readBuffer) {
       case .bytes(let count):
         loop.counters.received.add(count, ordering: .relaxed)
@@ -158,7 +169,6 @@ actor Connection {
         take(UnsafeBufferPointer(rebasing: loop.readBuffer[0..<count]))
         if transport.holdsInput { continue }
         if count < loop.readBuffer.count { return true }
-        rounds += 1
       case .wouldBlock: return cameAny
       case .end:
         inputEnded()
@@ -169,6 +179,19 @@ actor Connection {
       }
     }
     return cameAny
+  }
+
+  /// Reads on when the loop has looked at the other connections.
+  private func goOnLater() {
+    goesOnLater = true
+    loop.submit {
+      self.assumeIsolated {
+        $0.goesOnLater = false
+        guard $0.phase != .closed else { return }
+        $0.readInput()
+        $0.settle()
+      }
+    }
   }
 
   private func take(_ bytes: UnsafeBufferPointer<UInt8>) {
@@ -226,11 +249,14 @@ actor Connection {
 
   private func flush() {
     var progress = false
-    sending: while !output.isEmpty {
+    var budget = Self.bytesPerTurn
+    // What is left when the budget is spent waits for the loop's next turn: the socket is announced as writable again.
+    sending: while !output.isEmpty, budget > 0 {
       switch output.withNext({ transport.write($0, $1) }) {
       case .written(let count):
         loop.counters.sent.add(count, ordering: .relaxed)
         output.consume(count)
+        budget -= count
         progress = true
       case .wouldBlock: break sending
       case .failed:
@@ -240,6 +266,10 @@ actor Connection {
     }
     if output.isEmpty {
       writeDeadline = .max
+      // Between requests the client's time begins when it has the answer, not when the answer was made.
+      if progress, exchange == nil, lastExchange > 0 {
+        headDeadline = loop.now + (parser.isIdle ? times.keepAliveIdle : times.header)
+      }
       var buffer = output.reclaim()
       loop.giveBack(&buffer)
     } else if progress || writeDeadline == .max {
@@ -259,10 +289,10 @@ actor Connection {
     return true
   }
 
-  func resumeWriters(_ result: Result<Void, StreamError>, of exchange: UInt64? = nil) {
+  func resumeWriters(_ result: Result<Void, StreamError>) {
     guard !writers.isEmpty else { return }
-    let woken = writers.filter { exchange == nil || $0.exchange == exchange }
-    writers.removeAll { exchange == nil || $0.exchange == exchange }
+    let woken = writers
+    writers = []
     for writer in woken { writer.continuation.resume(returning: result) }
   }
 
@@ -280,7 +310,7 @@ actor Connection {
       }
       if !input.isEmpty, canProcessInput, processInput() { continue }
       // TLS may hold half a record, of which nothing can be read yet: go on only when something came.
-      if phase != .handshake, wantsInput, transport.holdsInput, readInput() { continue }
+      if phase != .handshake, wantsInput, !goesOnLater, transport.holdsInput, readInput() { continue }
       break
     }
     updateInterest()
@@ -326,11 +356,13 @@ actor Connection {
     var deadline = output.isEmpty ? Int64.max : writeDeadline
     switch phase {
     case .handshake, .lingering: deadline = phaseDeadline
-    case .webSocket: deadline = min(deadline, webSocketDeadline)
+    case .webSocket:
+      noteHearing()
+      deadline = min(deadline, webSocketDeadline)
     case .closed: return
     case .requests:
       if let exchange {
-        if exchange.awaitsBody, wantsInput { deadline = min(deadline, bodyDeadline) }
+        if exchange.clientOwesBody, wantsInput { deadline = min(deadline, bodyDeadline, exchange.bodyEnd) }
       } else if output.isEmpty {
         deadline = min(deadline, headDeadline)
       }

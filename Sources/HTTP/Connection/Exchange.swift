@@ -9,6 +9,14 @@ struct Exchange {
 
   typealias ChunkResult = Result<[UInt8]?, BodyError>
 
+  /// Who waits for the next bytes of the body.
+  struct Reader {
+    let ticket: UInt64
+    let continuation: CheckedContinuation<ChunkResult, Never>
+
+    func resume(returning result: ChunkResult) { continuation.resume(returning: result) }
+  }
+
   let id: UInt64
   let isHead: Bool
   let isHTTP10: Bool
@@ -23,7 +31,11 @@ struct Exchange {
   /// Body bytes that nobody has read yet.
   var buffer: [UInt8]
   var failure: BodyError?
-  var reader: CheckedContinuation<ChunkResult, Never>?
+  var reader: Reader?
+  /// No rate is asked of the body.
+  var isSparse = false
+  /// When the body has to be there.
+  var bodyEnd = Int64.max
   var task: Task<Void, Never>?
   var response = ResponseState.pending
   /// What may still be dropped of an unread body once the answer is sent.
@@ -34,4 +46,6 @@ struct Exchange {
   var isOver: Bool { isAnswered && decoder.isComplete }
   /// Whether the client still has to send body bytes that can be used.
   var awaitsBody: Bool { !decoder.isComplete && failure == nil }
+  /// Whether it is the client's turn to send: not while it waits for the server's `100 Continue`.
+  var clientOwesBody: Bool { awaitsBody && !expectsContinue }
 }

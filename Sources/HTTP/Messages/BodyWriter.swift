@@ -8,10 +8,11 @@ public struct BodyWriter: Sendable {
   public func write(_ bytes: [UInt8]) async throws {
     let connection = connection
     let exchange = exchange
+    let ticket = connection.service.newTicket()
     let outcome = await withTaskCancellationHandler {
-      await connection.write(bytes, to: exchange)
+      await connection.write(bytes, to: exchange, ticket: ticket)
     } onCancel: {
-      connection.loop.submit { connection.assumeIsolated { $0.cancelWrites(of: exchange) } }
+      connection.loop.submit { connection.assumeIsolated { $0.cancelWrite(ticket: ticket) } }
     }
     try outcome.get()
   }

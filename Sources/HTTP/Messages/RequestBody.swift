@@ -12,7 +12,15 @@ public struct RequestBody: AsyncSequence, Sendable {
     case streamed(Connection, exchange: UInt64, declaredLength: Int64?)
   }
 
+  /// What a reader asks of the client.
+  struct Terms: Sendable {
+    var isSparse = false
+    /// From the first read to the end.
+    var milliseconds: Int64?
+  }
+
   let source: Source
+  private var terms = Terms()
 
   init(source: Source) { self.source = source }
 
@@ -27,14 +35,25 @@ public struct RequestBody: AsyncSequence, Sendable {
     }
   }
 
-  public func makeAsyncIterator() -> Iterator { Iterator(source: source) }
+  public func makeAsyncIterator() -> Iterator { Iterator(source: source, terms: terms) }
+
+  /// The same body, for one that comes as it arises, such as a log that is followed: no `Limits.bodyRate` is asked of
+  /// it, only that it is never silent for `Limits.bodyIdle`.
+  public var sparse: RequestBody {
+    var body = self
+    body.terms.isSparse = true
+    return body
+  }
 
   /// Reads the whole body. Throws ``BodyError/tooLarge(limit:)`` as soon as it is known to be longer than `limit`
-  /// bytes, before reading it where its length was declared.
-  public func collect(upTo limit: Int) async throws(BodyError) -> [UInt8] {
+  /// bytes, before reading it where its length was declared, and ``BodyError/timedOut`` when it has not come within
+  /// `time`.
+  public func collect(upTo limit: Int, within time: Duration? = nil) async throws(BodyError) -> [UInt8] {
     if let declaredLength, declaredLength > Int64(limit) { throw .tooLarge(limit: limit) }
     if case .complete(let bytes) = source { return bytes }
-    var iterator = makeAsyncIterator()
+    var terms = terms
+    terms.milliseconds = time?.milliseconds
+    var iterator = Iterator(source: source, terms: terms)
     var bytes: [UInt8] = []
     // What was declared need not come: reserve no more than a client may waste.
     if let declaredLength { bytes.reserveCapacity(Int(Swift.min(declaredLength, 1 << 20))) }
@@ -49,7 +68,12 @@ public struct RequestBody: AsyncSequence, Sendable {
     public typealias Failure = BodyError
     private var source: Source?
 
-    init(source: Source) { self.source = source }
+    private let terms: Terms
+
+    init(source: Source, terms: Terms) {
+      self.source = source
+      self.terms = terms
+    }
 
     public mutating func next() async throws(BodyError) -> [UInt8]? { try await next(isolation: nil) }
 
@@ -60,10 +84,11 @@ public struct RequestBody: AsyncSequence, Sendable {
         source = nil
         return bytes.isEmpty ? nil : bytes
       case .streamed(let connection, let exchange, _):
+        let (terms, ticket) = (terms, connection.service.newTicket())
         let outcome = await withTaskCancellationHandler {
-          await connection.nextBodyChunk(of: exchange)
+          await connection.nextBodyChunk(of: exchange, terms: terms, ticket: ticket)
         } onCancel: {
-          connection.loop.submit { connection.assumeIsolated { $0.cancelBodyRead(of: exchange) } }
+          connection.loop.submit { connection.assumeIsolated { $0.cancelBodyRead(ticket: ticket) } }
         }
         let chunk = try outcome.get()
         if chunk == nil { source = nil }
@@ -81,7 +106,8 @@ public enum BodyError: Error, Equatable, Sendable {
   case malformed(String)
   /// The client left before its end.
   case incomplete
-  /// No byte came for `Limits.bodyIdle`. Answer 408.
+  /// No byte came for `Limits.bodyIdle`, it came slower than `Limits.bodyRate`, or not within the time that the reader
+  /// allows. Answer 408.
   case timedOut
   /// The reading task was cancelled.
   case cancelled

@@ -1,3 +1,5 @@
+import Glibc
+
 /// What one client may cost. Each limit ends in a refusal, never in unbounded memory or an endless wait.
 public struct Limits: Sendable {
   /// Bytes of the request line; beyond it 414.
@@ -22,8 +24,11 @@ public struct Limits: Sendable {
   public var handshake = Duration.seconds(10)
   /// From the first byte of a request head to its last (408), and from a new connection to the first byte.
   public var header = Duration.seconds(10)
-  /// Without a byte of a body that is being read.
+  /// Without a byte of a body that is being read, and how far a body may fall behind ``bodyRate``.
   public var bodyIdle = Duration.seconds(30)
+  /// Bytes per second that a body has to bring on the average, unless it is read as ``RequestBody/sparse``. Time for
+  /// which the server itself does not take bytes does not count.
+  public var bodyRate = 1 << 10
   /// Without progress of a response.
   public var writeIdle = Duration.seconds(30)
   /// Between two requests of a connection.
@@ -31,7 +36,8 @@ public struct Limits: Sendable {
   /// For the client to take note of a response that ends a connection early.
   public var linger = Duration.seconds(2)
 
-  /// Open connections in all; more are closed at once.
+  /// Open connections in all; more are closed at once. A process that may open fewer files gets less, see
+  /// `RLIMIT_NOFILE` in getrlimit(2): three quarters of them for connections, half of those for one peer.
   public var connections = 16_384
   /// Open connections of one peer: an IPv4 address or an IPv6 /64. Unix sockets do not count.
   public var connectionsPerPeer = 1_024
@@ -42,6 +48,23 @@ public struct Limits: Sendable {
   public var webSocketPing = Duration.seconds(30)
 
   public init() {}
+
+  /// These limits for a process that may open `descriptors` files: a quarter is left for all else that it opens, and no
+  /// peer gets more than half of the rest.
+  package func fitting(descriptors: Int) -> Limits {
+    let share = max(1, descriptors - descriptors / 4)
+    var limits = self
+    limits.connections = min(connections, share)
+    limits.connectionsPerPeer = min(connectionsPerPeer, max(1, share / 2))
+    return limits
+  }
+
+  /// How many files this process may open now.
+  static var openFiles: Int {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1024 }
+    return Int(clamping: limit.rlim_cur)
+  }
 }
 
 /// The times of ``Limits`` in the unit of the event loops, worked out once: dividing a `Duration` costs more than parsing

@@ -35,7 +35,7 @@ enum ListeningSocket {
     var unsent = unsentBytes
     setsockopt(socket, Int32(IPPROTO_TCP), TCP_NOTSENT_LOWAT, &unsent, size)
     // For a peer that has vanished, also after the server has closed. The server's own limit comes first.
-    var unacknowledged = Int32(clamping: limits.writeIdle.milliseconds * 2)
+    var unacknowledged = Int32(clamping: limits.writeIdle.milliseconds + 15_000)
     setsockopt(socket, Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, &unacknowledged, size)
   }
 

@@ -51,13 +51,22 @@ public final class Server: Sendable {
   }
 
   /// Binds all listeners and begins to serve. Returns where, in the order of the configuration. Throws ``ServerError``;
-  /// then nothing is left bound.
+  /// then nothing is left bound, and it can be tried again.
   public func start() async throws -> [BoundAddress] {
-    let stage = state.withLock { state in
-      defer { state.stage = .running }
-      return state.stage
+    let isNew = state.withLock { state in
+      defer { if state.stage == .new { state.stage = .running } }
+      return state.stage == .new
     }
-    guard stage == .new else { throw ServerError.alreadyStarted }
+    guard isNew else { throw ServerError.alreadyStarted }
+    do {
+      return try await serve()
+    } catch {
+      state.withLock { $0.stage = .new }
+      throw error
+    }
+  }
+
+  private func serve() async throws -> [BoundAddress] {
     var loops: [EventLoop] = []
     for _ in 0..<max(1, configuration.loops) { loops.append(try EventLoop()) }
     let opened = try openListeners()
@@ -113,7 +122,10 @@ public final class Server: Sendable {
     Self.forEachConnection(of: loops) { $0.drain() }
     if await !becomesIdle(within: grace) {
       Self.forEachConnection(of: loops) { $0.cancelWork() }
-      if await !becomesIdle(within: .seconds(1)) { Self.forEachConnection(of: loops) { $0.close() } }
+      if await !becomesIdle(within: .seconds(1)) {
+        Self.forEachConnection(of: loops) { $0.close() }
+        _ = await becomesIdle(within: .seconds(1))
+      }
     }
     for loop in loops { loop.stop() }
     let left = loops.reduce(0) { $0 + $1.runningTasks }

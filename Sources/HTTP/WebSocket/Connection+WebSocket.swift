@@ -5,18 +5,28 @@ import Logging
 struct WebSocketSession {
   typealias Received = Result<WebSocket.Message?, StreamError>
 
+  /// Who waits for the next message.
+  struct Receiver {
+    let ticket: UInt64
+    let continuation: CheckedContinuation<Received, Never>
+
+    func resume(returning result: Received) { continuation.resume(returning: result) }
+  }
+
   let exchange: UInt64
   var decoder: FrameDecoder
   private var inbox: [WebSocket.Message] = []
   private var inboxHead = 0
   /// What the messages that wait weigh. An empty one costs something too.
   private(set) var inboxBytes = 0
-  var receiver: CheckedContinuation<Received, Never>?
+  var receiver: Receiver?
   /// Nothing more will come, and this is what receivers are told.
   var end: Received?
   var sentClose = false
   var lastHeard: Int64
   var pinged = false
+  /// The server does not read, so it cannot hear whether the client is there.
+  var isDeaf = false
   var closeDeadline = Int64.max
 
   init(exchange: UInt64, decoder: FrameDecoder, lastHeard: Int64) {
@@ -74,10 +84,15 @@ extension Connection {
   }
 
   private func upgradeRefusal(_ offer: WebSocketHandshake.Offer) -> Response {
-    let status = HTTPResponse.Status(code: { if case .invalid = offer { 400 } else { 426 } }())
+    let status: HTTPResponse.Status
+    switch offer {
+    case .invalid, .notAlone: status = .badRequest
+    case .absent, .unsupportedVersion, .valid: status = .upgradeRequired
+    }
     let (type, bytes) = service.errorBody(status, "Open this address as a WebSocket, version 13 (RFC 6455).")
     var refusal = Response(status: status, contentType: type, body: bytes)
     refusal.headers[.secWebSocketVersion] = "13"
+    if case .notAlone = offer { refusal.headers[.connection] = "close" }
     return refusal
   }
 
@@ -153,7 +168,7 @@ extension Connection {
 
   // MARK: For the conversation
 
-  func receiveMessage(_ id: UInt64) async -> WebSocketSession.Received {
+  func receiveMessage(_ id: UInt64, ticket: UInt64) async -> WebSocketSession.Received {
     guard let session = webSocket, session.exchange == id else { return .failure(.closed) }
     if let message = webSocket?.pop() {
       settle()
@@ -163,22 +178,26 @@ extension Connection {
     if phase == .closed || session.receiver != nil { return .failure(.closed) }
     if session.sentClose { return .success(nil) }
     if Task.isCancelled { return .failure(.cancelled) }
-    return await withCheckedContinuation { webSocket?.receiver = $0 }
+    return await withCheckedContinuation {
+      webSocket?.receiver = WebSocketSession.Receiver(ticket: ticket, continuation: $0)
+    }
   }
 
-  func cancelReceive(_ id: UInt64) {
-    guard webSocket?.exchange == id, let receiver = webSocket?.receiver else { return }
+  func cancelReceive(ticket: UInt64) {
+    guard let receiver = webSocket?.receiver, receiver.ticket == ticket else { return }
     webSocket?.receiver = nil
     receiver.resume(returning: .failure(.cancelled))
   }
 
-  func sendFrame(_ kind: FrameEncoder.Kind, _ payload: [UInt8], _ id: UInt64) async -> Result<Void, StreamError> {
+  func sendFrame(
+    _ kind: FrameEncoder.Kind, _ payload: [UInt8], _ id: UInt64, ticket: UInt64
+  ) async -> Result<Void, StreamError> {
     guard phase == .webSocket, let session = webSocket, session.exchange == id, !session.sentClose else {
       return .failure(.closed)
     }
     writeFrame(kind, payload)
     settle()
-    return await roomForOutput(id)
+    return await roomForOutput(id, ticket: ticket)
   }
 
   func closeWebSocket(code: UInt16, reason: String, _ id: UInt64) {
@@ -218,15 +237,27 @@ extension Connection {
     close()
   }
 
+  /// The time for which the server did not read is not held against the client.
+  func noteHearing() {
+    if !webSocketWantsInput {
+      webSocket?.isDeaf = true
+    } else if webSocket?.isDeaf == true {
+      webSocket?.isDeaf = false
+      webSocket?.lastHeard = loop.now
+      webSocket?.pinged = false
+    }
+  }
+
   var webSocketDeadline: Int64 {
     guard let webSocket else { return .max }
+    if webSocket.isDeaf { return webSocket.closeDeadline }
     let interval = times.webSocketPing
     return min(webSocket.closeDeadline, webSocket.lastHeard + (webSocket.pinged ? 2 * interval : interval))
   }
 
   func webSocketDeadlineReached() {
     guard let session = webSocket, webSocketDeadline <= loop.now else { return }
-    if session.pinged || session.closeDeadline <= loop.now {
+    if session.pinged && !session.isDeaf || session.closeDeadline <= loop.now {
       if session.pinged { loop.counters.timeouts.add(1, ordering: .relaxed) }
       close()
     } else {

@@ -15,10 +15,11 @@ public struct WebSocket: Sendable {
   public func receive() async throws(StreamError) -> Message? {
     let connection = connection
     let exchange = exchange
+    let ticket = connection.service.newTicket()
     let outcome = await withTaskCancellationHandler {
-      await connection.receiveMessage(exchange)
+      await connection.receiveMessage(exchange, ticket: ticket)
     } onCancel: {
-      connection.loop.submit { connection.assumeIsolated { $0.cancelReceive(exchange) } }
+      connection.loop.submit { connection.assumeIsolated { $0.cancelReceive(ticket: ticket) } }
     }
     return try outcome.get()
   }
@@ -27,13 +28,14 @@ public struct WebSocket: Sendable {
   public func send(_ message: Message) async throws(StreamError) {
     let connection = connection
     let exchange = exchange
+    let ticket = connection.service.newTicket()
     let outcome = await withTaskCancellationHandler {
       switch message {
-      case .text(let text): await connection.sendFrame(.text, Array(text.utf8), exchange)
-      case .binary(let bytes): await connection.sendFrame(.binary, bytes, exchange)
+      case .text(let text): await connection.sendFrame(.text, Array(text.utf8), exchange, ticket: ticket)
+      case .binary(let bytes): await connection.sendFrame(.binary, bytes, exchange, ticket: ticket)
       }
     } onCancel: {
-      connection.loop.submit { connection.assumeIsolated { $0.cancelWrites(of: exchange) } }
+      connection.loop.submit { connection.assumeIsolated { $0.cancelWrite(ticket: ticket) } }
     }
     try outcome.get()
   }

@@ -9,11 +9,14 @@ enum WebSocketHandshake {
     /// The version is not 13.
     case unsupportedVersion
     case invalid
+    /// With a body, whose bytes would be taken for frames, or in HTTP/1.0, which knows no upgrade.
+    case notAlone
     case valid(key: String)
   }
 
-  static func offer(in request: Request, upgrades: Bool) -> Offer {
+  static func offer(in request: Request, upgrades: Bool, standsAlone: Bool) -> Offer {
     guard upgrades, request.method == .get else { return .absent }
+    guard standsAlone else { return .notAlone }
     let headers = request.headers
     guard headers[.secWebSocketVersion] == "13" else { return .unsupportedVersion }
     guard let key = headers[.secWebSocketKey], isKey(key) else { return .invalid }
