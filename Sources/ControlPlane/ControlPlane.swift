@@ -58,8 +58,13 @@ public final class ControlPlane: Sendable {
     plane.metrics.server.withLock { $0 = statistics }
   }
 
-  /// Says in `/readyz` from now on that this replica is about to stop.
-  public func drain() { plane.isDraining.withLock { $0 = true } }
+  /// Says in `/readyz` from now on that this replica is about to stop, and lets event streams, followed logs and held polls
+  /// end: their clients go on at another replica, or at this one when it is back. To be called before its server is stopped.
+  public func drain() {
+    plane.isDraining.withLock { $0 = true }
+    plane.wakeups.drain()
+    plane.streams.drain()
+  }
 
   /// Runs what happens without being asked, until cancelled.
   public func run() async {

@@ -38,6 +38,7 @@ struct Serve: AsyncParsableCommand {
   func run() async throws {
     let source = try common.source()
     let logger = try common.logger(source)
+    OpenFiles.raiseLimit(logger)
     let database = try common.database(source, logger: logger)
     let share = try common.shareDirectory(source)
     let caFile = try source.required(PlaneSetting.caCert, caCert)

@@ -17,6 +17,9 @@ import Logging
 /// - A caller who may not call an operation learns nothing else about it: authentication comes before validation.
 /// - Every answer carries the request id, every error is a problem document with a code of the closed list.
 final class API: Sendable {
+  /// For a whole body that is not streamed.
+  private static let bodyTime = Duration.seconds(60)
+
   private let contract: Contract
   private let handlers: [String: Handler]
   private let agent: AgentAPI
@@ -111,7 +114,7 @@ final class API: Sendable {
       if match.operation.extensions["x-aloft-streams-body"]?.boolValue == true {
         return try contract.validateHead(match, query: request.query, headers: request.headers)
       }
-      let bytes = try await request.body.collect(upTo: plane.settings.bodyLimit)
+      let bytes = try await request.body.collect(upTo: plane.settings.bodyLimit, within: Self.bodyTime)
       return try contract.validate(match, query: request.query, headers: request.headers, body: bytes)
     } catch let error as RequestRefusal {
       throw Problem.of(error)

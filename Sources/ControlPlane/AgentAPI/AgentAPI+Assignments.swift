@@ -7,7 +7,8 @@ extension AgentAPI {
   private static let longestPoll = 60
   private static let lookAgain = Duration.seconds(5)
 
-  /// The documents of a node that changed behind `after`, as soon as there are any or `wait` seconds have passed.
+  /// The documents of a node that changed behind `after`, as soon as there are any, `wait` seconds have passed or this
+  /// replica is about to go down.
   func assignments(of node: NodeID, query: String?) async throws -> Reply {
     let parameters = Self.parameters(query)
     let after = parameters["after"] ?? 0
@@ -18,7 +19,8 @@ extension AgentAPI {
         try Self.read(node, after: after, in: session)
       }
       let left = deadline.timeIntervalSince(plane.environment.now())
-      if !answer.documents.isEmpty || !answer.streams.isEmpty || left <= 0 || answer.revision < after {
+      let isDue = left <= 0 || answer.revision < after || plane.wakeups.isDraining
+      if isDue || !answer.documents.isEmpty || !answer.streams.isEmpty {
         return try .encoded(answer)
       }
       try Task.checkCancellation()

@@ -15,6 +15,8 @@ import Postgres
 struct AgentAPI: Sendable {
   static let prefix = "/agent/v1/"
   static let bodyLimit = 4 << 20
+  /// For a whole body: a caller need not be known to send one.
+  static let bodyTime = Duration.seconds(60)
 
   let plane: Plane
 
@@ -63,7 +65,7 @@ struct AgentAPI: Sendable {
   private func decode<Value: Decodable>(_ type: Value.Type, _ request: Request) async throws -> Value {
     let bytes: [UInt8]
     do {
-      bytes = try await request.body.collect(upTo: Self.bodyLimit)
+      bytes = try await request.body.collect(upTo: Self.bodyLimit, within: Self.bodyTime)
     } catch {
       throw Problem.of(error)
     }

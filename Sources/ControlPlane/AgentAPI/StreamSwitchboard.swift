@@ -58,10 +58,15 @@ final class StreamSwitchboard: Sendable {
       throw error
     }
     wakeups.signal([.node(node.uuid)])
-    return try await answer(to: id)
+    return try await answer(to: id, follow: follow)
   }
 
-  private func answer(to id: StreamID) async throws -> Reply {
+  /// Nobody new can come to this replica: whoever still waits for an agent is told now.
+  func drain() {
+    for id in entries.withLock({ Array($0.keys) }) { giveUp(id) }
+  }
+
+  private func answer(to id: StreamID, follow: Bool) async throws -> Reply {
     guard let arrival = await arrival(of: id) else {
       _ = try? await database.transaction { session in
         try session.execute("DELETE FROM stream_requests WHERE id = \(id)")
@@ -73,9 +78,26 @@ final class StreamSwitchboard: Sendable {
     reply.headers[header: "X-Log-Start"] = arrival.request.headers[header: "X-Log-Start"] ?? "0"
     reply.body = .stream { writer in
       defer { arrival.finish() }
-      for try await chunk in arrival.request.body { try await writer.write(chunk) }
+      try await self.copy(arrival.request.body.sparse, to: writer, untilDraining: follow)
     }
     return reply
+  }
+
+  /// Passes the bytes on. A log that is followed has no end of its own: when the replica is about to go down it is cut, so
+  /// that the reader sees that there is more and goes on elsewhere.
+  private func copy(_ body: RequestBody, to writer: BodyWriter, untilDraining: Bool) async throws {
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { for try await chunk in body { try await writer.write(chunk) } }
+      if untilDraining {
+        group.addTask {
+          await self.wakeups.untilDraining()
+          try Task.checkCancellation()
+          throw ReplicaDraining()
+        }
+      }
+      defer { group.cancelAll() }
+      try await group.next()
+    }
   }
 
   /// An agent has come with the bytes. Returns when the client has them all or has left.
@@ -140,6 +162,9 @@ final class StreamSwitchboard: Sendable {
     if case .waited(let continuation) = entry?.place { continuation.resume(returning: nil) }
   }
 }
+
+/// Why a log that was followed broke off.
+private struct ReplicaDraining: Error {}
 
 /// An agent's request that carries the bytes. Lets the agent go when it is finished, or when nobody holds it any more.
 final class Arrival: Sendable {

@@ -10,6 +10,7 @@ import Postgres
 /// Invariants:
 /// - Events come in one total order and none is skipped; the id of each is where to go on.
 /// - What is not kept any more is refused, never skipped in silence.
+/// - A stream ends when its replica is about to go down; the reader goes on at another.
 /// - A reader that does not keep up is cut off by the server's write timeout; it resumes where it was.
 struct EventHandlers: Sendable {
   static let pageSize = 500
@@ -72,7 +73,7 @@ struct EventHandlers: Sendable {
         silentSince = plane.environment.now()
         continue
       }
-      if !follow { return }
+      if !follow || plane.wakeups.isDraining { return }
       try Task.checkCancellation()
       await plane.wakeups.wait(for: .events, since: ticket, atMost: lookAgain)
       if plane.environment.now().timeIntervalSince(silentSince) >= heartbeatSeconds {

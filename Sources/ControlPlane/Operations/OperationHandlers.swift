@@ -49,14 +49,14 @@ extension Plane {
   /// How often a waiter looks again, whatever wake-ups were lost.
   private static let lookAgain = Duration.seconds(1)
 
-  /// The operation when it has ended, or as it is when `limit` has passed. Nil when there is none.
+  /// The operation when it has ended, or as it is when `limit` has passed or this replica is about to go down. Nil when there is none.
   func operation(_ id: OperationID, waitingUpTo limit: Duration) async throws -> OperationRecord? {
     let deadline = environment.now().addingTimeInterval(Double(limit.components.seconds))
     while true {
       let ticket = wakeups.ticket(.operation(id.uuid))
       let record = try await database.run { session in try OperationStore.find(id, in: session) }
       let left = deadline.timeIntervalSince(environment.now())
-      guard let record, record.finishedAt == nil, left > 0 else { return record }
+      guard let record, record.finishedAt == nil, left > 0, !wakeups.isDraining else { return record }
       try Task.checkCancellation()
       await wakeups.wait(
         for: .operation(id.uuid), since: ticket, atMost: min(Self.lookAgain, .milliseconds(Int(left * 1000) + 1)))

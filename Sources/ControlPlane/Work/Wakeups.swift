@@ -13,6 +13,8 @@ enum Topic: Hashable, Sendable {
   case node(UUID)
   /// An operation ended.
   case operation(UUID)
+  /// This replica is going down. Never travels.
+  case draining
 
   /// The form that travels between replicas.
   var payload: String {
@@ -21,6 +23,7 @@ enum Topic: Hashable, Sendable {
     case .events: "events"
     case .node(let id): "node:\(id.uuidString)"
     case .operation(let id): "operation:\(id.uuidString)"
+    case .draining: "draining"
     }
   }
 
@@ -61,6 +64,7 @@ final class Wakeups: Sendable {
     var nextWaiter: UInt64 = 0
     var outgoing: Set<Topic> = []
     var sending = false
+    var isDraining = false
   }
 
   static let channel = "aloft_wakeups"
@@ -121,6 +125,38 @@ final class Wakeups: Sendable {
       }
     } onCancel: {
       self.resume(topic, waiter: id)
+    }
+  }
+
+  /// Whether whoever waits for a client's sake should answer with what there is.
+  var isDraining: Bool { state.withLock { $0.isDraining } }
+
+  /// Lets all who wait look once more, and see that this replica is going down.
+  func drain() {
+    state.withLock { $0.isDraining = true }
+    forgetAll()
+  }
+
+  /// Returns when ``drain()`` was called, or when the task is cancelled.
+  func untilDraining() async {
+    while true {
+      let ticket = ticket(.draining)
+      if isDraining || Task.isCancelled { return }
+      await wait(for: .draining, since: ticket, atMost: .seconds(3600))
+    }
+  }
+
+  /// Makes every ticket old, also those of tasks that are between looking and waiting.
+  private func forgetAll() {
+    let woken = state.withLock { state in
+      state.forgotten = max(state.forgotten, state.counts.values.max() ?? 0) + 1
+      state.counts = [:]
+      defer { state.waiters = [:] }
+      return state.waiters.values.flatMap { $0 }
+    }
+    for waiter in woken {
+      waiter.timer?.cancel()
+      waiter.continuation.resume()
     }
   }
 
