@@ -28,7 +28,8 @@ public final class ControlPlane: Sendable {
         database: database, environment: environment, seconds: settings.leaseSeconds, logger: logger),
       streams: StreamSwitchboard(
         database: database, wakeups: wakeups, environment: environment, url: settings.advertisedURL),
-      metrics: PlaneMetrics(), settings: settings, logger: logger)
+      metrics: PlaneMetrics(), gauges: GaugeCache(database: database, environment: environment), settings: settings,
+      logger: logger)
     var handlers = HandlerTable()
     ProjectHandlers(plane: plane).register(in: &handlers)
     VMHandlers(plane: plane).register(in: &handlers)

@@ -15,6 +15,7 @@ struct Plane: Sendable {
   let leases: LeaseRenewals
   let streams: StreamSwitchboard
   let metrics: PlaneMetrics
+  let gauges: GaugeCache
   let settings: Settings
   let logger: Logger
   /// Whether this replica is about to stop.

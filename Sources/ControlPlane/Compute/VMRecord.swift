@@ -39,8 +39,10 @@ struct VMRecord: Sendable {
 
   /// Where the columns come from. LATERAL with LIMIT, because PostgreSQL would merge plain joins, and read the tables from
   /// their beginning to the page that is wanted.
-  static let source: SQL = """
-    vms v
+  static let source: SQL = "vms v \(fragment: joins)"
+
+  /// All of ``source`` behind `vms v`.
+  static let joins: SQL = """
     LEFT JOIN LATERAL (
       SELECT n.id, n.name, n.accelerator, coalesce(l.expires_at > aloft_now(), true) AS alive
         FROM claims c JOIN nodes n ON n.id = c.node_id LEFT JOIN node_leases l ON l.node_id = n.id

@@ -37,6 +37,7 @@ struct NodeHandlers: Sendable {
   private func update(_ call: Call) async throws -> Reply {
     let body = try call.decode(UpdateBody.self)
     return try await plane.change(call) { session in
+      try NodePoolStore.keepAsTheyAre(in: session)
       let node = try NodeStore.lock(call, in: session)
       try call.requireMatch(node.etag)
       let pool = try body.pool.map { try NodePoolStore.require($0, in: session).id }

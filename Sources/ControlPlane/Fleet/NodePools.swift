@@ -56,6 +56,12 @@ enum NodePoolStore {
       .map { try NodePoolRecord($0) }
   }
 
+  /// Lets nobody change the ratios before this transaction has ended. Pools are locked before nodes: which pool a node is in is
+  /// certain only once the node is locked, and pools are few, so it is all of them.
+  static func keepAsTheyAre(in session: Session) throws {
+    try session.execute("SELECT 1 FROM node_pools ORDER BY id FOR SHARE")
+  }
+
   /// The pool that a body refers to.
   static func require(_ reference: String, in session: Session) throws -> NodePoolRecord {
     guard let pool = try find(reference, in: session) else {

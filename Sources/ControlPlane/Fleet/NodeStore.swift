@@ -36,6 +36,7 @@ enum NodeStore {
   static func insert(
     _ id: NodeID, name: String, pool: UUID, labels: String, keyHash: [UInt8], report: NodeReport, in session: Session
   ) throws {
+    try NodePoolStore.keepAsTheyAre(in: session)
     try session.execute(
       """
       INSERT INTO nodes (id, name, pool_id, labels, architecture, accelerator, facts, vcpus, memory_mib, disk_gib,
@@ -53,34 +54,45 @@ enum NodeStore {
   /// has set, so that what is observed never gets in the way of `If-Match`.
   static func report(_ id: NodeID, _ report: NodeReport, in session: Session) throws -> Bool {
     let facts = JSONText(report.facts.jsonText)
+    let isNews: SQL = """
+      (architecture, accelerator, facts, vcpus, memory_mib, disk_gib)
+        IS DISTINCT FROM (\(report.architecture), \(report.accelerator), \(facts)::jsonb, \(report.vcpus)::integer,
+                          \(report.memoryMib)::bigint, \(report.diskGib)::bigint)
+      """
+    guard try session.one("SELECT 1 FROM nodes WHERE id = \(id) AND \(fragment: isNews)") != nil else { return false }
+    try NodePoolStore.keepAsTheyAre(in: session)
     let changed = try session.execute(
       """
       UPDATE nodes SET architecture = \(report.architecture), accelerator = \(report.accelerator), facts = \(facts)::jsonb,
                        vcpus = \(report.vcpus), memory_mib = \(report.memoryMib), disk_gib = \(report.diskGib),
                        updated_at = aloft_now()
-       WHERE id = \(id)
-         AND (architecture, accelerator, facts, vcpus, memory_mib, disk_gib)
-             IS DISTINCT FROM (\(report.architecture), \(report.accelerator), \(facts)::jsonb, \(report.vcpus)::integer,
-                               \(report.memoryMib)::bigint, \(report.diskGib)::bigint)
+       WHERE id = \(id) AND \(fragment: isNews)
       """)
     if changed > 0 { try recomputeLimits(node: id, in: session) }
     return changed > 0
   }
 
-  /// Capacity × the pool's ratios: what may be claimed. For one node, or for all of a pool.
-  static func recomputeLimits(node: NodeID? = nil, pool: NodePoolID? = nil, in session: Session) throws {
-    if let node {
-      // The ratios must not change between reading them and this commit.
-      _ = try session.query(
-        "SELECT 1 FROM node_pools WHERE id = (SELECT pool_id FROM nodes WHERE id = \(node)) FOR SHARE")
-    }
-    _ = try session.execute(
+  /// Capacity × the pool's ratios: what may be claimed by a node. The caller keeps the pools as they are
+  /// (``NodePoolStore/keepAsTheyAre(in:)``) and does so before it locks the node.
+  static func recomputeLimits(node: NodeID, in session: Session) throws {
+    try recomputeLimits(where: "n.id = \(node)", in: session)
+  }
+
+  /// The same for all nodes of a pool that the caller has locked.
+  static func recomputeLimits(pool: NodePoolID, in session: Session) throws {
+    // In order: an UPDATE locks its rows as it comes upon them.
+    try session.execute("SELECT 1 FROM nodes WHERE pool_id = \(pool) ORDER BY id FOR NO KEY UPDATE")
+    try recomputeLimits(where: "s.id = \(pool)", in: session)
+  }
+
+  private static func recomputeLimits(where condition: SQL, in session: Session) throws {
+    try session.execute(
       """
       UPDATE nodes n SET vcpus_limit = floor(n.vcpus * s.cpu_overcommit),
                          memory_mib_limit = floor(n.memory_mib * s.memory_overcommit),
                          disk_gib_limit = floor(n.disk_gib * s.disk_overcommit)
         FROM node_pools s
-       WHERE s.id = n.pool_id AND (n.id = \(node) OR s.id = \(pool))
+       WHERE s.id = n.pool_id AND \(fragment: condition)
       """)
   }
 

@@ -30,15 +30,26 @@ enum OperationStore {
     project: ProjectID, resource: UUID?, status: OperationStatus?, before: UUID?, limit: Int, in session: Session
   ) throws -> [OperationRecord] {
     try session.query(
-      """
-      SELECT \(fragment: OperationRecord.columns) FROM operations p
-       WHERE p.project_id = \(project)
-         AND (\(resource)::uuid IS NULL OR p.resource_id = \(resource))
-         AND (\(status)::text IS NULL OR p.status = \(status))
-         AND (\(before)::uuid IS NULL OR p.id < \(before))
-       ORDER BY p.id DESC LIMIT \(limit)
-      """
+      paging(project: project, resource: resource, status: status, before: before, limit: limit)
     ).compactMap { try OperationRecord($0) }
+  }
+
+  /// The statement of a page. It holds only the conditions that were asked for, in the words of the indexes.
+  static func paging(project: ProjectID, resource: UUID?, status: OperationStatus?, before: UUID?, limit: Int) -> SQL {
+    var condition: SQL = "p.project_id = \(project)"
+    if let resource { condition.append(" AND p.resource_id = \(resource)") }
+    if let before { condition.append(" AND p.id < \(before)") }
+    switch status {
+    case nil: break
+    case .queued: condition.append(" AND p.finished_at IS NULL AND p.status = 'queued'")
+    case .running: condition.append(" AND p.finished_at IS NULL AND p.status = 'running'")
+    case .succeeded: condition.append(" AND p.status = 'succeeded'")
+    case .failed: condition.append(" AND p.status = 'failed'")
+    }
+    return """
+      SELECT \(fragment: OperationRecord.columns) FROM operations p
+       WHERE \(fragment: condition) ORDER BY p.id DESC LIMIT \(limit)
+      """
   }
 
   /// Asks for the operations on a resource that have not ended, oldest first; ``open(_:)`` reads them.

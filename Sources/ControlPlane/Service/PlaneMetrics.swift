@@ -77,6 +77,35 @@ final class PlaneMetrics: Sendable {
   }
 }
 
+/// Reads the figures of the whole cloud at most every ``lifetime``, however many ask for them.
+actor GaugeCache {
+  /// Some of the figures are counted over all VMs; those who scrape come every 15 to 60 seconds.
+  static let lifetime = 15.0
+
+  private let database: Database
+  private let environment: Environment
+  private var latest: (at: Date, reading: Task<PlaneGauges, any Error>)?
+
+  init(database: Database, environment: Environment) {
+    self.database = database
+    self.environment = environment
+  }
+
+  func gauges() async throws -> PlaneGauges {
+    let now = environment.now()
+    if let latest, abs(now.timeIntervalSince(latest.at)) < Self.lifetime { return try await latest.reading.value }
+    let reading = Task { [database] in try await database.run { session in try PlaneGauges.read(in: session) } }
+    latest = (now, reading)
+    do {
+      return try await reading.value
+    } catch {
+      // The next one tries again.
+      if latest?.at == now { latest = nil }
+      throw error
+    }
+  }
+}
+
 /// Figures of the whole cloud, from the database.
 struct PlaneGauges: Sendable {
   var lines: [String] = []

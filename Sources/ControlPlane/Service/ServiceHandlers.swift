@@ -47,7 +47,7 @@ struct ServiceHandlers: Sendable {
   }
 
   private func metrics(_ call: Call) async throws -> Reply {
-    let gauges = try await plane.database.run { session in try PlaneGauges.read(in: session) }
+    let gauges = try await plane.gauges.gauges()
     return Reply(
       contentType: "text/plain; version=0.0.4",
       body: .bytes(plane.metrics.text(gauges: gauges, streams: plane.streams.open)))

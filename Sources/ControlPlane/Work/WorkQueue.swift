@@ -88,13 +88,17 @@ enum WorkQueue {
       """)
   }
 
-  /// Seconds until the next row of these kinds can be taken; nil when there is none.
+  /// Seconds until the next row of these kinds is due; nil when there is none. Rows that somebody works on do not count.
   static func secondsToNext(_ kinds: [WorkKind], in session: Session) throws -> Double? {
-    try session.one(
-      """
-      SELECT extract(epoch FROM min(greatest(due_at, coalesce(lease_until, due_at))) - aloft_now())::float8
-        FROM work WHERE kind = ANY(\(kinds.map(\.rawValue)))
-      """)?.get(0)
+    try session.one(nextDue(kinds))?.get(0)
   }
 
+  /// The statement of ``secondsToNext(_:in:)``: it reads the index from the front and stops at the first row.
+  static func nextDue(_ kinds: [WorkKind]) -> SQL {
+    """
+    SELECT extract(epoch FROM due_at - aloft_now())::float8 FROM work
+     WHERE kind = ANY(\(kinds.map(\.rawValue))) AND (lease_until IS NULL OR lease_until < aloft_now())
+     ORDER BY due_at LIMIT 1
+    """
+  }
 }

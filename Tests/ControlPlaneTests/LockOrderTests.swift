@@ -1,0 +1,78 @@
+import AloftModel
+import Foundation
+import JSON
+import Postgres
+import PostgresTestSupport
+import TestSupport
+import Testing
+
+@testable import ControlPlane
+
+/// Deadlocks are resolved by repeating a transaction, so nobody sees them but as pauses: PostgreSQL's own count tells.
+@Suite("Lock order")
+struct LockOrderTests {
+  /// Ends the plane's connections, so that all their statistics are written, and reads the database's count.
+  private func deadlocks(_ test: TestPlane) async throws -> Int {
+    let name = try #require(try await test.database.one("SELECT current_database()")?.get(0, as: String.self))
+    await test.database.shutdown()
+    let url = await (try PostgresServer.shared).url(database: "postgres")
+    let outside = try Database(configuration: DatabaseConfiguration(url: url, poolSize: 1), logger: quiet)
+    try await eventually("the connections have ended") {
+      let open = try await outside.one("SELECT count(*) FROM pg_stat_activity WHERE datname = \(name)")
+      return try open?.get(0, as: Int.self) == 0
+    }
+    let count = try await outside.one("SELECT deadlocks FROM pg_stat_database WHERE datname = \(name)")?.get(
+      0, as: Int.self)
+    await outside.shutdown()
+    return try #require(count)
+  }
+
+  @Test("changes of a pool, of its nodes and of what their agents find out never lock each other out")
+  func poolsAndNodes() async throws {
+    try await TestPlane.with(poolSize: 16) { test async throws in
+      var agents: [FakeAgent] = []
+      for number in 0..<6 { agents.append(try await FakeAgent.join(test, "node-\(number)")) }
+      let joined = agents
+      let statuses = await withTaskGroup(of: Int.self) { group in
+        for number in 0..<60 {
+          let agent = joined[number % joined.count]
+          group.addTask {
+            let body: JSONValue = ["cpu_overcommit": .integer(Int64(number % 7 + 1))]
+            return await test.call(.patch, "/v1/node-pools/default", body).status
+          }
+          group.addTask {
+            let body: JSONValue = ["labels": ["n": .string("\(number)")], "pool": "default"]
+            return await test.call(.patch, "/v1/nodes/\(agent.name)", body).status
+          }
+          group.addTask { (try? await agent.send(report: FakeAgent.report(vcpus: number + 1)).status) ?? 0 }
+        }
+        return await group.reduce(into: []) { $0.append($1) }
+      }
+      #expect(statuses.allSatisfy { $0 == 200 }, "\(statuses)")
+      #expect(try await test.findings() == [])
+      #expect(try await deadlocks(test) == 0)
+    }
+  }
+
+  @Test("creates that lose the race for nearly full nodes never lock each other out")
+  func creates() async throws {
+    try await TestPlane.with(poolSize: 16) { test async throws in
+      try await test.makeImage()
+      for number in 0..<6 {
+        _ = try await FakeAgent.join(test, "node-\(number)", report: FakeAgent.report(vcpus: 64, memoryMiB: 5 * 128))
+      }
+      let others = [test.plane, try test.replica(), try test.replica()]
+      let answers = await withTaskGroup(of: Answer.self) { group in
+        for number in 0..<90 {
+          group.addTask {
+            await test.call(.post, "/v1/vms", TestPlane.body("vm-\(number)"), on: others[number % others.count])
+          }
+        }
+        return await group.reduce(into: []) { $0.append($1) }
+      }
+      #expect(answers.count { $0.status == 202 } == 30)
+      #expect(answers.count { $0.code == "no_capacity" } == 60)
+      #expect(try await deadlocks(test) == 0)
+    }
+  }
+}
