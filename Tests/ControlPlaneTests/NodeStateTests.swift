@@ -58,6 +58,31 @@ struct NodeStateTests {
     }
   }
 
+  @Test("a node that somebody holds is left for the next look, and only VMs with open operations are looked at again")
+  func held() async throws {
+    try await TestPlane.with(poolSize: 4) { test async throws in
+      try await test.makeImage()
+      let held = try await FakeAgent.join(test, "node-a")
+      _ = try await test.createVM("idle")
+      try await held.obey()
+      try await test.settle()
+      let busy = try await test.createVM("busy").vm
+      let free = try await FakeAgent.join(test, "node-b")
+      _ = try await test.database.query("UPDATE node_leases SET expires_at = aloft_now() - interval '1 second'")
+      let replica = try test.replica()
+      try await test.holding("SELECT 1 FROM nodes WHERE id = \(held.id) FOR UPDATE") {
+        try await replica.stepNodeWatch()
+      }
+      #expect(try await test.eventKinds(held.id.uuid) == ["node.joined"])
+      #expect(try await test.eventKinds(free.id.uuid) == ["node.joined", "node.down"])
+      _ = try await test.database.query("UPDATE work SET due_at = aloft_now() + interval '1 hour'")
+      try await replica.stepNodeWatch()
+      #expect(try await test.eventKinds(held.id.uuid) == ["node.joined", "node.down"])
+      let woken = try await test.database.query("SELECT id FROM work WHERE due_at <= aloft_now()")
+      #expect(try woken.map { try $0.get(0, as: VMID.self) } == [busy])
+    }
+  }
+
   @Test("when a node is removed by force, its VMs are told to have failed")
   func removal() async throws {
     try await TestPlane.with { test async throws in

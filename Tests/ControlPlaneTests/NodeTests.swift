@@ -161,4 +161,25 @@ struct NodeTests {
       #expect(try await test.count("SELECT count(*) FROM node_leases") == 1)
     }
   }
+
+  @Test(
+    "after no replica was there for a while, leases are whole again and nobody is judged by what could not be renewed")
+  func planeWasAway() async throws {
+    try await TestPlane.with { test async throws in
+      _ = try await FakeAgent.join(test, "node-a")
+      _ = try await FakeAgent.join(test, "node-b")
+      try await test.database.execute(
+        "UPDATE nodes SET down_since = aloft_now() - interval '2 hours' WHERE name = 'node-b'")
+      try await test.database.execute("UPDATE node_leases SET expires_at = aloft_now() - interval '1 hour'")
+      try await test.database.execute("UPDATE node_watch SET looked_at = aloft_now() - interval '1 hour'")
+      try await test.plane.stepNodeWatch()
+      try await test.replica().stepNodeWatch()
+      #expect(await test.call(.get, "/v1/nodes/node-a")["state"] == "ready")
+      #expect(await test.call(.get, "/v1/nodes/node-b")["state"] == "down", "it was silent before")
+      // From here on it is the node's own silence.
+      try await test.database.execute("UPDATE node_leases SET expires_at = aloft_now() - interval '1 second'")
+      try await test.plane.stepNodeWatch()
+      #expect(await test.call(.get, "/v1/nodes/node-a")["state"] == "down")
+    }
+  }
 }

@@ -1,6 +1,7 @@
 import AloftModel
 import ControlPlane
 import JSON
+import Postgres
 import Testing
 
 @Suite("Observations")
@@ -136,6 +137,38 @@ struct ObservationTests {
       async let documents = agent.poll(wait: 60)
       let accepted = try await test.createVM("web")
       #expect(try await documents.map(\.vm) == [accepted.vm])
+    }
+  }
+
+  @Test("a report about many VMs is taken over whole; those of other nodes are neither written nor waited for")
+  func manyVMs() async throws {
+    try await TestPlane.with(poolSize: 4) { test async throws in
+      try await test.makeImage()
+      let other = try await FakeAgent.join(test, "node-b")
+      let foreign = try await test.createVM("foreign").vm
+      _ = await test.call(.patch, "/v1/nodes/\(other.name)", ["schedulable": false])
+      let agent = try await FakeAgent.join(test, "node-a", report: FakeAgent.report(vcpus: 64))
+      for number in 0..<60 { _ = try await test.createVM("vm-\(number)") }
+      let documents = try await agent.poll()
+      #expect(documents.count == 60)
+      func seen(_ vm: VMID, _ power: Observation.Power, sequence: Int? = nil) -> Observation {
+        Observation(
+          vm: vm, incarnation: 1, generation: 1, sequence: sequence ?? agent.nextSequence(), power: power)
+      }
+      var observations = documents.map { seen($0.vm, .running) }
+      observations.insert(seen(foreign, .absent), at: 7)
+      // An older one about a VM, behind the newer.
+      observations.append(seen(documents[0].vm, .crashed, sequence: 0))
+      let bytes = try JSONCoder.encode(ObservationReport(observations: observations))
+      let answer = try await test.holding("SELECT 1 FROM vms WHERE id = \(foreign) FOR UPDATE") {
+        await agent.send(.post, "observations", bytes: bytes)
+      }
+      #expect(answer.status == 200, "\(answer)")
+      #expect(answer["unknown_vms"] == [.string(foreign.description)])
+      #expect(try await test.count("SELECT count(*) FROM vm_observations WHERE power = 'running'") == 60)
+      #expect(try await test.count("SELECT count(*) FROM vm_observations") == 60)
+      try await test.settle()
+      #expect(try await test.count("SELECT count(*) FROM operations WHERE status = 'succeeded'") == 60)
     }
   }
 }

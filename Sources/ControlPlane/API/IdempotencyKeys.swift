@@ -73,7 +73,8 @@ enum IdempotencyKeys {
       """
       DELETE FROM idempotency_keys WHERE (actor, key) IN (
         SELECT actor, key FROM idempotency_keys
-         WHERE created_at < aloft_now() - make_interval(hours => \(keptHours)) ORDER BY created_at LIMIT \(limit))
+         WHERE created_at < aloft_now() - make_interval(hours => \(keptHours)) ORDER BY created_at LIMIT \(limit)
+         FOR UPDATE SKIP LOCKED)
       """)
   }
 

@@ -3,40 +3,83 @@ import Foundation
 import Postgres
 
 extension AgentAPI {
-  /// Takes over what an agent saw, all of it in one transaction.
+  /// VMs in one transaction: short enough that nobody waits long for one of them.
+  private static let batch = 50
+
+  /// Takes over what an agent saw, some VMs at a time. A report that fails on the way is repeated whole; what was written of it
+  /// is old news then.
   func observe(_ report: ObservationReport, node: NodeID) async throws -> Reply {
-    // In the order of ids, so that two reports cannot lock each other out; of several about one VM the newest counts.
-    let observations = report.observations.sorted {
-      ($0.vm.uuid.uuidString, $0.sequence) < ($1.vm.uuid.uuidString, $1.sequence)
-    }
-    let (unknown, effects) = try await plane.database.transaction { session -> ([VMID], Effects) in
-      guard try session.one("SELECT 1 FROM nodes WHERE id = \(node)") != nil else { throw Self.removed(node) }
-      var unknown: [VMID] = []
-      var effects = Effects()
-      var last: [SQL] = []
-      for observation in observations {
-        guard let vm = try VMStore.lock(observation.vm, in: session), vm.nodeID == node else {
-          unknown.append(observation.vm)
-          continue
-        }
-        try Self.take(observation, of: vm, in: session, effects: &effects, last: &last)
+    let observations = Self.merged(report.observations)
+    var unknown: [VMID] = []
+    // Also without observations: the node may have been removed.
+    for start in stride(from: 0, to: max(observations.count, 1), by: Self.batch) {
+      let batch = Array(observations[start..<min(start + Self.batch, observations.count)])
+      let (known, effects) = try await plane.database.transaction { session in
+        try Self.take(batch, of: node, in: session)
       }
-      _ = try session.pipeline(last)
-      return (unknown, effects)
+      unknown += batch.map(\.vm).filter { !known.contains($0) }
+      plane.wakeups.signal(effects.wake)
     }
     plane.leases.renew(node.uuid)
-    plane.wakeups.signal(effects.wake)
     return try .encoded(LeaseAnswer(leaseSeconds: plane.settings.leaseSeconds, unknownVms: unknown))
   }
 
-  /// Writes one observation. What nothing else in the transaction reads is put into `last`.
+  /// In the order of ids; of several about one VM the newest counts, and what was completed in any of them.
+  private static func merged(_ observations: [Observation]) -> [Observation] {
+    var newest: [VMID: Observation] = [:]
+    for var observation in observations {
+      if let other = newest[observation.vm] {
+        let isNewer = (other.incarnation, other.sequence) < (observation.incarnation, observation.sequence)
+        let completed = other.completedRequests + observation.completedRequests
+        if !isNewer { observation = other }
+        observation.completedRequests = completed
+      }
+      newest[observation.vm] = observation
+    }
+    return newest.values.sorted { $0.vm.uuid.uuidString < $1.vm.uuid.uuidString }
+  }
+
+  /// Takes over one batch in three round trips: lock and read, write what is newer, tell. Returns which VMs are of this node;
+  /// no other is locked.
   private static func take(
-    _ observation: Observation, of vm: VMRecord, in session: Session, effects: inout Effects, last: inout [SQL]
-  ) throws {
-    guard observation.incarnation == vm.facts.intent.incarnation else { return }
-    let problem = observation.problem
-    let written = try session.execute(
+    _ batch: [Observation], of node: NodeID, in session: Session
+  ) throws -> (known: Set<VMID>, effects: Effects) {
+    let ids = batch.map(\.vm.uuid)
+    let results = try session.pipeline([
+      "SELECT 1 FROM nodes WHERE id = \(node)",
       """
+      SELECT v.id FROM vms v JOIN claims c ON c.vm_id = v.id
+       WHERE c.node_id = \(node) AND c.purpose = 'run' AND v.id = ANY(\(ids)) ORDER BY v.id FOR UPDATE OF v
+      """,
+      // Looks at the database anew, behind the wait for the locks.
+      "SELECT \(fragment: VMRecord.columns) FROM \(fragment: VMRecord.source) WHERE v.id = ANY(\(ids))",
+    ])
+    guard !results[0].isEmpty else { throw removed(node) }
+    let locked = Set(try results[1].map { try $0.get(0, as: VMID.self) })
+    var vms: [VMID: VMRecord] = [:]
+    for row in results[2] {
+      let vm = try VMRecord(row)
+      if vm.nodeID == node, locked.contains(vm.id) { vms[vm.id] = vm }
+    }
+    let current = batch.compactMap { observation in
+      vms[observation.vm].flatMap { vm in
+        observation.incarnation == vm.facts.intent.incarnation ? (observation, vm) : nil
+      }
+    }
+    let written = try session.pipeline(current.map { writing($0.0) })
+    var effects = Effects()
+    var last: [SQL] = []
+    for ((observation, vm), rows) in zip(current, written) where rows.affected > 0 {
+      tell(observation, of: vm, statements: &last, effects: &effects)
+    }
+    _ = try session.pipeline(last)
+    return (Set(vms.keys), effects)
+  }
+
+  /// Writes an observation if it is newer than what is known.
+  private static func writing(_ observation: Observation) -> SQL {
+    let problem = observation.problem
+    return """
       INSERT INTO vm_observations AS o (vm_id, incarnation, generation, power, guest_stopped, activity, progress,
                                         problem_code, problem_detail, sequence)
       VALUES (\(observation.vm), \(observation.incarnation), \(observation.generation), \(observation.power),
@@ -48,9 +91,13 @@ extension AgentAPI {
              problem_code = excluded.problem_code, problem_detail = excluded.problem_detail,
              sequence = excluded.sequence, reported_at = excluded.reported_at
        WHERE (o.incarnation, o.sequence) < (excluded.incarnation, excluded.sequence)
-      """)
-    if written == 0 { return }
+      """
+  }
 
+  /// What follows from an observation that was written: requests end, the VM's work row is woken, users are told.
+  private static func tell(
+    _ observation: Observation, of vm: VMRecord, statements: inout [SQL], effects: inout Effects
+  ) {
     var after = vm.facts
     after.observed = VMObserved(
       incarnation: observation.incarnation, generation: observation.generation, power: observation.power,
@@ -58,15 +105,14 @@ extension AgentAPI {
       problem: observation.problem)
     let completed = observation.completedRequests.map(\.uuid)
     if !after.pendingRequests.isDisjoint(with: completed) {
-      _ = try session.execute("DELETE FROM vm_requests WHERE vm_id = \(vm.id) AND id = ANY(\(completed))")
+      statements.append("DELETE FROM vm_requests WHERE vm_id = \(vm.id) AND id = ANY(\(completed))")
       after.pendingRequests.subtract(completed)
     }
     if after == vm.facts { return }
-
-    last.append(WorkQueue.waking(.vm, vm.id.uuid))
+    statements.append(WorkQueue.waking(.vm, vm.id.uuid))
     effects.wake.insert(.work)
     if let told = VMStore.tellingStateChange(of: vm, from: vm.facts, to: after) {
-      last.append(told)
+      statements.append(told)
       effects.wake.insert(.events)
     }
   }

@@ -145,18 +145,21 @@ enum EventStore {
     }
   }
 
-  /// Removes up to `limit` of the events that are older than `days`, and remembers how far.
-  static func expire(days: Int, atMost limit: Int, in session: Session) throws {
-    _ = try session.execute(
+  /// Removes up to `limit` of the events that are older than `days`, and remembers how far. Returns how many.
+  static func expire(days: Int, atMost limit: Int, in session: Session) throws -> Int {
+    try session.one(
       """
       WITH gone AS (
         DELETE FROM events WHERE (xid, seq) IN (
           SELECT xid, seq FROM events WHERE at < aloft_now() - make_interval(days => \(days)) ORDER BY xid, seq LIMIT \(limit))
         RETURNING xid, seq
-      ), newest AS (SELECT xid, seq FROM gone ORDER BY xid DESC, seq DESC LIMIT 1)
-      UPDATE events_removed r SET xid = newest.xid, seq = newest.seq FROM newest
-       WHERE (r.xid, r.seq) < (newest.xid, newest.seq)
-      """)
+      ), newest AS (SELECT xid, seq FROM gone ORDER BY xid DESC, seq DESC LIMIT 1
+      ), remembered AS (
+        UPDATE events_removed r SET xid = newest.xid, seq = newest.seq FROM newest
+         WHERE (r.xid, r.seq) < (newest.xid, newest.seq)
+      )
+      SELECT count(*) FROM gone
+      """)?.get(0) ?? 0
   }
 
   private static func removed(in session: Session) throws -> Cursor {

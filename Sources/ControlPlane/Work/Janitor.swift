@@ -4,6 +4,9 @@ import Postgres
 
 /// Forgets what has had its time: idempotency keys after a day, events and ended operations after a month, audit records after
 /// more than a year, stream requests that nobody fetched, uploads that a crash cut off.
+///
+/// Every replica has one; at any time one of them works. Each transaction is small, because a long one holds back what
+/// readers of events may see.
 struct Janitor: Sendable {
   static let tick = Duration.seconds(60)
 
@@ -13,33 +16,64 @@ struct Janitor: Sendable {
   let environment: Environment
   let logger: Logger
 
-  /// Rows removed at most in one tick: a backlog shrinks tick by tick instead of failing as a whole.
-  private static let most = 50_000
+  /// Rows removed at most in one transaction.
+  private static let batch = 5_000
+  /// Transactions for one table at most in one tick: a backlog shrinks tick by tick.
+  private static let mostBatches = 20
+  /// The advisory lock of whoever removes; nothing else takes it.
+  private static let lock: Int64 = 0x616c_6f66_746a
   /// Seconds behind the last byte of an upload after which nobody sends it any more; the server has cut it off long before.
   private static let abandoned = 86_400.0
 
   func step() async throws {
-    try await database.transaction { session in
-      _ = try IdempotencyKeys.expire(atMost: Self.most, in: session)
-      try EventStore.expire(days: 30, atMost: Self.most, in: session)
+    try await remove { session in try IdempotencyKeys.expire(atMost: Self.batch, in: session) }
+    try await remove { session in try EventStore.expire(days: 30, atMost: Self.batch, in: session) }
+    try await remove { [settings] session in
       try session.execute(
         """
         DELETE FROM operations WHERE id IN (
           SELECT id FROM operations WHERE finished_at < aloft_now() - make_interval(days => \(settings.keepOperationsDays))
-           ORDER BY finished_at LIMIT \(Self.most))
+           ORDER BY finished_at LIMIT \(Self.batch) FOR UPDATE SKIP LOCKED)
         """)
+    }
+    try await remove { [settings] session in
       try session.execute(
         """
         DELETE FROM audit WHERE id IN (
           SELECT id FROM audit WHERE at < aloft_now() - make_interval(days => \(settings.keepAuditDays))
-           ORDER BY at LIMIT \(Self.most))
+           ORDER BY at LIMIT \(Self.batch) FOR UPDATE SKIP LOCKED)
         """)
-      try session.execute("DELETE FROM stream_requests WHERE created_at < aloft_now() - interval '1 minute'")
-      // A renewal that met the node's deletion leaves one behind.
+    }
+    try await remove { session in
       try session.execute(
-        "DELETE FROM node_leases l WHERE NOT EXISTS (SELECT 1 FROM nodes n WHERE n.id = l.node_id)")
+        """
+        DELETE FROM stream_requests WHERE id IN (
+          SELECT id FROM stream_requests WHERE created_at < aloft_now() - interval '1 minute'
+           ORDER BY id LIMIT \(Self.batch) FOR UPDATE SKIP LOCKED)
+        """)
+    }
+    // A renewal that met the node's deletion leaves one behind.
+    try await remove { session in
+      try session.execute(
+        """
+        DELETE FROM node_leases WHERE node_id IN (
+          SELECT l.node_id FROM node_leases l WHERE NOT EXISTS (SELECT 1 FROM nodes n WHERE n.id = l.node_id)
+           ORDER BY l.node_id LIMIT \(Self.batch) FOR UPDATE SKIP LOCKED)
+        """)
     }
     try await images.removeAbandoned(before: environment.now().addingTimeInterval(-Self.abandoned))
+  }
+
+  /// Repeats `delete`, which returns how many rows it removed, while batches are full and no other replica is at work.
+  private func remove(_ delete: @escaping @Sendable (Session) throws -> Int) async throws {
+    for _ in 0..<Self.mostBatches {
+      try Task.checkCancellation()
+      let removed = try await database.transaction { session -> Int in
+        let isMine = try session.one("SELECT pg_try_advisory_xact_lock(\(Self.lock)::bigint)")?.get(0, as: Bool.self)
+        return isMine == true ? try delete(session) : 0
+      }
+      if removed < Self.batch { return }
+    }
   }
 
   /// Runs until cancelled.

@@ -1,3 +1,4 @@
+import AloftModel
 import Foundation
 import Postgres
 
@@ -34,6 +35,18 @@ enum WorkQueue {
   static func waking(_ kind: WorkKind, _ id: UUID) -> SQL {
     """
     INSERT INTO work (kind, id, due_at) VALUES (\(kind.rawValue), \(id), aloft_now())
+    ON CONFLICT (kind, id) DO UPDATE SET due_at = least(work.due_at, excluded.due_at), wakes = work.wakes + 1
+    """
+  }
+
+  /// The statement that wakes all VMs of a node that have open operations: what those wait for has changed.
+  static func wakingBusyVMs(on node: NodeID) -> SQL {
+    """
+    INSERT INTO work (kind, id, due_at)
+    SELECT \(WorkKind.vm.rawValue), c.vm_id, aloft_now() FROM claims c
+     WHERE c.node_id = \(node) AND c.purpose = 'run'
+       AND EXISTS (SELECT 1 FROM operations o WHERE o.resource_id = c.vm_id AND o.finished_at IS NULL)
+     ORDER BY c.vm_id
     ON CONFLICT (kind, id) DO UPDATE SET due_at = least(work.due_at, excluded.due_at), wakes = work.wakes + 1
     """
   }
