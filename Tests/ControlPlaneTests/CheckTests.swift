@@ -17,6 +17,10 @@ struct CheckTests {
       ("every open operation", "DELETE FROM work"),
       ("no operation outlives", "UPDATE operations SET deadline = aloft_now() - interval '1 hour'"),
       ("no reconciler", "UPDATE work SET last_error = 'x', attempts = 9"),
+      (
+        "every request belongs",
+        "INSERT INTO vm_requests (id, vm_id, kind) SELECT gen_random_uuid(), id, 'reboot' FROM vms"
+      ),
       ("every lease", "UPDATE node_leases SET node_id = gen_random_uuid()"),
       ("every image", "UPDATE images SET upload = gen_random_uuid()"),
       ("every content", "UPDATE images SET upload = gen_random_uuid()"),

@@ -105,6 +105,31 @@ struct VMDecisionTests {
     }
   }
 
+  @Test(
+    "a guest that turned itself off ends every operation but a deletion with that decision, and leaves nothing to look at"
+  )
+  func guestPowerOffEndsOperations() {
+    for facts in Facts.all {
+      let reboot = Self.operation(.rebootVM, request: Facts.request)
+      let open = [Self.operation(.createVM), Self.operation(.startVM), Self.operation(.stopVM), reboot]
+      let decision = VMDecision.of(facts, open: open, now: Self.now)
+      guard decision.followGuestPowerOff else { continue }
+      #expect(decision.nextLook == nil, "\(facts)")
+      if case .failed(_, let detail) = decision.operations[reboot.id] {
+        #expect(!detail.contains("request"), "nobody asked for it: \(detail)")
+        #expect(decision.withdrawn(of: open) == [Facts.request])
+      }
+    }
+  }
+
+  @Test("a VM that is meant to be stopped and crashed is off: its creation and its stop are done")
+  func crashedIsOff() {
+    let facts = Facts.make(desired: .stopped, power: .crashed)
+    #expect(outcome(of: Self.operation(.createVM, generation: 1), facts) == .succeeded)
+    #expect(outcome(of: Self.operation(.stopVM), facts) == .succeeded)
+    #expect(outcome(of: Self.operation(.createVM, generation: 1), Facts.make(power: .crashed)) != .succeeded)
+  }
+
   @Test("a decision that was performed decides nothing new: the next look is the earliest deadline")
   func rest() {
     var first = Self.operation(.startVM, deadline: 90)

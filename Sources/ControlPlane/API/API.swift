@@ -105,7 +105,7 @@ final class API: Sendable {
       guard !Task.isCancelled, Problem.of(error).status < 500, let stored = try await plane.storedAnswer(call) else {
         throw error
       }
-      return try await plane.waited(call, stored)
+      return await plane.waited(call, stored)
     }
   }
 

@@ -76,6 +76,14 @@ public struct ConsistencyCheck: Sendable {
       """
     ),
     (
+      "every request belongs to an open operation",
+      """
+      SELECT format('request %s (%s) of VM %s', r.id, r.kind, r.vm_id) FROM vm_requests r
+       WHERE NOT EXISTS (
+         SELECT 1 FROM operations o WHERE o.resource_id = r.vm_id AND o.vm_request = r.id AND o.finished_at IS NULL)
+      """
+    ),
+    (
       "a deleted VM has an operation or is looked after",
       """
       SELECT format('VM %s', v.id) FROM vms v

@@ -37,7 +37,7 @@ extension VMHandlers {
       }
       do {
         let reply = try await accept(call, creation, candidates: candidates, wanted)
-        return try await plane.waited(call, reply)
+        return await plane.waited(call, reply)
       } catch is LostRace {
         continue
       }

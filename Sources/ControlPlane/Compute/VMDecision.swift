@@ -42,7 +42,7 @@ struct VMDecision: Sendable, Equatable {
     decision.purge = isGone(facts)
     decision.followGuestPowerOff = guestTurnedItselfOff(facts)
     for operation in open {
-      let outcome = outcome(of: operation, facts, purge: decision.purge, now: now)
+      let outcome = outcome(of: operation, facts, decision, now: now)
       if case .running(let waitingFor, let progress) = outcome {
         decision.nextLook = min(decision.nextLook ?? operation.deadline, operation.deadline)
         let same =
@@ -52,6 +52,14 @@ struct VMDecision: Sendable, Equatable {
       decision.operations[operation.id] = outcome
     }
     return decision
+  }
+
+  /// The one-time requests of the operations that fail: they are taken back, or they would be carried out all the same.
+  func withdrawn(of open: [OpenOperation]) -> [UUID] {
+    open.compactMap { operation in
+      guard case .failed = operations[operation.id] else { return nil }
+      return operation.request
+    }
   }
 
   private static func isGone(_ facts: VMFacts) -> Bool {
@@ -66,10 +74,16 @@ struct VMDecision: Sendable, Equatable {
     return seen.guestStopped && seen.power == .stopped && seen.generation >= facts.intent.generation
   }
 
-  private static func outcome(of operation: OpenOperation, _ facts: VMFacts, purge: Bool, now: Date) -> Outcome {
-    if isDone(operation, facts, purge: purge) { return .succeeded }
+  private static func outcome(
+    of operation: OpenOperation, _ facts: VMFacts, _ decision: VMDecision, now: Date
+  ) -> Outcome {
+    if isDone(operation, facts, purge: decision.purge) { return .succeeded }
     if let overtakenBy = overtaking(operation, facts) {
       return .failed(.superseded, "overtaken by a later request to \(overtakenBy)")
+    }
+    if decision.followGuestPowerOff, operation.kind == .rebootVM {
+      // The intent becomes `stopped` with this very decision, and nobody asked for that.
+      return .failed(.superseded, "the guest turned itself off before it was rebooted")
     }
     let state = VMDerivedState.of(facts)
     if facts.host == nil && operation.kind != .deleteVM {
@@ -89,13 +103,16 @@ struct VMDecision: Sendable, Equatable {
     switch operation.kind {
     case .createVM:
       if seen.guestStopped { return true }
-      return facts.intent.desiredPower == .running ? seen.power == .running : seen.power == .stopped
+      return facts.intent.desiredPower == .running ? seen.power == .running : isOff(seen)
     case .startVM: return seen.power == .running || seen.guestStopped
-    case .stopVM: return seen.power == .stopped || seen.power == .crashed
+    case .stopVM: return isOff(seen)
     case .rebootVM: return operation.request.map { !facts.pendingRequests.contains($0) } ?? true
     case .deleteVM: return purge
     }
   }
+
+  /// A guest that crashed is off too, once it is meant to be.
+  private static func isOff(_ seen: VMObserved) -> Bool { seen.power == .stopped || seen.power == .crashed }
 
   /// What later request makes it impossible for the operation to end as it was meant.
   private static func overtaking(_ operation: OpenOperation, _ facts: VMFacts) -> String? {

@@ -82,7 +82,7 @@ struct VMHandlers: Sendable {
   private func delete(_ call: Call) async throws -> Reply {
     try await verb(call, .deleteVM, seconds: 600) { vm, _, session in
       // Asking again is harmless: the deletion under way is the answer, unless its operation has given up.
-      if vm.facts.intent.deleted && vm.operation != nil { return nil }
+      if vm.facts.intent.deleted && vm.operation?.kind == .deleteVM { return nil }
       return try VMStore.intend(vm.id, deleted: true, in: session)
     }
   }
@@ -146,7 +146,7 @@ struct VMHandlers: Sendable {
       changed.reply = .json(after, status: call.isDryRun ? .ok : .accepted, etag: after.etag)
       return changed
     }
-    return try await plane.waited(call, reply)
+    return await plane.waited(call, reply)
   }
 
   // MARK: Shared

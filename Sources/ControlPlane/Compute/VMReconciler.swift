@@ -26,6 +26,7 @@ struct VMReconciler: Reconciler {
       }
     }
     _ = try session.pipeline(statements)
+    try withdraw(decision.withdrawn(of: open), of: vm, in: session, effects: &effects)
     if decision.followGuestPowerOff {
       let intended = try VMStore.intend(VMID(id), power: .stopped, in: session)
       try EventStore.append(
@@ -40,6 +41,21 @@ struct VMReconciler: Reconciler {
       return nil
     }
     return decision.nextLook
+  }
+
+  /// What was reported as failed must not happen later.
+  private func withdraw(
+    _ requests: [UUID], of vm: VMRecord, in session: Session, effects: inout Effects
+  ) throws {
+    if requests.isEmpty { return }
+    let withdrawn = try VMStore.withdraw(requests, vm: vm.id, in: session)
+    if let node = withdrawn.node { effects.wake.insert(.node(node.uuid)) }
+    var after = vm.facts
+    after.pendingRequests.subtract(withdrawn.gone)
+    if let told = VMStore.tellingStateChange(of: vm, from: vm.facts, to: after) {
+      _ = try session.execute(told)
+      effects.wake.insert(.events)
+    }
   }
 
   private func ending(of outcome: VMDecision.Outcome) -> OperationStatus? {

@@ -38,7 +38,8 @@ struct VMRecord: Sendable {
     """
 
   /// Where the columns come from. LATERAL with LIMIT, because PostgreSQL would merge plain joins, and read the tables from
-  /// their beginning to the page that is wanted.
+  /// their beginning to the page that is wanted. The newest operation is that of the newest generation, which is counted
+  /// under the VM's lock: ids follow the clocks of the replicas that drew them.
   static let source: SQL = "vms v \(fragment: joins)"
 
   /// All of ``source`` behind `vms v`.
@@ -49,7 +50,8 @@ struct VMRecord: Sendable {
        WHERE c.vm_id = v.id AND c.purpose = 'run' LIMIT 1) n ON true
     LEFT JOIN LATERAL (SELECT * FROM vm_observations o WHERE o.vm_id = v.id LIMIT 1) o ON true
     LEFT JOIN LATERAL (
-      SELECT * FROM operations p WHERE p.resource_id = v.id AND p.finished_at IS NULL ORDER BY p.id DESC LIMIT 1) p ON true
+      SELECT * FROM operations p WHERE p.resource_id = v.id AND p.finished_at IS NULL
+       ORDER BY p.generation DESC, p.id DESC LIMIT 1) p ON true
     """
 
   init(_ row: Row) throws {

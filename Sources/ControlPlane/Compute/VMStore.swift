@@ -161,6 +161,24 @@ enum VMStore {
     _ = try session.execute("INSERT INTO vm_requests (id, vm_id, kind) VALUES (\(id), \(vm), \(kind))")
   }
 
+  /// Takes back requests that no agent has carried out, and puts the document without them in front of the node's agent.
+  /// The generation stays: nobody asked for anything new. Returns those that were still there, and the node.
+  static func withdraw(_ requests: [UUID], vm: VMID, in session: Session) throws -> (gone: Set<UUID>, node: NodeID?) {
+    let gone = try session.query("DELETE FROM vm_requests WHERE vm_id = \(vm) AND id = ANY(\(requests)) RETURNING id")
+      .map { try $0.get(0, as: UUID.self) }
+    if gone.isEmpty { return ([], nil) }
+    let node = try session.one(
+      """
+      UPDATE nodes SET assignment_revision = assignment_revision + 1
+       WHERE id = (SELECT node_id FROM claims WHERE vm_id = \(vm) AND purpose = 'run')
+      RETURNING id, assignment_revision
+      """)
+    if let revision = try node?.get(1, as: Int.self) {
+      _ = try session.execute("UPDATE vms SET assignment_revision = \(revision) WHERE id = \(vm)")
+    }
+    return (Set(gone), try node?.get(0))
+  }
+
   /// Removes every trace of a VM, its claim first. Its operations stay: they tell what happened.
   static func purge(_ id: UUID, in session: Session) throws {
     _ = try session.execute("DELETE FROM claims WHERE vm_id = \(id)")

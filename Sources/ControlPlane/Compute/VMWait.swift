@@ -5,14 +5,31 @@ import JSON
 import Postgres
 
 extension Plane {
-  /// Honours `Prefer: wait`: 200 with the VM and its ended operation, or the 202 when the time is over.
-  func waited(_ call: Call, _ reply: Reply) async throws -> Reply {
-    guard let wait = call.preferredWait, reply.status == .accepted, case .bytes(let bytes) = reply.body,
-      case .object(let accepted) = try JSONValue.parse(bytes),
+  /// Honours `Prefer: wait`: 200 with the VM and its ended operation, or the 202 when the time is over. The change is
+  /// committed: whatever goes wrong while its end is waited for, the 202 is the truth.
+  func waited(_ call: Call, _ reply: Reply) async -> Reply {
+    guard let wait = call.preferredWait, reply.status == .accepted, case .bytes(let bytes) = reply.body else {
+      return reply
+    }
+    do {
+      return try await ended(reply, bytes, within: wait) ?? reply
+    } catch {
+      if !Task.isCancelled {
+        logger.warning(
+          "the end of an accepted change could not be waited for",
+          metadata: ["request": "\(call.requestID)", "error": "\(error)"])
+      }
+      return reply
+    }
+  }
+
+  /// The answer once the operation of an accepted change has ended; nil when it has not.
+  private func ended(_ reply: Reply, _ body: [UInt8], within wait: Duration) async throws -> Reply? {
+    guard case .object(let accepted) = try JSONValue.parse(body),
       let operation = accepted["operation"]?["id"]?.stringValue.flatMap({ OperationID($0) }),
       let vm = accepted["id"]?.stringValue.flatMap({ VMID($0) }),
       let ended = try await self.operation(operation, waitingUpTo: wait), ended.finishedAt != nil
-    else { return reply }
+    else { return nil }
     var answer = reply
     answer.status = .ok
     answer.headers[header: "Preference-Applied"] = "wait=\(wait.components.seconds)"
