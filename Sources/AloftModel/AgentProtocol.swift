@@ -72,7 +72,8 @@ public struct LeaseAnswer: Sendable, Codable {
   }
 }
 
-/// The answer to `GET /agent/v1/assignments?after=N&wait=S`: the documents of this node that changed behind `after`.
+/// The answer to `GET /agent/v1/assignments?after=N&wait=S`: the documents of this node that changed behind `after`, in the
+/// order of their changes, as many as one answer may hold.
 public struct Assignments: Sendable, Codable {
   /// Ask `after` this the next time.
   public var revision: Int
@@ -82,12 +83,18 @@ public struct Assignments: Sendable, Codable {
   /// In a whole list: the highest ``Observation/sequence`` that is known of this node's VMs. A new agent counts from above
   /// it, whatever its host's clock says. Nil from control planes that do not tell.
   public var sequence: Int?
+  /// False when there are more documents behind ``revision``: a list is whole with the part that is complete. Nil, from
+  /// control planes that send everything at once, is true.
+  public var complete: Bool?
 
-  public init(revision: Int, documents: [Assignment], streams: [StreamRequest] = [], sequence: Int? = nil) {
+  public init(
+    revision: Int, documents: [Assignment], streams: [StreamRequest] = [], sequence: Int? = nil, complete: Bool? = nil
+  ) {
     self.revision = revision
     self.documents = documents
     self.streams = streams
     self.sequence = sequence
+    self.complete = complete
   }
 }
 
@@ -207,6 +214,14 @@ public struct Observation: Sendable, Codable, Equatable {
     public init(code: OperationFailure, detail: String) {
       self.code = code
       self.detail = detail
+    }
+
+    /// A kind of problem that only newer agents know is one that the hypervisor's host had; its words tell.
+    public init(from decoder: any Decoder) throws {
+      let container = try decoder.container(keyedBy: CodingKeys.self)
+      let code = try container.decode(String.self, forKey: .code)
+      self.code = OperationFailure(rawValue: code) ?? .hypervisorRefused
+      detail = try container.decode(String.self, forKey: .detail)
     }
   }
 

@@ -8,7 +8,12 @@ extension AgentAPI {
 
   /// Takes over what an agent saw, some VMs at a time. A report that fails on the way is repeated whole; what was written of it
   /// is old news then.
-  func observe(_ report: ObservationReport, node: NodeID) async throws -> Reply {
+  func observe(_ report: ReceivedObservations, node: NodeID) async throws -> Reply {
+    if let first = report.unreadable.first {
+      plane.logger.warning(
+        "observations were passed over",
+        metadata: ["node": "\(node)", "count": "\(report.unreadable.count)", "first": "\(first)"])
+    }
     let observations = Self.merged(report.observations)
     var unknown: [VMID] = []
     // Also without observations: the node may have been removed.

@@ -17,23 +17,31 @@ struct AgentAPI: Sendable {
   static let bodyLimit = 4 << 20
   /// For a whole body: a caller need not be known to send one.
   static let bodyTime = Duration.seconds(60)
+  /// For what strangers may send, and for what holds a certificate request only.
+  static let identityBodyLimit = 64 << 10
 
   let plane: Plane
+  private let joins = JoinGate()
+
+  init(plane: Plane) { self.plane = plane }
 
   func respond(_ request: Request, requestID: String) async throws -> Reply {
     let segments = request.path.dropFirst(Self.prefix.count).split(separator: "/", omittingEmptySubsequences: false)
       .map(String.init)
     if segments == ["join"], request.method == .post {
       return try await join(
-        try await decode(JoinRequest.self, request), peer: request.peer.address, requestID: requestID)
+        try await decode(JoinRequest.self, request, limit: Self.identityBodyLimit), peer: request.peer.address,
+        requestID: requestID)
     }
     let node = try authenticate(request)
     switch (request.method, segments.first ?? "", segments.count) {
-    case (.post, "renew", 1): return try await renew(try await decode(RenewRequest.self, request), node: node)
+    case (.post, "renew", 1):
+      return try await renew(
+        try await decode(RenewRequest.self, request, limit: Self.identityBodyLimit), node: node)
     case (.put, "node", 1): return try await report(try await decode(NodeReport.self, request), node: node)
     case (.get, "assignments", 1): return try await assignments(of: node, query: request.query)
     case (.post, "observations", 1):
-      return try await observe(try await decode(ObservationReport.self, request), node: node)
+      return try await observe(try await decode(ReceivedObservations.self, request), node: node)
     case (.get, "images", 3) where segments[2] == "content":
       return try await imageContent(segments[1], node: node)
     case (.post, "streams", 2):
@@ -62,10 +70,12 @@ struct AgentAPI: Sendable {
     Problem(.tokenInvalid, "node \(node) is not part of this cloud any more; join again with a new token")
   }
 
-  private func decode<Value: Decodable>(_ type: Value.Type, _ request: Request) async throws -> Value {
+  private func decode<Value: Decodable>(
+    _ type: Value.Type, _ request: Request, limit: Int = AgentAPI.bodyLimit
+  ) async throws -> Value {
     let bytes: [UInt8]
     do {
-      bytes = try await request.body.collect(upTo: Self.bodyLimit, within: Self.bodyTime)
+      bytes = try await request.body.collect(upTo: limit, within: Self.bodyTime)
     } catch {
       throw Problem.of(error)
     }
@@ -85,6 +95,11 @@ struct AgentAPI: Sendable {
   /// Makes the node, or finds the one that the same key made: an agent that crashed before it kept the answer asks again with
   /// the same token, and one whose certificate has expired comes back with another.
   private func join(_ join: JoinRequest, peer: String, requestID: String) async throws -> Reply {
+    try joins.enter()
+    defer { joins.leave() }
+    // Whoever has no token costs one look at an index, not the parsing of what it sent.
+    try await requireKnown(join.token)
+    try AgentInput.check(join)
     let csr = try NodeCertificateRequest(pem: join.certificateRequest)
     try NodeName.check(join.name)
     let fresh = NodeID(plane.environment.newUUID())
@@ -95,9 +110,7 @@ struct AgentAPI: Sendable {
           SELECT id, pool_id, labels, node_id, expires_at > aloft_now() FROM node_tokens
            WHERE secret_hash = \(Secret.hash(join.token)) FOR UPDATE
           """)
-      else {
-        throw Problem(.joinTokenInvalid, "the join token is unknown; an operator makes one with POST /v1/node-tokens")
-      }
+      else { throw Self.unknownToken }
       if let used = try token.get(3, as: UUID?.self) {
         let same = try session.one(
           "SELECT 1 FROM nodes WHERE id = \(used) AND name = \(join.name) AND public_key_sha256 = \(csr.keyHash)")
@@ -135,6 +148,17 @@ struct AgentAPI: Sendable {
     return try .encoded(JoinAnswer(nodeId: node, certificate: certificate))
   }
 
+  private static let unknownToken = Problem(
+    .joinTokenInvalid, "the join token is unknown; an operator makes one with POST /v1/node-tokens")
+
+  private func requireKnown(_ token: String) async throws {
+    let hash = Secret.hash(token)
+    let isKnown = try await plane.database.run { session in
+      try session.one("SELECT 1 FROM node_tokens WHERE secret_hash = \(hash)") != nil
+    }
+    if !isKnown { throw Self.unknownToken }
+  }
+
   /// The node of this name that has this key, which is the proof: the request is signed with it. It stays what it is, and the
   /// token is used up.
   private static func rejoin(
@@ -164,6 +188,7 @@ struct AgentAPI: Sendable {
   }
 
   private func report(_ report: NodeReport, node: NodeID) async throws -> Reply {
+    try AgentInput.check(report)
     try await plane.database.transaction { session in
       guard try session.one("SELECT 1 FROM nodes WHERE id = \(node)") != nil else { throw Self.removed(node) }
       if try NodeStore.report(node, report, in: session) {
