@@ -7,6 +7,11 @@ extension AgentAPI {
   private static let longestPoll = 60
   private static let lookAgain = Duration.seconds(5)
 
+  /// How much one answer holds: documents, and bytes of what users wrote into them, which JSON may make six times as long.
+  /// Agents take 16 MiB.
+  private static let pageDocuments = 500
+  private static let pageBytes = 2 << 20
+
   /// The documents of a node that changed behind `after`, as soon as there are any, `wait` seconds have passed or this
   /// replica is about to go down.
   func assignments(of node: NodeID, query: String?) async throws -> Reply {
@@ -35,19 +40,28 @@ extension AgentAPI {
     let results = try session.pipeline([
       "SELECT assignment_revision FROM nodes WHERE id = \(node)",
       """
+      WITH changed AS (
+        SELECT v.id, v.assignment_revision, count(*) OVER () AS all_documents,
+               coalesce(sum(octet_length(v.user_data) + octet_length(v.ssh_keys::text)) OVER (
+                 ORDER BY v.assignment_revision ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
+          FROM nodes n JOIN claims c ON c.node_id = n.id JOIN vms v ON v.id = c.vm_id
+         WHERE n.id = \(node) AND c.purpose = 'run'
+           AND v.assignment_revision > CASE WHEN \(after)::bigint > n.assignment_revision THEN 0 ELSE \(after)::bigint END
+      )
       SELECT v.id, v.incarnation, v.generation, v.deleted_at IS NOT NULL, v.desired_power, v.stop_grace_seconds, v.name,
              v.hostname, v.vcpus, v.memory_mib, v.disk_gib, v.accelerator, v.ssh_keys, v.user_data,
              i.id, i.sha256, i.format, i.size_bytes,
              (SELECT array_agg(r.id ORDER BY r.id) FROM vm_requests r WHERE r.vm_id = v.id),
-             (SELECT array_agg(r.kind ORDER BY r.id) FROM vm_requests r WHERE r.vm_id = v.id)
-        FROM nodes n JOIN claims c ON c.node_id = n.id JOIN vms v ON v.id = c.vm_id JOIN images i ON i.id = v.image_id
-       WHERE n.id = \(node) AND c.purpose = 'run'
-         AND v.assignment_revision > CASE WHEN \(after)::bigint > n.assignment_revision THEN 0 ELSE \(after)::bigint END
-       ORDER BY v.assignment_revision
+             (SELECT array_agg(r.kind ORDER BY r.id) FROM vm_requests r WHERE r.vm_id = v.id),
+             p.assignment_revision, p.all_documents
+        FROM changed p JOIN vms v ON v.id = p.id JOIN images i ON i.id = v.image_id
+       WHERE p.bytes_before < \(pageBytes)
+       ORDER BY p.assignment_revision LIMIT \(pageDocuments)
       """,
     ])
     guard let revision = try results[0].first?.get(0, as: Int.self) else { throw removed(node) }
-    let documents = try results[1].map(assignment)
+    let rows = results[1]
+    let isComplete = try rows.last.map { try $0.get(21, as: Int.self) == rows.count } ?? true
     let sequence = after == 0 || after > revision ? try highestSequence(of: node, in: session) : nil
     let streams = try session.commit(
       with:
@@ -59,7 +73,9 @@ extension AgentAPI {
         id: try row.get(0), url: try row.get(1), kind: .serialLog, vm: try row.get(2), offset: try row.get(3),
         follow: try row.get(4))
     }
-    return Assignments(revision: revision, documents: documents, streams: streams, sequence: sequence)
+    return Assignments(
+      revision: isComplete ? revision : try rows.last?.get(20) ?? revision, documents: try rows.map(assignment),
+      streams: streams, sequence: sequence, complete: isComplete)
   }
 
   /// What an agent that starts anew has to count from: older sequences are old news.

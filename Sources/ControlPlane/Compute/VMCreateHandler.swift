@@ -80,8 +80,20 @@ extension VMHandlers {
     return nil
   }
 
+  /// The most bytes of user data, and of keys: the contract counts characters, but these travel to the node as bytes.
+  private static let longestText = 65536
+
+  private static func requireRoom(_ bytes: Int, _ what: String, at pointer: String) throws {
+    if bytes <= longestText { return }
+    throw Problem(
+      .tooLong, "\(what) may have \(longestText) bytes of UTF-8, not \(bytes)",
+      errors: [.init(code: .tooLong, detail: "at most \(longestText) bytes", pointer: pointer)])
+  }
+
   /// Resolves what the body refers to and fills in the defaults.
   private func prepare(_ body: CreateBody, _ call: Call) async throws -> VMCreation {
+    try Self.requireRoom(body.userData?.utf8.count ?? 0, "user data", at: "/user_data")
+    try Self.requireRoom((body.sshKeys ?? []).reduce(0) { $0 + $1.utf8.count }, "all keys together", at: "/ssh_keys")
     let image = try await plane.database.run { session in
       let image = try ImageStore.find(body.image, project: ProjectStore.id(call), in: session)
       if image == nil { _ = try ProjectStore.require(call, in: session) }

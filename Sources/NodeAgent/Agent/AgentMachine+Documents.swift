@@ -11,6 +11,8 @@ extension AgentMachine {
     var failures = 0
     /// Uptime at which the next whole list is due.
     var nextFull: Int
+    /// The machines of a whole list that comes in parts, as far as it has come; nil when none is being read.
+    var listed: Set<VMID>?
 
     init(nextFull: Int) { self.nextFull = nextFull }
   }
@@ -18,11 +20,12 @@ extension AgentMachine {
   mutating func startPoll(_ uptime: Int, _ effects: inout [AgentEffect]) {
     guard poll.underWay == nil, uptime >= poll.at else { return }
     let full = !isSynchronized || uptime >= poll.nextFull
-    let after = full ? 0 : poll.revision
+    let goesOn = poll.listed != nil
+    let after = full && !goesOn ? 0 : poll.revision
     poll.number += 1
     poll.underWay = (poll.number, after, uptime)
     effects.append(
-      .poll(number: poll.number, after: after, waitSeconds: full ? 0 : options.pollSeconds))
+      .poll(number: poll.number, after: after, waitSeconds: full || goesOn ? 0 : options.pollSeconds))
   }
 
   mutating func takeDocuments(
@@ -43,13 +46,19 @@ extension AgentMachine {
     for document in answer.documents { take(document, now) }
     if asked.after == 0 {
       if let known = answer.sequence { report.countAbove(known) }
-      takeWholeList(answer, now)
+      poll.listed = []
     }
     if answer.revision < asked.after {
       // The count of this node went back: the control plane's database was restored. Nothing that was read holds.
       poll.nextFull = now.uptime
+      poll.listed = nil
     }
     poll.revision = answer.revision
+    poll.listed?.formUnion(answer.documents.map(\.vm))
+    if answer.complete != false, let listed = poll.listed {
+      poll.listed = nil
+      takeWholeList(listed, now)
+    }
     for stream in answer.streams where !streams.contains(stream.id) {
       streams = streams.suffix(255) + [stream.id]
       effects.append(.serve(stream))
@@ -76,8 +85,7 @@ extension AgentMachine {
   }
 
   /// VMs that are not in the whole list are no longer this agent's business; what there is of them stays.
-  private mutating func takeWholeList(_ answer: Assignments, _ now: AgentTime) {
-    let listed = Set(answer.documents.map(\.vm))
+  private mutating func takeWholeList(_ listed: Set<VMID>, _ now: AgentTime) {
     for vm in order where !listed.contains(vm) {
       vms[vm]?.document = nil
       vms[vm]?.wakeAt = nil
