@@ -12,8 +12,9 @@ import HTTP
 /// - A content is never changed: another upload makes another file.
 public struct ImageFiles: Sendable {
   private let directory: String
-  /// File calls block: they run here and never on Swift's pool.
-  private let thread = DedicatedThread(name: "image-files")
+  /// File calls block: they run here and never on Swift's pool. Several, so that a slow disk under one transfer does not
+  /// stop all others; those of one transfer run on one, in order.
+  private let threads = (0..<4).map { DedicatedThread(name: "image-files\($0)") }
 
   /// Uses `directory`, which is made if it is not there.
   public init(directory: String) throws {
@@ -33,7 +34,7 @@ public struct ImageFiles: Sendable {
   /// Removes uploads that were cut off and not written to since `date`.
   func removeAbandoned(before date: Date) async throws {
     let directory = directory
-    try await thread.run {
+    try await thread(0).run {
       for name in try FileManager.default.contentsOfDirectory(atPath: directory) where name.hasSuffix(".part") {
         let path = directory + "/" + name
         // Another replica may have been quicker.
@@ -48,6 +49,7 @@ public struct ImageFiles: Sendable {
   /// Writes a body to a new file. Throws a ``Problem`` for what the client can mend; nothing stays behind then.
   func receive(_ body: RequestBody, as id: UUID, limit: Int, expecting sha256: String?) async throws -> ImageContent {
     let partial = path(id) + ".part"
+    let thread = thread(id.hashValue)
     let file = try await thread.run { try PartialFile(path: partial) }
     do {
       for try await chunk in body {
@@ -74,7 +76,7 @@ public struct ImageFiles: Sendable {
   /// Opens a content for reading. The caller closes the descriptor.
   func open(_ id: UUID) async throws -> (descriptor: Int32, size: Int) {
     let path = path(id)
-    return try await thread.run {
+    return try await thread(id.hashValue).run {
       let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
       guard descriptor >= 0 else {
         throw Problem(.unavailable, "the image store does not hold this content now")
@@ -87,7 +89,7 @@ public struct ImageFiles: Sendable {
 
   /// Reads up to `count` bytes; empty at the end.
   func read(_ descriptor: Int32, at offset: Int, count: Int) async throws -> [UInt8] {
-    try await thread.run {
+    try await thread(Int(descriptor)).run {
       try [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
         let got = pread(descriptor, buffer.baseAddress, count, off_t(offset))
         guard got >= 0 else { throw FileFailure(call: "read", code: errno) }
@@ -96,20 +98,22 @@ public struct ImageFiles: Sendable {
     }
   }
 
-  func close(_ descriptor: Int32) async { await thread.run { _ = Glibc.close(descriptor) } }
+  func close(_ descriptor: Int32) async { await thread(Int(descriptor)).run { _ = Glibc.close(descriptor) } }
 
   func remove(_ id: UUID) async {
     let path = path(id)
-    await thread.run { _ = unlink(path) }
+    await thread(id.hashValue).run { _ = unlink(path) }
   }
 
   /// The contents in the store.
   func list() async throws -> [UUID] {
     let directory = directory
-    return try await thread.run {
+    return try await thread(0).run {
       try FileManager.default.contentsOfDirectory(atPath: directory).compactMap { UUID(uuidString: $0) }
     }
   }
+
+  private func thread(_ number: Int) -> DedicatedThread { threads[abs(number % threads.count)] }
 
   private func path(_ id: UUID) -> String { directory + "/" + id.uuidString.lowercased() }
 
@@ -135,7 +139,7 @@ struct FileFailure: Error, CustomStringConvertible {
 
 /// A content while it comes in.
 ///
-/// `@unchecked Sendable`: it is only touched on the image store's thread, which runs one call after another.
+/// `@unchecked Sendable`: it is only touched on one thread of the image store's, which runs one call after another.
 private final class PartialFile: @unchecked Sendable {
   private let path: String
   private var descriptor: Int32
