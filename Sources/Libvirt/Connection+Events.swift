@@ -6,7 +6,8 @@ extension Connection {
   /// All domains' events from now on.
   ///
   /// The stream never skips one. It ends instead when the connection is lost or closed, and when its reader has fallen
-  /// behind by ``eventBufferSize`` events: the reader then lists all domains and subscribes again.
+  /// behind by ``eventBufferSize`` events: the reader then lists all domains and subscribes again. libvirt's drivers may
+  /// refuse a second stream on a connection while there is a first (`invalidArgument`).
   public func domainEvents() async throws(LibvirtError) -> AsyncStream<DomainEvent> {
     let (stream, continuation) = AsyncStream.makeStream(
       of: DomainEvent.self, bufferingPolicy: .bufferingOldest(Connection.eventBufferSize))

@@ -64,6 +64,19 @@ extension Connection {
 
   /// The next bytes of the body, for the reader of exchange `id`; nil at its end.
   func nextBodyChunk(of id: UInt64, terms: RequestBody.Terms, ticket: UInt64) async -> Exchange.ChunkResult {
+    if let known = bodyChunkNow(of: id, terms: terms) { return known }
+    return await withCheckedContinuation { continuation in
+      if let known = bodyChunkNow(of: id, terms: terms) {
+        continuation.resume(returning: known)
+      } else {
+        exchange?.reader = Exchange.Reader(ticket: ticket, continuation: continuation)
+        settle()
+      }
+    }
+  }
+
+  /// What the reader is told without waiting; nil if it has to wait.
+  private func bodyChunkNow(of id: UInt64, terms: RequestBody.Terms) -> Exchange.ChunkResult? {
     guard let current = exchange, current.id == id, !current.isAnswered, current.reader == nil else {
       return .failure(phase == .closed ? .incomplete : .unavailable)
     }
@@ -84,10 +97,7 @@ extension Connection {
       if case .pending = current.response { emit { $0.append(utf8: "HTTP/1.1 100 Continue\r\n\r\n") } }
       bodyDeadline = loop.now + times.bodyIdle
     }
-    return await withCheckedContinuation { continuation in
-      exchange?.reader = Exchange.Reader(ticket: ticket, continuation: continuation)
-      settle()
-    }
+    return nil
   }
 
   private func apply(_ terms: RequestBody.Terms) {

@@ -84,10 +84,10 @@ extension Connection {
     }
   }
 
-  /// Runs a handler on Swift's pool.
+  /// Runs a handler, on the connection's loop wherever it does not ask for another thread.
   private func work(_ body: @escaping @Sendable (Connection) async -> Void) -> Task<Void, Never> {
     loop.taskBegan()
-    return Task.detached { [self] in
+    return Task.detached(executorPreference: loop.handlers) { [self] in
       await body(self)
       loop.taskEnded()
     }
@@ -97,8 +97,7 @@ extension Connection {
   private nonisolated func deliver(_ response: Response, to id: UInt64) async {
     switch response.body {
     case .none, .bytes:
-      // Not awaited: coming back here, only to end, would wake a thread of the pool once more.
-      loop.submit { self.assumeIsolated { $0.respond(response, to: id) } }
+      hand(response, to: id)
     case .stream(let length, let produce):
       guard await beginStream(response, length: length, of: id) else { return }
       do {
@@ -117,6 +116,16 @@ extension Connection {
         service.logger.debug("a WebSocket broke off", metadata: ["reason": "\(error)"])
         await finishWebSocket(code: 1011, id)
       }
+    }
+  }
+
+  /// Responds at once if the handler ended on the loop. If not, nobody waits for it: to come back, only to end, would cost
+  /// another turn.
+  private nonisolated func hand(_ response: Response, to id: UInt64) {
+    if loop.isCurrent {
+      assumeIsolated { $0.respond(response, to: id) }
+    } else {
+      loop.submit { self.assumeIsolated { $0.respond(response, to: id) } }
     }
   }
 

@@ -60,10 +60,21 @@ extension Connection {
 
   /// Suspends until the client has read enough.
   func roomForOutput(_ id: UInt64, ticket: UInt64) async -> Result<Void, StreamError> {
+    if let known = roomNow { return known }
+    return await withCheckedContinuation { continuation in
+      if let known = roomNow {
+        continuation.resume(returning: known)
+      } else {
+        writers.append(Writer(ticket: ticket, continuation: continuation))
+      }
+    }
+  }
+
+  /// What a writer is told without waiting; nil if it has to wait.
+  private var roomNow: Result<Void, StreamError>? {
     if phase == .closed { return .failure(.closed) }
     if output.count < limits.outputBuffer { return .success(()) }
-    if Task.isCancelled { return .failure(.cancelled) }
-    return await withCheckedContinuation { writers.append(Writer(ticket: ticket, continuation: $0)) }
+    return Task.isCancelled ? .failure(.cancelled) : nil
   }
 
   func cancelWrite(ticket: UInt64) {

@@ -8,6 +8,10 @@ import Logging
 /// An actor whose executor is its event loop. The loop calls ``ready(_:)`` and ``deadlineReached()``; handlers reach it
 /// by `await`. Every entry from outside ends in ``settle()``, which brings socket, epoll interest and deadline in line
 /// with the state; nothing else does.
+///
+/// Whoever has to wait looks at the state in the closure that stores its continuation, not before: the runtime may take the
+/// task off its executor and back on the way there (it does when the task prefers another one), and what it waits for may
+/// have come meanwhile.
 actor Connection {
   enum Phase { case handshake, requests, webSocket, lingering, closed }
 

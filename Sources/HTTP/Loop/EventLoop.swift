@@ -3,28 +3,23 @@ import Execution
 import Glibc
 import Synchronization
 
-/// One thread and one epoll: where the sockets of its connections are read and written, and nothing else happens.
+/// One thread and one epoll: where the sockets of its connections are read and written, and their handlers run.
 ///
 /// Invariants:
 /// - Connections and listeners are actors whose executor is their loop, so their state is reached by its thread only.
 /// - Every epoll event carries slot and generation. A slot that was freed and taken again while a batch of events was
 ///   being worked off has another generation, so no event ever reaches the wrong connection.
+/// - A handler runs between two batches of socket events, in pieces from one suspension to the next; nothing of a
+///   connection is half done meanwhile.
 /// - The loop sleeps exactly until the next deadline, a socket event or a submitted job: an idle server costs nothing.
 ///
 /// Unchecked, because the compiler cannot see the split: everything below "confined" is touched by the loop's thread
 /// only (or before it starts), the rest is immutable, atomic or locked.
 final class EventLoop: SerialExecutor, @unchecked Sendable {
-  private enum Item: Sendable {
-    case job(UnownedJob)
-    case work(@Sendable () -> Void)
-  }
-
   private static let readBufferSize = 64 << 10
 
   private let epoll: Int32
-  private let wake: Int32
-  private let queue = Lock<[Item]>([])
-  private let asleep = Atomic<Bool>(false)
+  private let queue = LoopQueue()
   private let stopping = Atomic<Bool>(false)
   private let thread = Atomic<UInt>(0)
   private let tasks = Atomic<Int>(0)
@@ -40,33 +35,29 @@ final class EventLoop: SerialExecutor, @unchecked Sendable {
 
   init() throws(ServerError) {
     epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
-    wake = eventfd(0, Int32(EFD_NONBLOCK | EFD_CLOEXEC))
     readBuffer.initialize(repeating: 0)
-    guard epoll >= 0, wake >= 0 else { throw .system("epoll", errno) }
+    guard epoll >= 0, queue.wake >= 0 else { throw .system("epoll", errno) }
     now = Self.monotonicMilliseconds()
     var event = epoll_event()
     event.events = EPOLLIN.rawValue
     event.data.u64 = SlotTable.wakeToken
-    epoll_ctl(epoll, EPOLL_CTL_ADD, wake, &event)
+    epoll_ctl(epoll, EPOLL_CTL_ADD, queue.wake, &event)
   }
 
   deinit {
     close(epoll)
-    close(wake)
     readBuffer.deallocate()
   }
 
   // MARK: Work from other threads
 
-  func enqueue(_ job: consuming ExecutorJob) { append(.job(UnownedJob(job))) }
+  func enqueue(_ job: consuming ExecutorJob) { queue.append(.job(UnownedJob(job))) }
 
   /// Runs `work` on the loop's thread, soon.
-  func submit(_ work: @escaping @Sendable () -> Void) { append(.work(work)) }
+  func submit(_ work: @escaping @Sendable () -> Void) { queue.append(.work(work)) }
 
-  private func append(_ item: Item) {
-    queue.withLock { $0.append(item) }
-    if asleep.exchange(false, ordering: .sequentiallyConsistent) { eventfd_write(wake, 1) }
-  }
+  /// The executor of handlers.
+  var handlers: LoopQueue { queue }
 
   func asUnownedSerialExecutor() -> UnownedSerialExecutor { UnownedSerialExecutor(ordinary: self) }
 
@@ -74,7 +65,8 @@ final class EventLoop: SerialExecutor, @unchecked Sendable {
 
   func checkIsolated() { precondition(isCurrent, "not on the event loop") }
 
-  private var isCurrent: Bool { thread.load(ordering: .relaxed) == UInt(pthread_self()) }
+  /// Whether this is the loop's thread.
+  var isCurrent: Bool { thread.load(ordering: .relaxed) == UInt(pthread_self()) }
 
   /// Makes ``run()`` return when nothing is queued and no handler runs any more: one that does would wait for ever for
   /// an executor that is gone.
@@ -148,22 +140,23 @@ final class EventLoop: SerialExecutor, @unchecked Sendable {
     thread.store(UInt(pthread_self()), ordering: .sequentiallyConsistent)
     blockSignals()
     let executor = asUnownedSerialExecutor()
+    let taskExecutor = queue.asUnownedTaskExecutor()
     var events = [epoll_event](repeating: epoll_event(), count: 256)
-    var batch: [Item] = []
+    var batch: [LoopQueue.Item] = []
     while true {
-      takeItems(into: &batch)
+      queue.take(into: &batch)
       for item in batch {
         switch item {
-        case .job(let job): job.runSynchronously(on: executor)
+        case .job(let job): job.runSynchronously(isolatedTo: executor, taskExecutor: taskExecutor)
+        case .handler(let job): job.runSynchronously(on: taskExecutor)
         case .work(let work): work()
         }
       }
       batch.removeAll(keepingCapacity: true)
-      asleep.store(true, ordering: .sequentiallyConsistent)
-      let idle = queue.withLock { $0.isEmpty }
+      let idle = queue.mayRest()
       if idle, stopping.load(ordering: .sequentiallyConsistent), runningTasks == 0 { break }
       let count = epoll_wait(epoll, &events, Int32(events.count), idle ? timeout() : 0)
-      asleep.store(false, ordering: .sequentiallyConsistent)
+      queue.woken()
       now = Self.monotonicMilliseconds()
       for index in 0..<Int(max(0, count)) { dispatch(events[index]) }
       for handler in slots.takeDue(at: now) {
@@ -176,20 +169,10 @@ final class EventLoop: SerialExecutor, @unchecked Sendable {
     thread.store(0, ordering: .sequentiallyConsistent)
   }
 
-  private func takeItems(into batch: inout [Item]) {
-    let empty = batch
-    batch = queue.withLock { items in
-      let taken = items
-      items = empty
-      return taken
-    }
-  }
-
   private func dispatch(_ event: epoll_event) {
     let raw = event.data.u64
     if raw == SlotTable.wakeToken {
-      var value: eventfd_t = 0
-      eventfd_read(wake, &value)
+      queue.clearWake()
       return
     }
     switch slots.handler(for: SlotTable.Token(rawValue: raw)) {

@@ -44,7 +44,9 @@ public struct Peer: Sendable, Hashable {
   }
 }
 
-/// Answers requests. Runs on Swift's pool, never on an event loop; its task is cancelled when the client leaves.
+/// Answers requests. Its task prefers the connection's event loop as executor (SE-0417) and is cancelled when the client
+/// leaves. It must not block, nor compute for long between two suspensions: its loop serves nobody else meanwhile. What
+/// does belongs on a thread of its own.
 public typealias Responder = @Sendable (Request) async -> Response
 
 /// Answers a request on the event loop itself, at once and without blocking, or returns nil to leave it to the

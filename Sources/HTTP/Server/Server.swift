@@ -8,7 +8,7 @@ import Synchronization
 /// - One request of a connection is answered at a time, in order. Bytes that are not the body of a request as its head
 ///   declared it are never read as anything else: whatever is doubtful ends the connection.
 /// - The memory that a client can make the server hold is bounded by ``Limits``.
-/// - Loops move bytes; handlers run on Swift's pool and are cancelled when their client leaves.
+/// - Loops move bytes and run handlers, which must not block; a handler is cancelled when its client leaves.
 ///
 /// The rules (parser, body decoders, WebSocket frames) are pure values; `Connection` applies them to a socket.
 public final class Server: Sendable {

@@ -169,6 +169,18 @@ extension Connection {
   // MARK: For the conversation
 
   func receiveMessage(_ id: UInt64, ticket: UInt64) async -> WebSocketSession.Received {
+    if let known = messageNow(id) { return known }
+    return await withCheckedContinuation { continuation in
+      if let known = messageNow(id) {
+        continuation.resume(returning: known)
+      } else {
+        webSocket?.receiver = WebSocketSession.Receiver(ticket: ticket, continuation: continuation)
+      }
+    }
+  }
+
+  /// What the receiver is told without waiting; nil if it has to wait.
+  private func messageNow(_ id: UInt64) -> WebSocketSession.Received? {
     guard let session = webSocket, session.exchange == id else { return .failure(.closed) }
     if let message = webSocket?.pop() {
       settle()
@@ -177,10 +189,7 @@ extension Connection {
     if let end = session.end { return end }
     if phase == .closed || session.receiver != nil { return .failure(.closed) }
     if session.sentClose { return .success(nil) }
-    if Task.isCancelled { return .failure(.cancelled) }
-    return await withCheckedContinuation {
-      webSocket?.receiver = WebSocketSession.Receiver(ticket: ticket, continuation: $0)
-    }
+    return Task.isCancelled ? .failure(.cancelled) : nil
   }
 
   func cancelReceive(ticket: UInt64) {
