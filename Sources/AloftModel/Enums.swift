@@ -37,3 +37,12 @@ public enum OperationFailure: String, Sendable, Codable, CaseIterable {
   case hypervisorRefused = "hypervisor_refused"
   case guestIgnored = "guest_ignored"
 }
+
+/// What a user is: a person, or a program that acts for itself (a service account).
+public enum UserKind: String, Sendable, Codable, CaseIterable { case person, service }
+
+/// What somebody may do in a project; a later one includes those before it.
+public enum ProjectRole: String, Sendable, Codable, CaseIterable { case viewer, member, admin }
+
+/// What somebody may do in the whole cloud; a later one includes those before it.
+public enum CloudRole: String, Sendable, Codable, CaseIterable { case auditor, `operator`, admin }

@@ -22,6 +22,7 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
   case unauthenticated = "unauthenticated"
   case tokenInvalid = "token_invalid"
   case tokenExpired = "token_expired"
+  case userDisabled = "user_disabled"
   case forbidden = "forbidden"
   case notFound = "not_found"
   case methodNotAllowed = "method_not_allowed"
@@ -48,7 +49,7 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .unknownField, .missingField, .wrongType, .outOfRange, .tooLong, .tooShort, .badFormat, .notOneOf,
       .duplicateItem, .unknownParameter, .badID, .badCursor, .badHTTP, .notJSON, .badEncoding, .bodyRequired:
       400
-    case .unauthenticated, .tokenInvalid, .tokenExpired, .joinTokenInvalid: 401
+    case .unauthenticated, .tokenInvalid, .tokenExpired, .userDisabled, .joinTokenInvalid: 401
     case .forbidden: 403
     case .notFound: 404
     case .methodNotAllowed: 405
@@ -89,6 +90,7 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .unauthenticated: "Not authenticated"
     case .tokenInvalid: "Token not valid"
     case .tokenExpired: "Token expired"
+    case .userDisabled: "User disabled"
     case .forbidden: "Not allowed"
     case .notFound: "Not found"
     case .methodNotAllowed: "Method not allowed"

@@ -42,6 +42,10 @@ public struct TypeID<Kind: TypeIDKind>: Hashable, Sendable, Codable, CustomStrin
 
 /// Names a project.
 public enum ProjectKind: TypeIDKind { public static var prefix: String { "prj" } }
+/// Names a user.
+public enum UserKindTag: TypeIDKind { public static var prefix: String { "usr" } }
+/// Names an API token.
+public enum APITokenKind: TypeIDKind { public static var prefix: String { "tok" } }
 /// Names a virtual machine.
 public enum VMKind: TypeIDKind { public static var prefix: String { "vm" } }
 /// Names an image.
@@ -60,6 +64,8 @@ public enum VMRequestKind: TypeIDKind { public static var prefix: String { "req"
 public enum StreamKind: TypeIDKind { public static var prefix: String { "str" } }
 
 public typealias ProjectID = TypeID<ProjectKind>
+public typealias UserID = TypeID<UserKindTag>
+public typealias APITokenID = TypeID<APITokenKind>
 public typealias VMID = TypeID<VMKind>
 public typealias ImageID = TypeID<ImageKind>
 public typealias OperationID = TypeID<OperationKindTag>

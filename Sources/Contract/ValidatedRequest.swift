@@ -51,6 +51,18 @@ extension Contract {
     return request
   }
 
+  /// The first value that a request gives a parameter of path or query, unchecked; nil when it gives none that can be read.
+  /// For what has to be known before a request is checked.
+  public func firstValue(of name: String, _ match: OperationMatch, query: String?) -> String? {
+    if let value = match.pathParameters[name] { return value }
+    for part in (query ?? "").split(separator: "&") {
+      let pair = part.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+      guard pair.count == 2, PercentCoding.decode(pair[0], plusIsSpace: true) == name else { continue }
+      return PercentCoding.decode(pair[1], plusIsSpace: true)
+    }
+    return nil
+  }
+
   /// Checks a whole request. Everything that is wrong is reported together, up to `Violation.limit`.
   public func validate(
     _ match: OperationMatch, query: String?, headers: HTTPFields, body: [UInt8]

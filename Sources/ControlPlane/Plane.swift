@@ -10,7 +10,7 @@ struct Plane: Sendable {
   let environment: Environment
   let inventory: NodeInventory
   let images: ImageFiles
-  let tokens: TokenCache
+  let authorizer: Authorizer
   let authority: CertificateAuthority
   let leases: LeaseRenewals
   let streams: StreamSwitchboard

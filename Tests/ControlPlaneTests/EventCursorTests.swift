@@ -31,7 +31,7 @@ struct EventCursorTests {
       }
       try await eventually("the event can be seen") {
         try await test.database.run { session in
-          try EventStore.after(.oldest, project: nil, limit: 100, in: session)
+          try EventStore.after(.oldest, .everything, limit: 100, in: session)
         }.records.contains { $0.resourceID == resource }
       }
       #expect(
@@ -64,14 +64,14 @@ struct EventCursorTests {
         try EventStore.append(.vmUpdated, project: nil, resource: late, in: session)
       }
       let before = try await test.database.run { session in
-        try EventStore.after(.oldest, project: nil, limit: 100, in: session)
+        try EventStore.after(.oldest, .everything, limit: 100, in: session)
       }
       #expect(!before.records.contains { $0.resourceID == late })
       await holder.shutdown()
       try await long.value
       try await eventually("both can be seen, in the order of their transactions") {
         try await test.database.run { session in
-          try EventStore.after(before.end, project: nil, limit: 100, in: session)
+          try EventStore.after(before.end, .everything, limit: 100, in: session)
         }.records.map(\.resourceID) == [early, late]
       }
     }
@@ -88,11 +88,11 @@ struct EventCursorTests {
       }
       try await eventually("they are passed over") {
         let page = try await test.database.run { session in
-          try EventStore.after(.oldest, project: project, limit: 2, in: session)
+          try EventStore.after(.oldest, EventStore.Scope(project: project, nodes: true), limit: 2, in: session)
         }
         #expect(page.records.isEmpty)
         let next = try await test.database.run { session in
-          try EventStore.after(page.end, project: nil, limit: 10, in: session)
+          try EventStore.after(page.end, .everything, limit: 10, in: session)
         }
         return page.end != .oldest && next.records.count == 1
       }

@@ -41,7 +41,7 @@ struct EventTests {
         #expect(numbers == (0..<each * 2).map { "{\"number\": \"\($0)\"}" })
       }
       let rest = try await database.run { session in
-        try EventStore.after(records[records.count - 1].cursor, project: nil, limit: 10, in: session).records
+        try EventStore.after(records[records.count - 1].cursor, .everything, limit: 10, in: session).records
       }
       #expect(rest.isEmpty)
     }
@@ -65,7 +65,7 @@ struct EventTests {
       }
       let cursor = records.last?.cursor ?? .oldest
       let page = try await database.run { session in
-        try EventStore.after(cursor, project: nil, limit: 7, in: session).records
+        try EventStore.after(cursor, .everything, limit: 7, in: session).records
       }
       records += page
       if page.isEmpty { try await Task.sleep(for: .milliseconds(2)) }
@@ -84,7 +84,7 @@ struct EventTests {
           """)
       }
       let seen = try await test.database.run { session in
-        try EventStore.after(.oldest, project: nil, limit: 4, in: session).records
+        try EventStore.after(.oldest, .everything, limit: 4, in: session).records
       }
       #expect(seen.map(\.cursor.transaction) == [9, 10, 99, 100])
     }
@@ -98,7 +98,7 @@ struct EventTests {
       // Events that no reader could see yet, because an older transaction still ran, would be news to everybody.
       try await eventually("the old events can be seen") {
         let seen = try await database.run { session in
-          try EventStore.after(.oldest, project: nil, limit: 100, in: session).records
+          try EventStore.after(.oldest, .everything, limit: 100, in: session).records
         }
         return seen.contains { $0.kind == "image.ready" }
       }
@@ -113,7 +113,7 @@ struct EventTests {
       let id = try #require(ProjectID(project))
       try await eventually("the new events can be seen") {
         let seen = try await database.run { session in
-          try EventStore.after(end, project: id, limit: 100, in: session).records
+          try EventStore.after(end, EventStore.Scope(project: id, nodes: true), limit: 100, in: session).records
         }
         #expect(!seen.contains { $0.kind.hasPrefix("image") || $0.resourceID == foreign })
         return seen.contains { $0.kind == "node.joined" } && seen.contains { $0.resourceID == vm.uuid }

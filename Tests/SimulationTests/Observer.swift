@@ -106,7 +106,7 @@ final class Observer: Sendable {
   /// The events behind `cursor` as a reader gets them.
   func events(after cursor: EventStore.Cursor) async throws -> [EventStore.Record] {
     try await database.run { session in
-      try EventStore.after(cursor, project: nil, limit: 100_000, in: session).records
+      try EventStore.after(cursor, .everything, limit: 100_000, in: session).records
     }
   }
 

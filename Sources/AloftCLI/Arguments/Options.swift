@@ -23,7 +23,7 @@ struct CommonOptions: ParsableArguments {
 
 /// What commands take whose noun belongs to a project.
 struct ProjectOption: ParsableArguments {
-  @Option(help: "The project, by id or name [ALOFT_PROJECT, otherwise the one named default].")
+  @Option(help: "The project, by id or name [ALOFT_PROJECT, otherwise the token's own, or else the one named default].")
   var project: String?
 }
 

@@ -9,12 +9,12 @@ import HTTPTypes
 import JSON
 import Logging
 
-/// The way of every request: route → authenticate → validate → handle → answer.
+/// The way of every request: route → authenticate and authorize → validate → handle → answer.
 ///
 /// Invariants:
 /// - An operation without a handler, and a handler without an operation, stop the start. So does an operation that is neither
-///   open to all (`security: []`) nor names its permission.
-/// - A caller who may not call an operation learns nothing else about it: authentication comes before validation.
+///   open to all (`security: []`) nor names its permission: whatever is new is closed.
+/// - A caller who may not call an operation learns nothing else about it: this comes before validation.
 /// - Every answer carries the request id, every error is a problem document with a code of the closed list.
 final class API: Sendable {
   /// For a whole body that is not streamed.
@@ -22,6 +22,7 @@ final class API: Sendable {
 
   private let contract: Contract
   private let handlers: [String: Handler]
+  private let permissions: [String: Permission]
   private let agent: AgentAPI
   private let plane: Plane
 
@@ -30,10 +31,9 @@ final class API: Sendable {
     guard missing.isEmpty, extra.isEmpty else {
       throw StartFailure("operations without a handler: \(missing); handlers without an operation: \(extra)")
     }
-    let undeclared = contract.operations.filter { !$0.security.isEmpty && $0.extensions["x-aloft-permission"] == nil }
-    guard undeclared.isEmpty else {
-      throw StartFailure("operations that name no permission: \(undeclared.map(\.id))")
-    }
+    var permissions: [String: Permission] = [:]
+    for operation in contract.operations { permissions[operation.id] = try Authorizer.permission(of: operation) }
+    self.permissions = permissions
     self.contract = contract
     self.handlers = handlers.handlers
     self.plane = plane
@@ -86,17 +86,21 @@ final class API: Sendable {
     _ match: OperationMatch, _ request: Request, requestID: String
   ) async throws -> Reply {
     let operation = match.operation
-    var principal = Principal.anonymous
-    if !operation.security.isEmpty {
-      principal = try await plane.tokens.authenticate(request.headers[.authorization])
+    let requirement = permissions[operation.id].map { permission in
+      Authorizer.Requirement(
+        permission: permission, credentials: request.headers[.authorization],
+        project: contract.firstValue(of: "project", match, query: request.query))
     }
+    guard requirement != nil || operation.security.isEmpty else { throw Problem(.internal, "no permission") }
+    var principal = Principal.anonymous
+    if let requirement { principal = try await plane.authorizer.admit(requirement) }
     let valid = try await validate(match, request)
     guard let handler = handlers[operation.id] else { throw Problem(.internal, "no handler") }
     let parameters = Dictionary(
       valid.parameters.names.compactMap { name in valid.parameters[name].map { (name, $0) } }, uniquingKeysWith: { $1 })
     let call = Call(
       operationID: operation.id, parameters: parameters, body: valid.body, bodyBytes: valid.bodyBytes, request: request,
-      requestID: requestID, principal: principal)
+      requestID: requestID, principal: principal, requirement: requirement)
     do {
       return try await handler(call)
     } catch {
@@ -170,7 +174,7 @@ final class API: Sendable {
       reply.headers[.allow] = error.allow.map(\.rawValue).joined(separator: ", ")
     }
     switch problem.code {
-    case .unauthenticated, .tokenInvalid, .tokenExpired:
+    case .unauthenticated, .tokenInvalid, .tokenExpired, .userDisabled:
       reply.headers[.wwwAuthenticate] = "Bearer realm=\"aloft\""
     case .unavailable, .nodeUnreachable: reply.headers[.retryAfter] = "1"
     default: break

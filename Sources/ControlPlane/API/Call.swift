@@ -15,11 +15,16 @@ struct Call: Sendable {
   let request: Request
   let requestID: String
   let principal: Principal
+  /// What the principal had to show; a call that goes on for long shows it again.
+  let requirement: Authorizer.Requirement?
 
   func string(_ name: String) -> String? { parameters[name]?.stringValue }
   func int(_ name: String) -> Int? { parameters[name]?.intValue }
   func bool(_ name: String) -> Bool { parameters[name]?.boolValue ?? false }
   func strings(_ name: String) -> [String] { parameters[name]?.arrayValue?.compactMap(\.stringValue) ?? [] }
+
+  /// The project that the call is about, by id or name: the one for which access was decided.
+  var project: String { principal.projectReference(requirement?.project) }
 
   /// Whether everything but the commit is wanted.
   var isDryRun: Bool { bool("dry_run") }

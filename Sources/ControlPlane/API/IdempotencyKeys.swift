@@ -111,10 +111,9 @@ enum IdempotencyKeys {
   }
 
   private static func sealingKey(_ key: String, _ call: Call) -> SymmetricKey {
-    var seal: [UInt8] = []
-    if case .admin(_, let material) = call.principal { seal = material }
-    return HKDF<SHA256>.deriveKey(
-      inputKeyMaterial: SymmetricKey(data: seal), salt: Array(key.utf8), info: Array("aloft idempotency".utf8),
+    HKDF<SHA256>.deriveKey(
+      inputKeyMaterial: SymmetricKey(data: call.principal.seal), salt: Array(key.utf8),
+      info: Array("aloft idempotency".utf8),
       outputByteCount: 32)
   }
 }

@@ -1,18 +1,86 @@
 import AloftModel
 import Foundation
 
-/// Who makes a call.
-enum Principal: Sendable, Equatable {
-  /// The holder of an API token; `seal` is what only that holder can compute, to seal stored answers with.
-  case admin(token: UUID, seal: [UInt8])
+/// Who makes a call, and what they may.
+///
+/// Access is decided here and nowhere else, from values that were read together. A project that the caller may not see is
+/// answered like one that does not exist.
+struct Principal: Sendable, Equatable {
+  /// A project in which the caller has a role.
+  struct Grant: Sendable, Equatable {
+    var project: ProjectID
+    var name: String
+    var role: ProjectRole
+  }
+
+  /// The token that was sent; nil if the operation is open to all.
+  var token: APITokenID?
+  var user: UserID?
+  /// The user's.
+  var userName = ""
+  /// What only the token's holder can compute, to seal stored answers with.
+  var seal: [UInt8] = []
+  /// Nil where the token is for one project.
+  var cloudRole: CloudRole?
+  var grants: [Grant] = []
+  /// The one project that the token is for.
+  var home: ProjectID?
+
   /// Nobody: the operation is open to all.
-  case anonymous
+  static let anonymous = Principal()
 
   /// As the audit shows it.
-  var name: String {
-    switch self {
-    case .admin(let token, _): "token:\(token.uuidString.lowercased())"
-    case .anonymous: "anonymous"
+  var name: String { token.map { "token:\($0.uuid.uuidString.lowercased())" } ?? "anonymous" }
+
+  /// What a user may by a token.
+  ///
+  /// - Parameters:
+  ///   - cloudRole: the user's.
+  ///   - memberships: the user's.
+  ///   - limit: the project that the token is for, and the most that it may there; nil: all that the user may.
+  init(
+    token: APITokenID, user: UserID, userName: String, seal: [UInt8], cloudRole: CloudRole?,
+    memberships: [Grant], limit: Grant?
+  ) {
+    (self.token, self.user, self.userName, self.seal) = (token, user, userName, seal)
+    guard let limit else {
+      (self.cloudRole, grants) = (cloudRole, memberships)
+      return
     }
+    home = limit.project
+    let own = memberships.first { $0.project == limit.project }?.role
+    if let most = [own, cloudRole?.inEveryProject].compactMap({ $0 }).max() {
+      grants = [Grant(project: limit.project, name: limit.name, role: min(most, limit.role))]
+    }
+  }
+
+  private init() {}
+
+  enum Access: Equatable {
+    case granted
+    /// The caller may see the place, but not do that there.
+    case refused
+    /// For the caller there is no such project.
+    case absent
+  }
+
+  /// Whether the caller may do what needs `permission`, in the project that `reference` names by id or name.
+  func access(_ permission: Permission, project reference: String) -> Access {
+    if cloudRole?.holds(permission) == true { return .granted }
+    switch permission.scope {
+    case .caller: return .granted
+    case .cloud: return .refused
+    case .project:
+      let id = ProjectID(reference)
+      if let grant = grants.first(where: { id == nil ? $0.name == reference : $0.project == id }) {
+        return grant.role.holds(permission) ? .granted : .refused
+      }
+      return cloudRole?.holds(.projectRead) == true ? .refused : .absent
+    }
+  }
+
+  /// The projects that the caller may see; nil for all.
+  var visibleProjects: [ProjectID]? {
+    cloudRole?.holds(.projectRead) == true ? nil : grants.filter { $0.role.holds(.projectRead) }.map(\.project)
   }
 }

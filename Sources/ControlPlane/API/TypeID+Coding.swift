@@ -21,6 +21,9 @@ extension TypeID: JSONWritable {
 
 // Closed sets of words are stored and shown as they are spelled.
 
+extension UserKind: PostgresCodable, JSONWritable {}
+extension ProjectRole: PostgresCodable, JSONWritable {}
+extension CloudRole: PostgresCodable, JSONWritable {}
 extension Power: PostgresCodable, JSONWritable {}
 extension Accelerator: PostgresCodable, JSONWritable {}
 extension AcceleratorChoice: PostgresCodable, JSONWritable {}

@@ -11,6 +11,8 @@ import Postgres
 /// - Events come in one total order and none is skipped; the id of each is where to go on.
 /// - What is not kept any more is refused, never skipped in silence.
 /// - A stream ends when its replica is about to go down; the reader goes on at another.
+/// - A reader sees the events of one project; those of nodes too if they may read nodes. A stream ends, cut off, when its
+///   reader's token does not allow it any more.
 /// - A reader that does not keep up is cut off by the server's write timeout; it resumes where it was.
 struct EventHandlers: Sendable {
   static let pageSize = 500
@@ -43,26 +45,33 @@ struct EventHandlers: Sendable {
     }
     let follow = call.parameters["follow"]?.boolValue ?? true
     let plane = plane
+    let scope = EventStore.Scope(project: project, nodes: call.principal.cloudRole?.holds(.nodeRead) == true)
     var reply = Reply(contentType: "text/event-stream")
     reply.headers[.cacheControl] = "no-store"
     reply.body = .stream { writer in
-      try await Self.send(from: first, project: project, follow: follow, plane: plane, to: writer)
+      try await Self.send(from: first, scope, follow: follow, call, plane: plane, to: writer)
     }
     return reply
   }
 
   private static func send(
-    from first: EventStore.Cursor, project: ProjectID, follow: Bool, plane: Plane, to writer: BodyWriter
+    from first: EventStore.Cursor, _ scope: EventStore.Scope, follow: Bool, _ call: Call, plane: Plane,
+    to writer: BodyWriter
   ) async throws {
     var cursor = first
     var silentSince = plane.environment.now()
+    var admittedAt = silentSince
     // The client has the head at once, and where to resume from before the first event.
     try await writer.write(position(cursor))
     while true {
       let ticket = plane.wakeups.ticket(.events)
       let after = cursor
+      if plane.environment.now().timeIntervalSince(admittedAt) >= TokenCache.lifetime {
+        if let requirement = call.requirement { _ = try await plane.authorizer.admit(requirement) }
+        admittedAt = plane.environment.now()
+      }
       let page = try await plane.database.run { session in
-        try EventStore.after(after, project: project, limit: pageSize, in: session)
+        try EventStore.after(after, scope, limit: pageSize, in: session)
       }
       if page.end != cursor {
         var bytes = page.records.flatMap { record in frame(record) }

@@ -91,6 +91,20 @@ enum EventStore {
     ).map { try Cursor($0) } ?? removed(in: session)
   }
 
+  /// Which events a reader sees.
+  struct Scope: Sendable {
+    /// Nil: every project.
+    var project: ProjectID?
+    /// Also those that are of no project: of nodes, pools and join tokens.
+    var nodes: Bool
+
+    static let everything = Scope(project: nil, nodes: true)
+
+    func shows(_ project: ProjectID?) -> Bool {
+      project == nil ? nodes : self.project == nil || self.project == project
+    }
+  }
+
   /// What comes behind a cursor.
   struct Page: Sendable {
     var records: [Record]
@@ -102,7 +116,7 @@ enum EventStore {
   ///
   /// The page ends at an event and never at a bare transaction number: after a crash PostgreSQL gives the numbers of
   /// transactions that left nothing behind to new ones.
-  static func after(_ cursor: Cursor, project: ProjectID?, limit: Int, in session: Session) throws -> Page {
+  static func after(_ cursor: Cursor, _ scope: Scope, limit: Int, in session: Session) throws -> Page {
     let transaction = String(cursor.transaction)
     // `ORDER BY xid` alone would mean the column of the answer, which is text: 1000 before 999.
     let rows = try session.query(
@@ -112,7 +126,8 @@ enum EventStore {
           SELECT * FROM events
            WHERE (xid, seq) > (\(transaction)::xid8, \(cursor.number)::bigint) AND xid < aloft_events_settled()
            ORDER BY events.xid, events.seq LIMIT \(limit)) AS page) AS e
-       WHERE is_last OR \(project)::uuid IS NULL OR project_id IS NULL OR project_id = \(project)
+       WHERE is_last OR \(scope.project)::uuid IS NULL OR project_id = \(scope.project)
+          OR (project_id IS NULL AND \(scope.nodes))
        ORDER BY e.xid, e.seq
       """)
     guard let last = rows.last else { return Page(records: [], end: cursor) }
@@ -122,7 +137,7 @@ enum EventStore {
         resourceID: try row.get(5), data: try row.get(6, as: JSONText.self).text)
     }
     return Page(
-      records: records.filter { project == nil || $0.projectID == nil || $0.projectID == project },
+      records: records.filter { scope.shows($0.projectID) },
       end: try Cursor(last))
   }
 

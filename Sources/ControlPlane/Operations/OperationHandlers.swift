@@ -38,9 +38,11 @@ struct OperationHandlers: Sendable {
       throw Problem(.badID, "\(text) is not the id of an operation; it looks like op_01h455vb4pex5vsknk084sn02q")
     }
     let wait = Duration.seconds(call.int("wait") ?? 0)
-    guard let record = try await plane.operation(id, waitingUpTo: wait) else {
-      throw Problem(.notFound, "there is no operation \(text)")
+    // An operation is asked for without its project: what it belongs to says who may see it.
+    let record = try await plane.operation(id, waitingUpTo: wait) { project in
+      call.principal.access(.operationRead, project: project?.description ?? "") == .granted
     }
+    guard let record else { throw Problem(.notFound, "there is no operation \(text)") }
     return .json(record)
   }
 }
@@ -50,11 +52,15 @@ extension Plane {
   private static let lookAgain = Duration.seconds(1)
 
   /// The operation when it has ended, or as it is when `limit` has passed or this replica is about to go down. Nil when there is none.
-  func operation(_ id: OperationID, waitingUpTo limit: Duration) async throws -> OperationRecord? {
+  /// Nil also, at once, when it is of a project that the caller may not see.
+  func operation(
+    _ id: OperationID, waitingUpTo limit: Duration, visible: (ProjectID?) -> Bool = { _ in true }
+  ) async throws -> OperationRecord? {
     let deadline = environment.now().addingTimeInterval(Double(limit.components.seconds))
     while true {
       let ticket = wakeups.ticket(.operation(id.uuid))
       let record = try await database.run { session in try OperationStore.find(id, in: session) }
+      if let record, !visible(record.projectID) { return nil }
       let left = deadline.timeIntervalSince(environment.now())
       guard let record, record.finishedAt == nil, left > 0, !wakeups.isDraining else { return record }
       try Task.checkCancellation()

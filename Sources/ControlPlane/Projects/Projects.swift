@@ -39,17 +39,19 @@ enum ProjectStore {
 
   /// The id of the project that a call is about, as part of a statement; NULL if there is no such project.
   static func id(_ call: Call) -> SQL {
-    let reference = call.string("project") ?? "default"
+    let reference = call.project
     return ProjectID(reference).map { "\($0)" } ?? "(SELECT id FROM projects WHERE name = \(reference))"
   }
 
   /// The project that a call is about.
   static func require(_ call: Call, in session: Session) throws -> ProjectID {
-    let reference = call.string("project") ?? "default"
-    guard let project = try find(reference, in: session) else {
-      throw Problem(.notFound, "there is no project \(reference); GET /v1/projects lists them")
-    }
+    guard let project = try find(call.project, in: session) else { throw absent(call.project) }
     return project.id
+  }
+
+  /// Told also to those who may not see it.
+  static func absent(_ reference: String) -> Problem {
+    Problem(.notFound, "there is no project \(reference); GET /v1/projects lists them")
   }
 }
 
@@ -64,11 +66,13 @@ struct ProjectHandlers: Sendable {
 
   private func list(_ call: Call) async throws -> Reply {
     let cursor = try call.cursor()
+    let visible = call.principal.visibleProjects?.map(\.uuid)
     let records = try await plane.database.run { session in
       try session.query(
         """
         SELECT \(fragment: ProjectRecord.columns) FROM projects p
-         WHERE \(cursor)::uuid IS NULL OR p.id > \(cursor) ORDER BY p.id LIMIT \(call.limit + 1)
+         WHERE (\(cursor)::uuid IS NULL OR p.id > \(cursor)) AND (\(visible)::uuid[] IS NULL OR p.id = ANY(\(visible)))
+         ORDER BY p.id LIMIT \(call.limit + 1)
         """
       ).map { try ProjectRecord($0) }
     }
@@ -76,9 +80,8 @@ struct ProjectHandlers: Sendable {
   }
 
   private func get(_ call: Call) async throws -> Reply {
-    let reference = call.string("project") ?? ""
-    let record = try await plane.database.run { session in try ProjectStore.find(reference, in: session) }
-    guard let record else { throw Problem(.notFound, "there is no project \(reference)") }
+    let record = try await plane.database.run { session in try ProjectStore.find(call.project, in: session) }
+    guard let record else { throw ProjectStore.absent(call.project) }
     return .json(record, etag: "\"\(record.revision)\"")
   }
 }

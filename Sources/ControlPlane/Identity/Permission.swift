@@ -1,0 +1,78 @@
+import AloftModel
+
+/// What an operation asks of its caller: the closed list of `x-aloft-permission` in the contract.
+///
+/// Rules:
+/// - A permission belongs to one scope, and the scope says where it has to be held.
+/// - Roles hold permissions by these functions and nothing else; docs/PERMISSIONS.md shows what comes of it, operation by
+///   operation, and a test computes that page anew.
+enum Permission: String, Sendable, CaseIterable {
+  case projectList = "project.list"
+  case projectRead = "project.read"
+  case vmRead = "vm.read"
+  case vmWrite = "vm.write"
+  case imageRead = "image.read"
+  case imageWrite = "image.write"
+  case operationGet = "operation.get"
+  case operationRead = "operation.read"
+  case eventRead = "event.read"
+  case placementRead = "placement.read"
+  case nodeRead = "node.read"
+  case nodeWrite = "node.write"
+  case metricsRead = "metrics.read"
+
+  enum Scope {
+    /// Whoever is known has it; what the handler gives depends on who that is.
+    case caller
+    /// It is held in the project that the call names.
+    case project
+    /// It is held in the whole cloud.
+    case cloud
+  }
+
+  var scope: Scope {
+    switch self {
+    case .projectList, .operationGet: .caller
+    case .projectRead, .vmRead, .vmWrite, .imageRead, .imageWrite, .operationRead, .eventRead, .placementRead: .project
+    case .nodeRead, .nodeWrite, .metricsRead: .cloud
+    }
+  }
+
+  /// Whether it changes nothing.
+  var isRead: Bool { scope == .caller || rawValue.hasSuffix(".read") }
+}
+
+extension ProjectRole: Comparable {
+  private var rank: Int {
+    switch self {
+    case .viewer: 0
+    case .member: 1
+    case .admin: 2
+    }
+  }
+
+  public static func < (a: ProjectRole, b: ProjectRole) -> Bool { a.rank < b.rank }
+
+  /// Whether the role holds a permission, in its project.
+  func holds(_ permission: Permission) -> Bool {
+    guard permission.scope == .project else { return false }
+    return switch permission {
+    case .vmWrite, .imageWrite: self >= .member
+    default: permission.isRead
+    }
+  }
+}
+
+extension CloudRole {
+  /// Whether the role holds a permission, wherever that is asked for.
+  func holds(_ permission: Permission) -> Bool {
+    switch self {
+    case .auditor: permission.isRead
+    case .operator: permission.isRead || permission.scope == .cloud
+    case .admin: true
+    }
+  }
+
+  /// What somebody with this role counts as in a project where they are no member.
+  var inEveryProject: ProjectRole { self == .admin ? .admin : .viewer }
+}

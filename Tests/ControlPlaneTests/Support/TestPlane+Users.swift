@@ -1,0 +1,43 @@
+import AloftModel
+import Foundation
+
+@testable import ControlPlane
+
+extension TestPlane {
+  /// The token of a new user with a role in the cloud, roles in projects, or none.
+  func makeToken(
+    cloudRole: CloudRole? = nil, _ roles: [String: ProjectRole] = [:],
+    limit: (project: String, role: ProjectRole)? = nil
+  ) async throws -> String {
+    let (user, secret) = (UserID(UUID()), Secret.tokenPrefix + UUID().uuidString)
+    try await database.transaction { session in
+      _ = try session.execute(
+        """
+        INSERT INTO users (id, kind, name, cloud_role)
+        VALUES (\(user), 'person', \("u-" + user.uuid.uuidString.lowercased()), \(cloudRole))
+        """)
+      for (project, role) in roles {
+        _ = try session.execute(
+          """
+          INSERT INTO project_members (project_id, user_id, role)
+          SELECT id, \(user), \(role) FROM projects WHERE name = \(project)
+          """)
+      }
+      _ = try session.execute(
+        """
+        INSERT INTO api_tokens (id, secret_hash, description, user_id, project_id, project_role)
+        VALUES (\(UUID()), \(Secret.hash(secret)), '', \(user), (SELECT id FROM projects WHERE name = \(limit?.project)),
+                \(limit?.role))
+        """)
+    }
+    return secret
+  }
+
+  /// A project besides `default`.
+  func makeProjectRow(_ name: String) async throws {
+    _ = try await database.query("INSERT INTO projects (id, name) VALUES (\(UUID()), \(name)) RETURNING 1")
+  }
+
+  /// Calls with a token of ``makeToken(cloudRole:_:limit:)``.
+  static func bearer(_ token: String) -> [String: String] { ["Authorization": "Bearer \(token)"] }
+}
