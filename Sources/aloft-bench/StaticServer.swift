@@ -3,7 +3,7 @@ import HTTP
 import Logging
 
 /// Aloft's HTTP server with one small answer, to be set beside nginx: `/immediate` is answered on the event loop,
-/// `/pooled` by a task on Swift's pool.
+/// `/handler` by a handler, which is a task.
 struct StaticServer: AsyncParsableCommand {
   static let configuration = CommandConfiguration(abstract: "Answer GETs with a small JSON document until killed.")
 

@@ -35,14 +35,14 @@ CONF
     --key "$work/pki/server.key" --body "$body"
   local static=$launched
   until_true 10 "nginx" curl -sf --noproxy '*' "http://127.0.0.1:$nginx_port/"
-  until_true 10 "the static server" curl -sf --noproxy '*' "http://127.0.0.1:$port/pooled"
+  until_true 10 "the static server" curl -sf --noproxy '*' "http://127.0.0.1:$port/handler"
   local workers
   read -ra workers <<<"$(cat "/proc/$nginx_master/task/$nginx_master/children")"
 
   # In turns, so that what else the machine does meets all of them.
   local round name target pids before output
   for round in 1 2 3; do
-    for name in nginx immediate pooled nginx-tls immediate-tls pooled-tls; do
+    for name in nginx immediate handler nginx-tls immediate-tls handler-tls; do
       case $name in
         nginx) target=http://127.0.0.1:$nginx_port/ ;;
         nginx-tls) target=https://127.0.0.1:$nginx_tls/ ;;
@@ -59,14 +59,14 @@ CONF
     done
   done
   local floor rate
-  for name in immediate pooled; do
+  for name in immediate handler; do
     floor=$(median <"$work/cpu-nginx") rate=$(median <"$work/rate-nginx")
-    record "HTTP, $name answer, CPU per request" "$(median <"$work/cpu-$name")" µs "$floor" nginx "ratio<=1.5" \
+    record "HTTP, $name, CPU per request" "$(median <"$work/cpu-$name")" µs "$floor" nginx "ratio<=1.5" \
       "$(median <"$work/rate-$name") requests/s, nginx $rate"
   done
-  for name in immediate pooled; do
+  for name in immediate handler; do
     floor=$(median <"$work/cpu-nginx-tls") rate=$(median <"$work/rate-nginx-tls")
-    record "HTTPS, $name answer, CPU per request" "$(median <"$work/cpu-$name-tls")" µs "$floor" "nginx, TLS" "ratio<=2" \
+    record "HTTPS, $name, CPU per request" "$(median <"$work/cpu-$name-tls")" µs "$floor" "nginx, TLS" "ratio<=2" \
       "$(median <"$work/rate-$name-tls") requests/s, nginx $rate"
   done
 }
