@@ -30,6 +30,7 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
   case imageNotReady = "image_not_ready"
   case nameTaken = "name_taken"
   case inUse = "in_use"
+  case lastAdmin = "last_admin"
   case noCapacity = "no_capacity"
   case wrongState = "wrong_state"
   case preconditionFailed = "precondition_failed"
@@ -54,7 +55,7 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .notFound: 404
     case .methodNotAllowed: 405
     case .timeout: 408
-    case .imageNotReady, .nameTaken, .inUse, .noCapacity, .wrongState: 409
+    case .imageNotReady, .nameTaken, .inUse, .lastAdmin, .noCapacity, .wrongState: 409
     case .eventsGone: 410
     case .preconditionFailed: 412
     case .bodyTooLarge: 413
@@ -98,6 +99,7 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .imageNotReady: "Image not ready"
     case .nameTaken: "Name taken"
     case .inUse: "In use"
+    case .lastAdmin: "Last administrator"
     case .noCapacity: "No capacity"
     case .wrongState: "Not possible in this state"
     case .preconditionFailed: "Changed in the meantime"

@@ -32,6 +32,7 @@ public final class ControlPlane: Sendable {
       logger: logger)
     var handlers = HandlerTable()
     ProjectHandlers(plane: plane).register(in: &handlers)
+    MemberHandlers(plane: plane).register(in: &handlers)
     VMHandlers(plane: plane).register(in: &handlers)
     ImageHandlers(plane: plane).register(in: &handlers)
     OperationHandlers(plane: plane).register(in: &handlers)

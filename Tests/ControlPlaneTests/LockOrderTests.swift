@@ -75,4 +75,41 @@ struct LockOrderTests {
       #expect(try await deadlocks(test) == 0)
     }
   }
+
+  @Test("changes of members, tokens and users, renames and deletions of projects never lock each other out")
+  func projectsAndMembers() async throws {
+    try await TestPlane.with(poolSize: 16) { test async throws in
+      let names = (0..<6).map { "name-\($0)" }
+      for name in names {
+        try await test.makeProjectRow(name)
+        _ = try await test.makeToken(name: name)
+      }
+      let statuses = await withTaskGroup(of: Int.self) { group in
+        for number in 0..<120 {
+          let (project, user) = (names[number % 5], names[number % 6])
+          let member = "/v1/projects/\(project)/members/\(user)"
+          let role: JSONValue = ["role": number % 2 == 0 ? "admin" : "viewer"]
+          group.addTask { await test.call(.put, member, role).status }
+          group.addTask { await test.call(.patch, "/v1/projects/\(project)", ["name": .string(project)]).status }
+          switch number % 12 {
+          case 3: group.addTask { await test.call(.delete, member).status }
+          case 7: group.addTask { await test.call(.delete, "/v1/projects/\(project)").status }
+          case 8:
+            group.addTask {
+              (try? await test.makeToken([project: .member], limit: (project, .viewer))) == nil ? 404 : 200
+            }
+          case 11:
+            group.addTask {
+              let deleted = try? await test.database.execute("DELETE FROM users WHERE name = \(user)")
+              return deleted == nil ? 0 : 200
+            }
+          default: break
+          }
+        }
+        return await group.reduce(into: []) { $0.append($1) }
+      }
+      #expect(statuses.allSatisfy { [200, 201, 204, 404].contains($0) }, "\(statuses)")
+      #expect(try await deadlocks(test) == 0)
+    }
+  }
 }

@@ -24,7 +24,7 @@ struct PermissionTests {
     ]
   }
 
-  /// The target of a call of an operation in project `default`, about things that do not exist.
+  /// The target of a call of an operation in project `default`, about things that do not exist; it changes nothing.
   private static func target(_ operation: Operation) -> String {
     var path = operation.path.replacing("{project}", with: "default")
     path = path.replacing(#/\{[a-z_]+\}/#, with: "some-thing")
@@ -35,6 +35,7 @@ struct PermissionTests {
       query.append("project=default")
     }
     if operation.parameters.contains(where: { $0.name == "follow" }) { query.append("follow=false") }
+    if operation.parameters.contains(where: { $0.name == "dry_run" }) { query.append("dry_run=true") }
     return query.isEmpty ? path : path + "?" + query.joined(separator: "&")
   }
 

@@ -18,15 +18,8 @@ struct Authorizer: Sendable {
   /// Who calls. Throws the ``Problem`` that says why they may not.
   func admit(_ requirement: Requirement) async throws -> Principal {
     let principal = try await tokens.authenticate(requirement.credentials)
-    let project = principal.projectReference(requirement.project)
-    switch principal.access(requirement.permission, project: project) {
-    case .granted: return principal
-    case .refused:
-      let place = requirement.permission.scope == .project ? " in project \(project)" : ""
-      throw Problem(
-        .forbidden, "this needs the permission \(requirement.permission.rawValue)\(place), which the token has not")
-    case .absent: throw ProjectStore.absent(project)
-    }
+    try principal.require(requirement.permission, project: principal.projectReference(requirement.project))
+    return principal
   }
 
   /// The permission that an operation declares. Throws what stops the start: an operation whose place nobody could tell.
@@ -44,5 +37,22 @@ struct Authorizer: Sendable {
 
 extension Principal {
   /// The project that a call is about: the one it names, else the token's own, else `default`.
-  func projectReference(_ named: String?) -> String { named ?? home?.description ?? "default" }
+  ///
+  /// Where it is the caller's role in that project that counts, the answer is its id: since the roles were read, the name may
+  /// have gone to another project.
+  func projectReference(_ named: String?) -> String {
+    let reference = named ?? home?.description ?? "default"
+    return grant(in: reference)?.project.description ?? reference
+  }
+
+  /// Throws the ``Problem`` that says why the caller may not do what needs `permission` there.
+  func require(_ permission: Permission, project: String) throws {
+    switch access(permission, project: project) {
+    case .granted: return
+    case .refused:
+      let place = permission.scope == .project ? " in project \(grant(in: project)?.name ?? project)" : ""
+      throw Problem(.forbidden, "this needs the permission \(permission.rawValue)\(place), which the token has not")
+    case .absent: throw ProjectStore.absent(project)
+    }
+  }
 }

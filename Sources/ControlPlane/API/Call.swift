@@ -15,7 +15,7 @@ struct Call: Sendable {
   let request: Request
   let requestID: String
   let principal: Principal
-  /// What the principal had to show; a call that goes on for long shows it again.
+  /// What the principal had to show; a call that goes on for long shows it again, for the project that it has found.
   let requirement: Authorizer.Requirement?
 
   func string(_ name: String) -> String? { parameters[name]?.stringValue }
@@ -52,6 +52,12 @@ struct Call: Sendable {
     let tags = wanted.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }
     if tags.contains("*") || tags.contains(etag) { return }
     throw Problem(.preconditionFailed, "the resource is now \(etag), not \(wanted); read it again and decide anew")
+  }
+
+  /// Refuses with 412 when the call is meant for any version of what does not exist, which `why` says.
+  func requireNoMatch(_ why: String) throws {
+    guard let wanted = string("If-Match") else { return }
+    throw Problem(.preconditionFailed, "\(why), so there is no \(wanted); read it again and decide anew")
   }
 }
 

@@ -71,12 +71,15 @@ struct Principal: Sendable, Equatable {
     case .caller: return .granted
     case .cloud: return .refused
     case .project:
-      let id = ProjectID(reference)
-      if let grant = grants.first(where: { id == nil ? $0.name == reference : $0.project == id }) {
-        return grant.role.holds(permission) ? .granted : .refused
-      }
+      if let grant = grant(in: reference) { return grant.role.holds(permission) ? .granted : .refused }
       return cloudRole?.holds(.projectRead) == true ? .refused : .absent
     }
+  }
+
+  /// The caller's own role in a project that is named by id or name.
+  func grant(in reference: String) -> Grant? {
+    let id = ProjectID(reference)
+    return grants.first { id == nil ? $0.name == reference : $0.project == id }
   }
 
   /// The projects that the caller may see; nil for all.

@@ -74,6 +74,7 @@ extension VMHandlers {
 
   private static func refusal(of error: PostgresError, _ creation: VMCreation) -> Problem? {
     if error.isUniqueViolation("vms_name") { return .nameTaken(creation.name, what: "a VM") }
+    if error.isForeignKeyViolation("vms_project_id_fkey") { return ProjectStore.absent(creation.project.description) }
     if error.isForeignKeyViolation("vms_image_id_fkey") {
       return Problem(.imageUnknown, "the image was deleted a moment ago; choose another one")
     }

@@ -43,20 +43,25 @@ struct EventHandlers: Sendable {
       if let start { try EventStore.require(start, in: session) }
       return (try ProjectStore.require(call, in: session), try start ?? EventStore.end(in: session))
     }
+    // What is read is the project, whatever becomes of its name.
+    let requirement = call.requirement.map {
+      Authorizer.Requirement(
+        permission: $0.permission, credentials: $0.credentials, project: project.description)
+    }
     let follow = call.parameters["follow"]?.boolValue ?? true
     let plane = plane
     let scope = EventStore.Scope(project: project, nodes: call.principal.cloudRole?.holds(.nodeRead) == true)
     var reply = Reply(contentType: "text/event-stream")
     reply.headers[.cacheControl] = "no-store"
     reply.body = .stream { writer in
-      try await Self.send(from: first, scope, follow: follow, call, plane: plane, to: writer)
+      try await Self.send(from: first, scope, follow: follow, requirement, plane: plane, to: writer)
     }
     return reply
   }
 
   private static func send(
-    from first: EventStore.Cursor, _ scope: EventStore.Scope, follow: Bool, _ call: Call, plane: Plane,
-    to writer: BodyWriter
+    from first: EventStore.Cursor, _ scope: EventStore.Scope, follow: Bool, _ requirement: Authorizer.Requirement?,
+    plane: Plane, to writer: BodyWriter
   ) async throws {
     var cursor = first
     var silentSince = plane.environment.now()
@@ -67,7 +72,7 @@ struct EventHandlers: Sendable {
       let ticket = plane.wakeups.ticket(.events)
       let after = cursor
       if plane.environment.now().timeIntervalSince(admittedAt) >= TokenCache.lifetime {
-        if let requirement = call.requirement { _ = try await plane.authorizer.admit(requirement) }
+        if let requirement { _ = try await plane.authorizer.admit(requirement) }
         admittedAt = plane.environment.now()
       }
       let page = try await plane.database.run { session in

@@ -15,6 +15,12 @@ enum EventKind: String, Sendable, CaseIterable, PostgresEncodable {
   case imageReady = "image.ready"
   case imageUpdated = "image.updated"
   case imageDeleted = "image.deleted"
+  case projectCreated = "project.created"
+  case projectUpdated = "project.updated"
+  case projectDeleted = "project.deleted"
+  case memberAdded = "member.added"
+  case memberUpdated = "member.updated"
+  case memberRemoved = "member.removed"
   case nodeJoined = "node.joined"
   case nodeUpdated = "node.updated"
   case nodeDown = "node.down"
@@ -25,7 +31,7 @@ enum EventKind: String, Sendable, CaseIterable, PostgresEncodable {
   case nodeTokenDeleted = "node_token.deleted"
 }
 
-/// The outbox: the transaction that changes a VM, an operation, an image or a node writes what happened.
+/// The outbox: the transaction that changes something writes what happened.
 enum EventStore {
   /// Where a reader stands in the total order (transaction id, number).
   struct Cursor: Sendable, Equatable, Comparable, CustomStringConvertible {
@@ -95,7 +101,7 @@ enum EventStore {
   struct Scope: Sendable {
     /// Nil: every project.
     var project: ProjectID?
-    /// Also those that are of no project: of nodes, pools and join tokens.
+    /// Also those that are of no project: of nodes, pools and join tokens, and that a project was made or deleted.
     var nodes: Bool
 
     static let everything = Scope(project: nil, nodes: true)
@@ -207,6 +213,8 @@ extension EventStore.Record: JSONWritable {
     switch kind.prefix(while: { $0 != "." }) {
     case "vm": VMID(resourceID).description
     case "image": ImageID(resourceID).description
+    case "project": ProjectID(resourceID).description
+    case "member": UserID(resourceID).description
     case "node": NodeID(resourceID).description
     case "node_pool": NodePoolID(resourceID).description
     case "node_token": NodeTokenID(resourceID).description

@@ -8,7 +8,12 @@ import AloftModel
 ///   operation, and a test computes that page anew.
 enum Permission: String, Sendable, CaseIterable {
   case projectList = "project.list"
+  case projectCreate = "project.create"
   case projectRead = "project.read"
+  case projectWrite = "project.write"
+  case projectDelete = "project.delete"
+  case memberRead = "member.read"
+  case memberWrite = "member.write"
   case vmRead = "vm.read"
   case vmWrite = "vm.write"
   case imageRead = "image.read"
@@ -33,7 +38,9 @@ enum Permission: String, Sendable, CaseIterable {
   var scope: Scope {
     switch self {
     case .projectList, .operationGet: .caller
-    case .projectRead, .vmRead, .vmWrite, .imageRead, .imageWrite, .operationRead, .eventRead, .placementRead: .project
+    case .projectRead, .projectWrite, .memberRead, .memberWrite: .project
+    case .projectCreate, .projectDelete: .cloud
+    case .vmRead, .vmWrite, .imageRead, .imageWrite, .operationRead, .eventRead, .placementRead: .project
     case .nodeRead, .nodeWrite, .metricsRead: .cloud
     }
   }
@@ -58,6 +65,7 @@ extension ProjectRole: Comparable {
     guard permission.scope == .project else { return false }
     return switch permission {
     case .vmWrite, .imageWrite: self >= .member
+    case .projectWrite, .memberWrite: self == .admin
     default: permission.isRead
     }
   }

@@ -115,7 +115,11 @@ enum ImageStore {
       """
       INSERT INTO images (id, project_id, name, labels, architecture, expected_sha256)
       VALUES (\(id), \(project), \(name), \(JSONText(labels))::jsonb, \(architecture), \(sha256))
-      """, unique: "images_project_id_name_key", else: .nameTaken(name, what: "an image"))
+      """
+    ) { error in
+      if error.isUniqueViolation("images_project_id_name_key") { return .nameTaken(name, what: "an image") }
+      return error.isForeignKeyViolation("images_project_id_fkey") ? ProjectStore.absent(project.description) : nil
+    }
   }
 
   static func update(_ id: ImageID, name: String?, labels: String?, in session: Session) throws {

@@ -7,14 +7,14 @@ extension TestPlane {
   /// The token of a new user with a role in the cloud, roles in projects, or none.
   func makeToken(
     cloudRole: CloudRole? = nil, _ roles: [String: ProjectRole] = [:],
-    limit: (project: String, role: ProjectRole)? = nil
+    limit: (project: String, role: ProjectRole)? = nil, name: String? = nil
   ) async throws -> String {
     let (user, secret) = (UserID(UUID()), Secret.tokenPrefix + UUID().uuidString)
     try await database.transaction { session in
       _ = try session.execute(
         """
         INSERT INTO users (id, kind, name, cloud_role)
-        VALUES (\(user), 'person', \("u-" + user.uuid.uuidString.lowercased()), \(cloudRole))
+        VALUES (\(user), 'person', \(name ?? "u-" + user.uuid.uuidString.lowercased()), \(cloudRole))
         """)
       for (project, role) in roles {
         _ = try session.execute(

@@ -1,0 +1,3 @@
+ALTER TABLE projects ADD updated_at timestamptz NOT NULL DEFAULT aloft_now();
+
+UPDATE projects SET updated_at = created_at;
