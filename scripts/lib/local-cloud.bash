@@ -120,9 +120,19 @@ postgres_pid() {
   [[ $pid =~ ^[0-9]+$ ]] && [ "/proc/$pid/cwd" -ef "$postgres_data" ] && start_of "$pid" >/dev/null && echo "$pid"
 }
 
+# set_lost_data_aside: where the data lie outside of the state folder, and that was removed, they are of a cloud that is no
+# more. They are kept, under another name.
+set_lost_data_aside() {
+  [ "$postgres_data" != "$state/postgres" ] && [ -s "$postgres_data/PG_VERSION" ] && [ ! -e "$state/env" ] || return 0
+  stop_postgres >/dev/null
+  mv "$postgres_data" "$postgres_data-$(date +%Y%m%d%H%M%S)"
+  note "the data of an earlier cloud are kept as $(ls -d "$postgres_data"-* | tail -n 1)"
+}
+
 # start_postgres: makes the server's data directory if there is none, and starts the server unless it runs
 start_postgres() {
   local owner pid tries=0
+  set_lost_data_aside
   if [ ! -s "$postgres_data/PG_VERSION" ]; then
     mkdir -p "$postgres_data"
     chmod 0700 "$postgres_data"
