@@ -41,6 +41,7 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
   case nodeUnreachable = "node_unreachable"
   case joinTokenInvalid = "join_token_invalid"
   case unavailable = "unavailable"
+  case rateLimited = "rate_limited"
   case timeout = "timeout"
   case `internal` = "internal"
 
@@ -61,6 +62,7 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .bodyTooLarge: 413
     case .unsupportedMediaType: 415
     case .imageUnknown, .idempotencyKeyReused, .checksumMismatch, .uploadIncomplete, .imageInvalid: 422
+    case .rateLimited: 429
     case .internal: 500
     case .nodeUnreachable, .unavailable: 503
     }
@@ -110,6 +112,7 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .nodeUnreachable: "Node unreachable"
     case .joinTokenInvalid: "Join token not valid"
     case .unavailable: "Not available now"
+    case .rateLimited: "Too many requests"
     case .timeout: "Took too long"
     case .internal: "Internal error"
     }

@@ -23,7 +23,9 @@ public final class ControlPlane: Sendable {
     plane = Plane(
       database: database, wakeups: wakeups, environment: environment,
       inventory: NodeInventory(database: database, environment: environment), images: images,
-      authorizer: Authorizer(tokens: TokenCache(database: database, environment: environment)), authority: authority,
+      authorizer: Authorizer(
+        tokens: TokenCache(database: database, environment: environment),
+        rates: RateLimiter(settings.rateLimit, environment: environment)), authority: authority,
       leases: LeaseRenewals(
         database: database, environment: environment, seconds: settings.leaseSeconds, logger: logger),
       streams: StreamSwitchboard(

@@ -36,6 +36,8 @@ public struct Settings: Sendable {
   public var validateResponses: Bool
   /// The newest migration that this program needs; nil: whether the database has it is not looked at.
   public var schema: Int?
+  /// How often a token may be used, at each replica; nil: as often as it likes.
+  public var rateLimit: RateLimit?
   /// How long ended operations and audit records are kept, in days.
   public var keepOperationsDays = 30
   public var keepAuditDays = 400

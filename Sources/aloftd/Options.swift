@@ -29,11 +29,15 @@ enum PlaneSetting {
   static let imageStore = setting("image-store", "The directory with the images' contents; all replicas share it.")
   static let leaseSeconds = setting(
     "lease-seconds", "For how long a node counts as alive after its agent's last report. Default: 20.")
+  static let rateLimit = setting(
+    "rate-limit",
+    "How many requests a second each token may make at this replica, ten times as many at once; 0: any number. Default: 100."
+  )
   static let validateResponses = setting("validate-responses", "Check every answer against the contract, for tests.")
 
   static let all = [
     databaseURL, databaseConnections, share, logLevel, listen, advertiseURL, tlsCert, tlsKey, caCert, caKey,
-    imageStore, leaseSeconds, validateResponses,
+    imageStore, leaseSeconds, rateLimit, validateResponses,
   ]
 
   private static func setting(_ name: String, _ explanation: String) -> Setting {

@@ -32,6 +32,8 @@ struct Serve: AsyncParsableCommand {
   var imageStore: String?
   @Option(name: PlaneSetting.leaseSeconds.flag, help: PlaneSetting.leaseSeconds.help)
   var leaseSeconds: Int?
+  @Option(name: PlaneSetting.rateLimit.flag, help: PlaneSetting.rateLimit.help)
+  var rateLimit: Int?
   @Flag(name: PlaneSetting.validateResponses.flag, help: PlaneSetting.validateResponses.help)
   var validateResponses = false
 
@@ -52,13 +54,15 @@ struct Serve: AsyncParsableCommand {
     guard advertised != nil || !["0.0.0.0", "::"].contains(first.host) else {
       throw ValidationError("--listen names all addresses; say with --advertise-url where agents reach this replica")
     }
-    let settings = Settings(
+    let rate = try source.integer(PlaneSetting.rateLimit, rateLimit, 0...1_000_000) ?? 100
+    var settings = Settings(
       leaseSeconds: try source.integer(PlaneSetting.leaseSeconds, leaseSeconds, 1...86_400) ?? 20,
       advertisedURL: advertised
         ?? "https://\(first.host.contains(":") ? "[\(first.host)]" : first.host):\(first.port)",
       validateResponses: try source.flag(PlaneSetting.validateResponses, validateResponses),
       schema: try FileManager.default.contentsOfDirectory(atPath: share + "/migrations")
         .compactMap { Int($0.prefix(4)) }.max())
+    settings.rateLimit = rate == 0 ? nil : RateLimit(perSecond: rate, burst: rate * 10)
     let plane = try ControlPlane(
       contract: try Contract.load(file: share + "/openapi/aloft.yaml"), database: database,
       images: try ImageFiles(directory: try source.required(PlaneSetting.imageStore, imageStore)),

@@ -122,7 +122,9 @@ struct ProjectRaceTests {
       let token = try await test.makeToken(["mine": .admin])
       let now = Date()
       let still = Environment(now: { now }, random: Environment.live.random, sleep: Environment.live.sleep)
-      let authorizer = Authorizer(tokens: TokenCache(database: test.database, environment: still))
+      let authorizer = Authorizer(
+        tokens: TokenCache(database: test.database, environment: still),
+        rates: RateLimiter(nil, environment: still))
       let requirement = Authorizer.Requirement(
         permission: .vmWrite, credentials: "Bearer \(token)", project: "mine")
       _ = try await authorizer.admit(requirement)

@@ -161,7 +161,7 @@ start_aloftd() {
   url=https://127.0.0.1:$port
   mkdir -p "$work/image-store"
   token=$("$programs/aloftd" token create --database-url "$(database_url "$1")" 2>>"$work/token.log")
-  launch aloftd "$programs/aloftd" serve --share "$root" --listen "127.0.0.1:$port" --database-url "$(database_url "$1")" \
+  launch aloftd "$programs/aloftd" serve --rate-limit 0 --share "$root" --listen "127.0.0.1:$port" --database-url "$(database_url "$1")" \
     --tls-cert "$work/pki/server.crt" --tls-key "$work/pki/server.key" --ca-cert "$work/pki/ca.crt" \
     --ca-key "$work/pki/ca.key" --image-store "$work/image-store"
   aloftd_pid=$launched

@@ -44,6 +44,7 @@ final class API: Sendable {
     let requestID = requestID(of: request)
     let started = plane.environment.now()
     var reply: Reply
+    var meter: RateLimiter.Verdict?
     var operationID = "none"
     do {
       if request.path.hasPrefix(AgentAPI.prefix) {
@@ -53,7 +54,7 @@ final class API: Sendable {
         let match = try route(request)
         operationID = match.operation.id
         do {
-          reply = try await handle(match, request, requestID: requestID)
+          reply = try await handle(match, request, requestID: requestID, &meter)
         } catch {
           reply = self.reply(to: error, requestID: requestID)
         }
@@ -63,6 +64,7 @@ final class API: Sendable {
       reply = self.reply(to: error, requestID: requestID)
     }
     reply.headers[header: "X-Request-Id"] = requestID
+    if let meter { state(meter, in: &reply) }
     let seconds = plane.environment.now().timeIntervalSince(started)
     plane.metrics.answered(operation: operationID, status: Int(reply.status.code), seconds: seconds)
     plane.logger.debug(
@@ -74,6 +76,13 @@ final class API: Sendable {
     return reply.response
   }
 
+  /// How the token stands, as in the IETF's draft on RateLimit header fields (draft-ietf-httpapi-ratelimit-headers-03).
+  private func state(_ meter: RateLimiter.Verdict, in reply: inout Reply) {
+    reply.headers[.rateLimitLimit] = "\(plane.authorizer.rates.limit?.burst ?? 0)"
+    reply.headers[.rateLimitRemaining] = "\(meter.remaining)"
+    reply.headers[.rateLimitReset] = "\(Int(meter.reset.rounded(.up)))"
+  }
+
   private func route(_ request: Request) throws -> OperationMatch {
     switch contract.router.match(request.method, request.path) {
     case .match(let match): return match
@@ -83,7 +92,7 @@ final class API: Sendable {
   }
 
   private func handle(
-    _ match: OperationMatch, _ request: Request, requestID: String
+    _ match: OperationMatch, _ request: Request, requestID: String, _ meter: inout RateLimiter.Verdict?
   ) async throws -> Reply {
     let operation = match.operation
     let requirement = permissions[operation.id].map { permission in
@@ -93,7 +102,14 @@ final class API: Sendable {
     }
     guard requirement != nil || operation.security.isEmpty else { throw Problem(.internal, "no permission") }
     var principal = Principal.anonymous
-    if let requirement { principal = try await plane.authorizer.admit(requirement) }
+    if let requirement {
+      principal = try await plane.authorizer.identify(requirement, from: request.peer.address)
+      meter = principal.token.flatMap { plane.authorizer.rates.take($0) }
+      if let meter, !meter.isAllowed {
+        throw RateLimited(wait: meter.wait, detail: "the token is used too often")
+      }
+      try principal.require(requirement)
+    }
     let valid = try await validate(match, request)
     guard let handler = handlers[operation.id] else { throw Problem(.internal, "no handler") }
     let parameters = Dictionary(
@@ -170,6 +186,7 @@ final class API: Sendable {
       plane.logger.warning("a request was turned away", metadata: ["request": "\(requestID)", "error": "\(error)"])
     }
     var reply = Reply.problem(problem)
+    if let error = error as? RateLimited { reply.headers[.retryAfter] = "\(error.seconds)" }
     if let error = error as? MethodNotAllowed {
       reply.headers[.allow] = error.allow.map(\.rawValue).joined(separator: ", ")
     }

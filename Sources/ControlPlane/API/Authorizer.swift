@@ -5,6 +5,7 @@ import Foundation
 /// Decides whether a call may go on, before anything else of it is looked at.
 struct Authorizer: Sendable {
   let tokens: TokenCache
+  let rates: RateLimiter
 
   /// What a call has to show.
   struct Requirement: Sendable {
@@ -15,10 +16,22 @@ struct Authorizer: Sendable {
     let project: String?
   }
 
-  /// Who calls. Throws the ``Problem`` that says why they may not.
+  /// Who calls from `address`. Throws a ``Problem`` that says what is wrong with the token, and ``RateLimited``.
+  func identify(_ requirement: Requirement, from address: String) async throws -> Principal {
+    do {
+      return try await tokens.authenticate(requirement.credentials) { try rates.admit(address) }
+    } catch let problem as Problem where problem.code == .tokenInvalid {
+      rates.failed(address)
+      throw problem
+    }
+  }
+
+  /// Who calls, without counting the call: also for one that goes on for long and is looked at again. Throws the ``Problem``
+  /// that says why they may not, or not any more.
+  @discardableResult
   func admit(_ requirement: Requirement) async throws -> Principal {
     let principal = try await tokens.authenticate(requirement.credentials)
-    try principal.require(requirement.permission, project: principal.projectReference(requirement.project))
+    try principal.require(requirement)
     return principal
   }
 
@@ -36,6 +49,11 @@ struct Authorizer: Sendable {
 }
 
 extension Principal {
+  /// Throws the ``Problem`` that says why the caller may not do this.
+  func require(_ requirement: Authorizer.Requirement) throws {
+    try require(requirement.permission, project: projectReference(requirement.project))
+  }
+
   /// The project that a call is about: the one it names, else the token's own, else `default`.
   ///
   /// Where it is the caller's role in that project that counts, the answer is its id: since the roles were read, the name may

@@ -1,5 +1,14 @@
 import HTTPTypes
 
+extension HTTPField.Name {
+  static let rateLimitLimit = literal("RateLimit-Limit")
+  static let rateLimitRemaining = literal("RateLimit-Remaining")
+  static let rateLimitReset = literal("RateLimit-Reset")
+
+  /// Names without a constant in swift-http-types, made once.
+  private static func literal(_ name: String) -> HTTPField.Name { HTTPField.Name(name) ?? .date }
+}
+
 extension HTTPFields {
   /// Reads and writes a header that swift-http-types has no constant for.
   subscript(header name: String) -> String? {

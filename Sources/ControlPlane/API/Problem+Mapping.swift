@@ -17,6 +17,7 @@ extension Problem {
     case let error as PostgresError: of(error)
     case let error as MethodNotAllowed:
       Problem(.methodNotAllowed, "this path takes \(error.allow.map(\.rawValue).joined(separator: ", "))")
+    case let error as RateLimited: Problem(.rateLimited, "\(error.detail); try again in \(error.seconds) s")
     case is CancellationError: Problem(.unavailable, "the request was broken off")
     default: Problem(.internal, "something went wrong on our side; the request id finds it in the logs")
     }

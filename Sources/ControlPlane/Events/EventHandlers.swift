@@ -72,7 +72,7 @@ struct EventHandlers: Sendable {
       let ticket = plane.wakeups.ticket(.events)
       let after = cursor
       if plane.environment.now().timeIntervalSince(admittedAt) >= TokenCache.lifetime {
-        if let requirement { _ = try await plane.authorizer.admit(requirement) }
+        if let requirement { try await plane.authorizer.admit(requirement) }
         admittedAt = plane.environment.now()
       }
       let page = try await plane.database.run { session in

@@ -26,7 +26,9 @@ final class TokenCache: Sendable {
   }
 
   /// Who holds the token of an `Authorization` header. Throws a ``Problem`` that says what is wrong with it.
-  func authenticate(_ header: String?) async throws -> Principal {
+  ///
+  /// - Parameter beforeLookup: called when the token is not remembered, so that the database would be asked; may throw.
+  func authenticate(_ header: String?, beforeLookup: () throws -> Void = {}) async throws -> Principal {
     guard let header else {
       throw Problem(.unauthenticated, "send a token as Authorization: Bearer aloft_…")
     }
@@ -39,7 +41,12 @@ final class TokenCache: Sendable {
     let now = environment.now()
     let cached = entries.withLock { $0[hash] }
     let entry: Entry
-    if let cached, cached.until > now { entry = cached } else { entry = try await load(hash, secret, now: now) }
+    if let cached, cached.until > now {
+      entry = cached
+    } else {
+      try beforeLookup()
+      entry = try await load(hash, secret, now: now)
+    }
     if let refusal = entry.refusal { throw refusal }
     return entry.principal
   }

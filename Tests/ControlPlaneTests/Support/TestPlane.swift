@@ -44,11 +44,13 @@ final class TestPlane: Sendable {
   /// steps it with ``settle()``.
   static func with(
     background: Bool = false, poolSize: Int = 2, leaseSeconds: Int = 3600, bodyLimit: Int = 64 << 10,
+    rateLimit: RateLimit? = nil,
     _ body: (TestPlane) async throws -> Void
   ) async throws {
     try await Gate.shared.enter()
     defer { Task { await Gate.shared.leave() } }
-    let test = try await make(poolSize: poolSize, leaseSeconds: leaseSeconds, bodyLimit: bodyLimit)
+    let test = try await make(
+      poolSize: poolSize, leaseSeconds: leaseSeconds, bodyLimit: bodyLimit, rateLimit: rateLimit)
     let running = background ? Task { await test.plane.run() } : nil
     let outcome: Result<Void, any Error>
     do {
@@ -64,7 +66,9 @@ final class TestPlane: Sendable {
     try outcome.get()
   }
 
-  private static func make(poolSize: Int, leaseSeconds: Int, bodyLimit: Int) async throws -> TestPlane {
+  private static func make(
+    poolSize: Int, leaseSeconds: Int, bodyLimit: Int, rateLimit: RateLimit?
+  ) async throws -> TestPlane {
     let server = try await PostgresServer.shared
     let url = try await server.createDatabase(template: try await template.value)
     let database = try Database(
@@ -73,8 +77,9 @@ final class TestPlane: Sendable {
     let files = try ImageFiles(directory: directory)
     let (certificate, key) = try CertificateAuthority.create(name: "test", now: Date())
     let authority = try CertificateAuthority(certificatePEM: certificate, privateKeyPEM: key)
-    let settings = Settings(
+    var settings = Settings(
       leaseSeconds: leaseSeconds, bodyLimit: bodyLimit, advertisedURL: "https://127.0.0.1:1", validateResponses: true)
+    settings.rateLimit = rateLimit
     let plane = try ControlPlane(
       contract: try Repository.contract.get(), database: database, images: files, authority: authority,
       settings: settings, logger: quiet)
