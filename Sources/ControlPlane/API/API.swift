@@ -63,7 +63,8 @@ final class API: Sendable {
     } catch {
       reply = self.reply(to: error, requestID: requestID)
     }
-    reply.headers[header: "X-Request-Id"] = requestID
+    reply.headers[.requestID] = requestID
+    secure(&reply)
     if let meter { state(meter, in: &reply) }
     let seconds = plane.environment.now().timeIntervalSince(started)
     plane.metrics.answered(operation: operationID, status: Int(reply.status.code), seconds: seconds)
@@ -74,6 +75,13 @@ final class API: Sendable {
         "ms": "\(Int(seconds * 1000))",
       ])
     return reply.response
+  }
+
+  /// What keeps a browser from keeping an answer, or taking it for something else.
+  private func secure(_ reply: inout Reply) {
+    reply.headers[.xContentTypeOptions] = "nosniff"
+    reply.headers[.strictTransportSecurity] = "max-age=31536000"
+    if reply.headers[.cacheControl] == nil { reply.headers[.cacheControl] = "no-store" }
   }
 
   /// How the token stands, as in the IETF's draft on RateLimit header fields (draft-ietf-httpapi-ratelimit-headers-03).

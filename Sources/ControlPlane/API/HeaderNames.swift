@@ -4,6 +4,7 @@ extension HTTPField.Name {
   static let rateLimitLimit = literal("RateLimit-Limit")
   static let rateLimitRemaining = literal("RateLimit-Remaining")
   static let rateLimitReset = literal("RateLimit-Reset")
+  static let requestID = literal("X-Request-Id")
 
   /// Names without a constant in swift-http-types, made once.
   private static func literal(_ name: String) -> HTTPField.Name { HTTPField.Name(name) ?? .date }

@@ -25,9 +25,7 @@ struct ServiceHandlers: Sendable {
     table.on("openapi") { [contract] _ in Reply(contentType: "application/json", body: .bytes(contract.bundledJSON)) }
     table.on("docs") { [docs] _ in
       var reply = Reply(contentType: "text/html; charset=utf-8", body: .bytes(docs))
-      // The page brings all that it needs.
-      reply.headers[header: "Content-Security-Policy"] =
-        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+      reply.headers[.contentSecurityPolicy] = DocsPage.contentSecurityPolicy
       return reply
     }
   }
