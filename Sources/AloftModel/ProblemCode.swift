@@ -31,6 +31,7 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
   case nameTaken = "name_taken"
   case inUse = "in_use"
   case lastAdmin = "last_admin"
+  case limitReached = "limit_reached"
   case noCapacity = "no_capacity"
   case wrongState = "wrong_state"
   case preconditionFailed = "precondition_failed"
@@ -56,7 +57,7 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .notFound: 404
     case .methodNotAllowed: 405
     case .timeout: 408
-    case .imageNotReady, .nameTaken, .inUse, .lastAdmin, .noCapacity, .wrongState: 409
+    case .imageNotReady, .nameTaken, .inUse, .lastAdmin, .limitReached, .noCapacity, .wrongState: 409
     case .eventsGone: 410
     case .preconditionFailed: 412
     case .bodyTooLarge: 413
@@ -102,6 +103,7 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .nameTaken: "Name taken"
     case .inUse: "In use"
     case .lastAdmin: "Last administrator"
+    case .limitReached: "Limit reached"
     case .noCapacity: "No capacity"
     case .wrongState: "Not possible in this state"
     case .preconditionFailed: "Changed in the meantime"

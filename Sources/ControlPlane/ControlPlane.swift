@@ -24,7 +24,7 @@ public final class ControlPlane: Sendable {
       database: database, wakeups: wakeups, environment: environment,
       inventory: NodeInventory(database: database, environment: environment), images: images,
       authorizer: Authorizer(
-        tokens: TokenCache(database: database, environment: environment),
+        tokens: TokenCache(database: database, environment: environment, logger: logger),
         rates: RateLimiter(settings.rateLimit, environment: environment)), authority: authority,
       leases: LeaseRenewals(
         database: database, environment: environment, seconds: settings.leaseSeconds, logger: logger),
@@ -35,6 +35,9 @@ public final class ControlPlane: Sendable {
     var handlers = HandlerTable()
     ProjectHandlers(plane: plane).register(in: &handlers)
     MemberHandlers(plane: plane).register(in: &handlers)
+    UserHandlers(plane: plane).register(in: &handlers)
+    TokenHandlers(plane: plane).register(in: &handlers)
+    SelfHandlers().register(in: &handlers)
     VMHandlers(plane: plane).register(in: &handlers)
     ImageHandlers(plane: plane).register(in: &handlers)
     OperationHandlers(plane: plane).register(in: &handlers)
@@ -76,6 +79,7 @@ public final class ControlPlane: Sendable {
       group.addTask { await self.plane.wakeups.listen() }
       group.addTask { await self.worker.run() }
       group.addTask { await self.plane.leases.run() }
+      group.addTask { await self.plane.authorizer.tokens.run() }
       group.addTask { await self.plane.inventory.run() }
       group.addTask { await self.watch.run() }
       group.addTask { await self.janitor.run() }
@@ -87,6 +91,9 @@ public final class ControlPlane: Sendable {
 
   /// Writes the lease renewals that have come in.
   public func stepLeases() async throws { try await plane.leases.step() }
+
+  /// Writes when tokens were used.
+  public func stepTokens() async throws { try await plane.authorizer.tokens.step() }
 
   /// Removes once what has had its time.
   public func stepJanitor() async throws { try await janitor.step() }

@@ -47,26 +47,49 @@ struct Check: AsyncParsableCommand {
   }
 }
 
+/// Makes the first person.
+struct Bootstrap: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Make the first person, with the cloud role admin, and print a token for it.",
+    discussion: "Works once: a cloud that has such a person is left alone. Exits with 1 then.")
+
+  @OptionGroup var common: CommonOptions
+  @Option(help: "The person's name: lower-case letters, digits and dashes.")
+  var name: String
+
+  func run() async throws {
+    let source = try common.source()
+    let database = try common.database(source, logger: try common.logger(source))
+    print(try await APITokens.bootstrap(name: name, in: database))
+    await database.shutdown()
+  }
+}
+
 /// Makes API tokens.
 struct Token: AsyncParsableCommand {
   static let configuration = CommandConfiguration(abstract: "API tokens.", subcommands: [Create.self])
 
   struct Create: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Make an admin token and print it. It is kept nowhere else, only its hash is.")
+      abstract: "Make a token of the user root and print it. It is kept nowhere else, only its hash is.",
+      discussion: "The way back in for whoever has the database. People have tokens of their own: see aloftd bootstrap."
+    )
 
     @OptionGroup var common: CommonOptions
     @Option(help: "What it is for.")
     var description = "made by aloftd token create"
     @Option(help: "For how many seconds it is good; without end when not given.")
     var ttlSeconds: Int?
+    @Flag(help: "Make root an enabled admin again if it is not.")
+    var restoreRoot = false
 
     func run() async throws {
       let source = try common.source()
       let database = try common.database(source, logger: try common.logger(source))
       print(
         try await APITokens.create(
-          description: description, expiresAfter: ttlSeconds.map { .seconds($0) }, in: database))
+          description: description, expiresAfter: ttlSeconds.map { .seconds($0) }, restoring: restoreRoot, in: database)
+      )
       await database.shutdown()
     }
   }

@@ -73,7 +73,7 @@ struct AuthTests {
       let token = try await APITokens.create(description: "x", expiresAfter: .seconds(3600), in: test.database)
       let future = Environment(
         now: { Date(timeIntervalSinceNow: 1e9) }, random: Environment.live.random, sleep: Environment.live.sleep)
-      let cache = TokenCache(database: test.database, environment: future)
+      let cache = TokenCache(database: test.database, environment: future, logger: quiet)
       _ = try await cache.authenticate("Bearer \(token)")
     }
   }

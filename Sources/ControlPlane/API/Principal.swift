@@ -18,13 +18,17 @@ struct Principal: Sendable, Equatable {
   var user: UserID?
   /// The user's.
   var userName = ""
+  var userKind = UserKind.person
+  /// When the token ends; nil: it has no end.
+  var expiresAt: Date?
   /// What only the token's holder can compute, to seal stored answers with.
   var seal: [UInt8] = []
   /// Nil where the token is for one project.
   var cloudRole: CloudRole?
   var grants: [Grant] = []
-  /// The one project that the token is for.
-  var home: ProjectID?
+  /// The one project that the token is for, and the most that it may there.
+  var limit: Grant?
+  var home: ProjectID? { limit?.project }
 
   /// Nobody: the operation is open to all.
   static let anonymous = Principal()
@@ -47,7 +51,7 @@ struct Principal: Sendable, Equatable {
       (self.cloudRole, grants) = (cloudRole, memberships)
       return
     }
-    home = limit.project
+    self.limit = limit
     let own = memberships.first { $0.project == limit.project }?.role
     if let most = [own, cloudRole?.inEveryProject].compactMap({ $0 }).max() {
       grants = [Grant(project: limit.project, name: limit.name, role: min(most, limit.role))]

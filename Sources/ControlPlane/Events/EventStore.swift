@@ -29,6 +29,11 @@ enum EventKind: String, Sendable, CaseIterable, PostgresEncodable {
   case nodePoolUpdated = "node_pool.updated"
   case nodeTokenCreated = "node_token.created"
   case nodeTokenDeleted = "node_token.deleted"
+  case userCreated = "user.created"
+  case userUpdated = "user.updated"
+  case userDeleted = "user.deleted"
+  case tokenCreated = "token.created"
+  case tokenDeleted = "token.deleted"
 }
 
 /// The outbox: the transaction that changes something writes what happened.
@@ -101,7 +106,8 @@ enum EventStore {
   struct Scope: Sendable {
     /// Nil: every project.
     var project: ProjectID?
-    /// Also those that are of no project: of nodes, pools and join tokens, and that a project was made or deleted.
+    /// Also those that are of no project: of nodes, pools, join tokens, users and their tokens, and that a project was made or
+    /// deleted.
     var nodes: Bool
 
     static let everything = Scope(project: nil, nodes: true)
@@ -218,6 +224,8 @@ extension EventStore.Record: JSONWritable {
     case "node": NodeID(resourceID).description
     case "node_pool": NodePoolID(resourceID).description
     case "node_token": NodeTokenID(resourceID).description
+    case "user": UserID(resourceID).description
+    case "token": APITokenID(resourceID).description
     default: OperationID(resourceID).description
     }
   }

@@ -53,7 +53,6 @@ struct NodeTokenRecord: Sendable, JSONWritable {
 /// Secrets that are recognised by their prefix and stored hashed. They are 256 random bits, so a plain hash is enough.
 enum Secret {
   static let joinPrefix = "aloftjoin_"
-  static let tokenPrefix = "aloft_"
 
   static func hash(_ secret: String) -> [UInt8] { Array(SHA256.hash(data: Array(secret.utf8))) }
 }

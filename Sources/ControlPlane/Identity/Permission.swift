@@ -25,6 +25,11 @@ enum Permission: String, Sendable, CaseIterable {
   case nodeRead = "node.read"
   case nodeWrite = "node.write"
   case metricsRead = "metrics.read"
+  case selfRead = "self.read"
+  case tokenRead = "token.read"
+  case tokenWrite = "token.write"
+  case userRead = "user.read"
+  case userWrite = "user.write"
 
   enum Scope {
     /// Whoever is known has it; what the handler gives depends on who that is.
@@ -37,15 +42,15 @@ enum Permission: String, Sendable, CaseIterable {
 
   var scope: Scope {
     switch self {
-    case .projectList, .operationGet: .caller
+    case .projectList, .operationGet, .selfRead, .tokenRead, .tokenWrite: .caller
     case .projectRead, .projectWrite, .memberRead, .memberWrite: .project
     case .projectCreate, .projectDelete: .cloud
     case .vmRead, .vmWrite, .imageRead, .imageWrite, .operationRead, .eventRead, .placementRead: .project
-    case .nodeRead, .nodeWrite, .metricsRead: .cloud
+    case .nodeRead, .nodeWrite, .metricsRead, .userRead, .userWrite: .cloud
     }
   }
 
-  /// Whether it changes nothing.
+  /// Whether it changes nothing but what is the caller's own.
   var isRead: Bool { scope == .caller || rawValue.hasSuffix(".read") }
 }
 
@@ -76,7 +81,8 @@ extension CloudRole {
   func holds(_ permission: Permission) -> Bool {
     switch self {
     case .auditor: permission.isRead
-    case .operator: permission.isRead || permission.scope == .cloud
+    // Who may make users or change their roles could make itself an admin.
+    case .operator: permission.isRead || (permission.scope == .cloud && permission != .userWrite)
     case .admin: true
     }
   }

@@ -1,28 +1,53 @@
 import AloftModel
 import Execution
 import Foundation
+import Logging
 import Postgres
 
-/// Looks up API tokens with what they allow, and remembers them for a moment: what was revoked, has expired or was taken from
-/// the user is felt within ``lifetime`` by every replica.
+/// Looks up API tokens with what they allow, and remembers them for a moment.
+///
+/// Invariants:
+/// - What was revoked, has expired or was taken from the user is felt within ``lifetime`` by every replica, and at once by the
+///   one that was asked to do it.
+/// - Only tokens that exist are remembered, and only so many: whoever guesses takes no memory.
+/// - When a token was used is written behind the requests, for many at once.
 final class TokenCache: Sendable {
   static let lifetime = 0.5
+  /// How often it is written which tokens were used.
+  static let tick = Duration.seconds(10)
   private static let mostEntries = 10_000
 
-  fileprivate struct Entry {
-    var principal: Principal
-    /// Why it is refused.
-    var refusal: Problem?
+  private struct Entry {
+    var known: KnownToken
     var until: Date
   }
 
-  private let entries = Lock<[[UInt8]: Entry]>([:])
+  private struct State {
+    var entries: [[UInt8]: Entry] = [:]
+    /// The tokens that were used and not yet written.
+    var used: Set<UUID> = []
+    /// How often something was forgotten: what was read before must not be remembered behind it.
+    var forgettings = 0
+
+    mutating func use(_ known: KnownToken) {
+      if known.refusal == nil, let token = known.principal.token { used.insert(token.uuid) }
+    }
+
+    mutating func forget(_ isMeant: (Principal) -> Bool) {
+      forgettings += 1
+      entries = entries.filter { !isMeant($0.value.known.principal) }
+    }
+  }
+
+  private let state = Lock(State())
   private let database: Database
   private let environment: Environment
+  private let logger: Logger
 
-  init(database: Database, environment: Environment) {
+  init(database: Database, environment: Environment, logger: Logger) {
     self.database = database
     self.environment = environment
+    self.logger = logger
   }
 
   /// Who holds the token of an `Authorization` header. Throws a ``Problem`` that says what is wrong with it.
@@ -39,81 +64,78 @@ final class TokenCache: Sendable {
     let secret = String(parts[1].drop { $0 == " " || $0 == "\t" })
     let hash = Secret.hash(secret)
     let now = environment.now()
-    let cached = entries.withLock { $0[hash] }
-    let entry: Entry
-    if let cached, cached.until > now {
-      entry = cached
+    let remembered = state.withLock { state -> KnownToken? in
+      guard let entry = state.entries[hash], entry.until > now else { return nil }
+      state.use(entry.known)
+      return entry.known
+    }
+    let known: KnownToken
+    if let remembered {
+      known = remembered
     } else {
       try beforeLookup()
-      entry = try await load(hash, secret, now: now)
+      known = try await load(hash, secret, now: now)
     }
-    if let refusal = entry.refusal { throw refusal }
-    return entry.principal
+    if let refusal = known.refusal { throw refusal }
+    return known.principal
   }
 
-  private func load(_ hash: [UInt8], _ secret: String, now: Date) async throws -> Entry {
-    let row = try await database.query(
-      """
-      SELECT t.id, CASE WHEN t.expires_at <= aloft_now() THEN t.expires_at END, a.id, a.name, a.cloud_role, a.disabled,
-             t.project_id, p.name, t.project_role, m.projects, m.names, m.roles
-        FROM api_tokens t JOIN users a ON a.id = t.user_id LEFT JOIN projects p ON p.id = t.project_id,
-             LATERAL (SELECT coalesce(array_agg(m.project_id), '{}') AS projects, coalesce(array_agg(q.name), '{}') AS names,
-                             coalesce(array_agg(m.role), '{}') AS roles
-                        FROM project_members m JOIN projects q ON q.id = m.project_id
-                       WHERE m.user_id = a.id AND (t.project_id IS NULL OR m.project_id = t.project_id)) m
-       WHERE t.secret_hash = \(hash)
-      """
-    ).first
-    guard let row else { throw Problem(.tokenInvalid, "the token is unknown or was revoked") }
-    let entry = try Entry(row, seal: Secret.hash("seal:" + secret), until: now.addingTimeInterval(Self.lifetime))
-    entries.withLock { entries in
-      if entries.count >= Self.mostEntries { entries = entries.filter { $0.value.until > now } }
-      if entries.count < Self.mostEntries { entries[hash] = entry }
+  private func load(_ hash: [UInt8], _ secret: String, now: Date) async throws -> KnownToken {
+    try TokenSecret.check(secret)
+    let before = state.withLock { $0.forgettings }
+    let row = try await database.query(KnownToken.query("t.secret_hash = \(hash)")).first
+    guard let row else { throw KnownToken.unknown }
+    let known = try KnownToken(row, seal: Secret.hash("seal:" + secret))
+    state.withLock { state in
+      state.use(known)
+      if state.entries.count >= Self.mostEntries { state.entries = state.entries.filter { $0.value.until > now } }
+      guard state.entries.count < Self.mostEntries, state.forgettings == before else { return }
+      state.entries[hash] = Entry(known: known, until: now.addingTimeInterval(Self.lifetime))
     }
-    return entry
+    return known
   }
-}
 
-extension TokenCache.Entry {
-  init(_ row: Row, seal: [UInt8], until: Date) throws {
-    let projects = try row.get(9, as: [UUID].self)
-    let names = try row.get(10, as: [String].self)
-    let roles = try row.get(11, as: [String].self).map { ProjectRole(rawValue: $0) ?? .viewer }
-    let memberships = zip(projects, zip(names, roles)).map { project, rest in
-      Principal.Grant(project: ProjectID(project), name: rest.0, role: rest.1)
-    }
-    var limit: Principal.Grant?
-    if let project = try row.get(6, as: ProjectID?.self), let name = try row.get(7, as: String?.self) {
-      limit = Principal.Grant(project: project, name: name, role: try row.get(8, as: ProjectRole?.self) ?? .viewer)
-    }
-    principal = Principal(
-      token: try row.get(0), user: try row.get(2), userName: try row.get(3), seal: seal,
-      cloudRole: try row.get(4), memberships: memberships, limit: limit)
-    if let expired = try row.get(1, as: Date?.self) {
-      refusal = Problem(.tokenExpired, "the token expired at \(expired.formatted(.iso8601)); ask for a new one")
-    } else if try row.get(5) {
-      refusal = Problem(.userDisabled, "the user \(principal.userName) is disabled; an administrator can enable it")
-    }
-    self.until = until
-  }
-}
+  /// Forgets a token that was revoked.
+  func forget(_ token: APITokenID) { state.withLock { $0.forget { $0.token == token } } }
 
-/// Makes API tokens of the user `root`, which may do everything.
-public enum APITokens {
-  /// Stores a new admin token and returns its secret, which is kept nowhere.
-  public static func create(
-    description: String, expiresAfter: Duration?, in database: Database, environment: Environment = .live
-  ) async throws -> String {
-    let secret = Secret.tokenPrefix + environment.newSecret(words: 4)
-    let seconds = expiresAfter.map { Double($0.components.seconds) }
-    let id = environment.newUUID()
-    _ = try await database.transaction { session in
-      try session.execute(
+  /// Forgets the tokens of a user that was changed.
+  func forget(_ user: UserID) { state.withLock { $0.forget { $0.user == user } } }
+
+  /// How many tokens are remembered.
+  var count: Int { state.withLock { $0.entries.count } }
+
+  /// Writes which tokens were used since the last time. A failed write is tried again with the next tick.
+  func step() async throws {
+    let used = state.withLock { state in
+      defer { state.used = [] }
+      return state.used
+    }
+    if used.isEmpty { return }
+    do {
+      // In the order of ids, so that two replicas cannot lock each other out.
+      try await database.execute(
         """
-        INSERT INTO api_tokens (id, secret_hash, description, expires_at)
-        VALUES (\(id), \(Secret.hash(secret)), \(description), aloft_now() + make_interval(secs => \(seconds)))
+        UPDATE api_tokens t SET last_used_at = aloft_now()
+          FROM (SELECT id FROM api_tokens WHERE id = ANY(\(Array(used))) ORDER BY id FOR NO KEY UPDATE) u
+         WHERE t.id = u.id
         """)
+    } catch {
+      state.withLock { $0.used.formUnion(used) }
+      throw error
     }
-    return secret
+  }
+
+  /// Runs until cancelled.
+  func run() async {
+    while !Task.isCancelled {
+      do {
+        try await environment.sleep(Self.tick)
+        try await step()
+      } catch is CancellationError {
+        return
+      } catch {
+        logger.warning("when tokens were used could not be written", metadata: ["error": "\(error)"])
+      }
+    }
   }
 }

@@ -133,6 +133,6 @@ extension Principal {
     let own = try row.get(1, as: ProjectRole?.self).map { [Grant(project: project.id, name: project.name, role: $0)] }
     return Principal(
       token: token, user: user, userName: userName, seal: seal, cloudRole: try row.get(0), memberships: own ?? [],
-      limit: home == nil ? nil : grants.first)
+      limit: limit)
   }
 }

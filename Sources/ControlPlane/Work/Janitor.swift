@@ -2,8 +2,8 @@ import Foundation
 import Logging
 import Postgres
 
-/// Forgets what has had its time: idempotency keys after a day, events and ended operations after a month, audit records after
-/// more than a year, stream requests that nobody fetched, uploads that a crash cut off.
+/// Forgets what has had its time: idempotency keys after a day, events and ended operations after a month, API tokens a month behind
+/// their end, audit records after more than a year, stream requests that nobody fetched, uploads that a crash cut off.
 ///
 /// Every replica has one; at any time one of them works. Each transaction is small, because a long one holds back what
 /// readers of events may see.
@@ -52,6 +52,7 @@ struct Janitor: Sendable {
            ORDER BY id LIMIT \(Self.batch) FOR UPDATE SKIP LOCKED)
         """)
     }
+    try await remove { session in try TokenStore.expire(atMost: Self.batch, in: session) }
     // A renewal that met the node's deletion leaves one behind.
     try await remove { session in
       try session.execute(

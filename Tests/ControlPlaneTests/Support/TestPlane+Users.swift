@@ -9,7 +9,7 @@ extension TestPlane {
     cloudRole: CloudRole? = nil, _ roles: [String: ProjectRole] = [:],
     limit: (project: String, role: ProjectRole)? = nil, name: String? = nil
   ) async throws -> String {
-    let (user, secret) = (UserID(UUID()), Secret.tokenPrefix + UUID().uuidString)
+    let (user, secret) = (UserID(UUID()), TokenSecret.make(.live))
     try await database.transaction { session in
       _ = try session.execute(
         """
