@@ -123,7 +123,7 @@ struct ProjectRaceTests {
       let now = Date()
       let still = Environment(now: { now }, random: Environment.live.random, sleep: Environment.live.sleep)
       let authorizer = Authorizer(
-        tokens: TokenCache(database: test.database, environment: still),
+        tokens: TokenCache(database: test.database, environment: still, logger: quiet),
         rates: RateLimiter(nil, environment: still))
       let requirement = Authorizer.Requirement(
         permission: .vmWrite, credentials: "Bearer \(token)", project: "mine")

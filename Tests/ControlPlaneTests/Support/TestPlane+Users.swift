@@ -1,5 +1,7 @@
 import AloftModel
 import Foundation
+import JSON
+import Testing
 
 @testable import ControlPlane
 
@@ -40,4 +42,24 @@ extension TestPlane {
 
   /// Calls with a token of ``makeToken(cloudRole:_:limit:)``.
   static func bearer(_ token: String) -> [String: String] { ["Authorization": "Bearer \(token)"] }
+}
+
+extension TestPlane {
+  /// Makes a user by the API. Returns its id.
+  @discardableResult
+  func makeUser(_ name: String, cloudRole: CloudRole? = nil) async throws -> UserID {
+    var body: JSONObject = ["name": .string(name)]
+    body["cloud_role"] = cloudRole.map { .string($0.rawValue) }
+    let made = await call(.post, "/v1/users", .object(body))
+    try #require(made.status == 201, "\(made)")
+    return try #require(made["id"]?.stringValue.flatMap { UserID($0) })
+  }
+
+  /// Makes a token by the API, by root's token or another's.
+  func issue(_ body: JSONValue = [:], by token: String? = nil) async throws -> (id: APITokenID, secret: String) {
+    let made = await call(.post, "/v1/tokens", body, headers: token.map { Self.bearer($0) } ?? [:])
+    try #require(made.status == 201, "\(made)")
+    let id = try #require(made["id"]?.stringValue.flatMap { APITokenID($0) })
+    return (id, try #require(made["secret"]?.stringValue))
+  }
 }

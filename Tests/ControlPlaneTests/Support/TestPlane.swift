@@ -124,6 +124,7 @@ final class TestPlane: Sendable {
       ("work", "SELECT count(*) FROM work"), ("audit", "SELECT count(*) FROM audit"),
       ("idempotency_keys", "SELECT count(*) FROM idempotency_keys"), ("images", "SELECT count(*) FROM images"),
       ("projects", "SELECT count(*) FROM projects"), ("project_members", "SELECT count(*) FROM project_members"),
+      ("users", "SELECT count(*) FROM users"), ("api_tokens", "SELECT count(*) FROM api_tokens"),
       ("node_tokens", "SELECT count(*) FROM node_tokens"), ("vm_requests", "SELECT count(*) FROM vm_requests"),
     ]
     var counts: [String: Int] = [:]
