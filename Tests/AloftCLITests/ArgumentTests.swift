@@ -95,7 +95,9 @@ import Testing
       "node-token list", "node-token show t", "node-token delete t", "operation list --status failed --resource vm_1",
       "operation show o", "operation wait o --timeout 1h", "event watch --since 4-2 --no-follow",
       "event watch --from-start -o yaml", "placement explain --vcpus 1 --memory 1GiB --disk 5", "project list",
-      "project show p", "completion zsh", "version", "api get /v1/vms --body @x", "exit-codes",
+      "project show p", "project create p --dry-run --idempotency-key k", "project rename p q", "project delete p q",
+      "member list --project p --limit 2", "member show u", "member set u v --role admin -o name",
+      "member remove u v --project p --dry-run", "completion zsh", "version", "api get /v1/vms --body @x", "exit-codes",
     ])
   func everyCommandParses(line: String) throws {
     let command = try Aloft.parseAsRoot(line.split(separator: " ").map(String.init))
@@ -107,7 +109,8 @@ import Testing
     arguments: [
       "vm", "vm create", "vm create w", "vm create w --image i --memory 2GB", "vm list -o xml", "vm label a x",
       "vm serial-log a --offset 1 --tail 2", "event watch --since 1 --from-start", "node-pool set p", "api FETCH /",
-      "api GET v1", "nonsense", "vm start a --idempotency-key ü", "vm list --limit 0",
+      "api GET v1", "nonsense", "project create", "project rename p", "member set u", "member set u --role owner",
+      "member set --role admin", "member remove", "vm start a --idempotency-key ü", "vm list --limit 0",
     ])
   func usageErrors(line: String) async {
     let outcome = await Outcome.of(

@@ -206,6 +206,29 @@ class Handler(BaseHTTPRequestHandler):
                  "expires_at": TIME, "node_id": None, "created_at": TIME}
         self.answer(201, {**token, "secret": "aloftjoin_s"})
 
+    def projects(self, path, query, body, _):
+        if path[1:2] == ["members"]:
+            return self.members(path[0], path[2:], body)
+        project = {"id": "prj_1", "name": path[0] if path else "shop", "created_at": TIME, "updated_at": TIME, **body}
+        if self.command == "DELETE":
+            if path[0] == "full":
+                return self.answer(*problem(409, "in_use", "project full holds 2 VMs, 1 image"))
+            return self.answer(204, None)
+        if self.command == "POST":
+            return self.answer(201, project)
+        self.answer(200, project if path else {"items": [project], "next_cursor": None})
+
+    def members(self, project, path, body):
+        member = {"user_id": "usr_1", "user_name": path[0] if path else "alice", "kind": "person",
+                  "role": body.get("role", "viewer"), "created_at": TIME, "updated_at": TIME}
+        if path == ["nobody"]:
+            return self.answer(*problem(404, "not_found", "there is no user nobody"))
+        if self.command == "DELETE":
+            if path == ["last"]:
+                return self.answer(*problem(409, "last_admin", "last is the last admin of project " + project))
+            return self.answer(204, None)
+        self.answer(200, member if path else {"items": [member], "next_cursor": None})
+
     def events(self, path, query, *_):
         last = self.headers.get("Last-Event-ID")
         self.send_response(200)

@@ -8,9 +8,11 @@ enum APIPath {
     items.isEmpty ? "" : "?" + items.map { "\(encoded($0.0))=\(encoded($0.1))" }.joined(separator: "&")
   }
 
-  /// The command group that a path belongs to.
+  /// The command group that a path belongs to. None where it is open which part of the path a problem is about.
   static func noun(of path: String) -> String? {
-    switch path.split(separator: "/").dropFirst().first?.prefix(while: { $0 != "?" }) {
+    let segments = path.prefix { $0 != "?" }.split(separator: "/")
+    if segments.count > 3, segments[3] == "members" { return nil }
+    return switch segments.dropFirst().first {
     case "vms": "vm"
     case "images": "image"
     case "nodes": "node"

@@ -20,7 +20,8 @@ struct Aloft: ParsableCommand {
       CommandGroup(name: "Changes", subcommands: [OperationCommand.self, EventCommand.self]),
       CommandGroup(
         name: "Fleet",
-        subcommands: [NodeCommand.self, NodePoolCommand.self, NodeTokenCommand.self, ProjectCommand.self]),
+        subcommands: [NodeCommand.self, NodePoolCommand.self, NodeTokenCommand.self]),
+      CommandGroup(name: "Tenants", subcommands: [ProjectCommand.self, MemberCommand.self]),
       CommandGroup(name: "Tools", subcommands: [RawCall.self, Completion.self, Version.self, ExitCodes.self]),
     ])
 }

@@ -53,7 +53,7 @@ extension CommandFailure {
     case .imageUnknown: return "`aloft image list` shows what there is."
     case .imageNotReady: return "Give it its content with `aloft image upload`, then try again."
     case .nameTaken: return "Choose another name, or delete what has it."
-    case .inUse: return "Delete what uses it first, then try again."
+    case .inUse: return "Delete what uses it or is in it first, then try again."
     case .noCapacity: return "Ask for less, or add a node; `aloft node list` shows what is claimed."
     case .wrongState: return noun.map { "`aloft \($0) show` tells its state." }
     case .preconditionFailed: return "It has changed in the meantime; look at it and try again."

@@ -89,4 +89,10 @@ extension Presentation {
 
   static let project = Presentation(
     columns: [.member("NAME", "name"), .member("ID", "id"), .age("AGE", "created_at")], nameMember: "name")
+
+  static let member = Presentation(
+    columns: [
+      .member("USER", "user_name"), .member("KIND", "kind"), .member("ROLE", "role"), .member("ID", "user_id"),
+      .age("AGE", "created_at"),
+    ], nameMember: "user_name")
 }
