@@ -43,9 +43,9 @@ struct MemberHandlers: Sendable {
   private func set(_ call: Call) async throws -> Reply {
     let role = try call.decode(SetBody.self).role
     return try await plane.change(call) { session in
-      let user = try MemberStore.keepUser(call.string("user") ?? "", in: session)
       let project = try ProjectStore.lock(call, to: .members, in: session)
       let caller = try Self.callerNow(call, project, in: session)
+      let user = try MemberStore.keepUser(call.string("user") ?? "", in: session)
       let member = try MemberStore.find(user.description, project: project.id, in: session)
       if let member {
         try call.requireMatch(member.etag)
