@@ -98,6 +98,11 @@ import Testing
       "project show p", "project create p --dry-run --idempotency-key k", "project rename p q", "project delete p q",
       "member list --project p --limit 2", "member show u", "member set u v --role admin -o name",
       "member remove u v --project p --dry-run", "completion zsh", "version", "api get /v1/vms --body @x", "exit-codes",
+      "whoami -o json", "user list --limit 2", "user show u",
+      "user create u --kind service --cloud-role auditor --disabled",
+      "user update u --rename v --no-cloud-role --enable", "user delete u v --dry-run", "token list --user u",
+      "token create --description d --ttl 90d --project p --role member --user u --idempotency-key k", "token show t",
+      "token delete t u",
     ])
   func everyCommandParses(line: String) throws {
     let command = try Aloft.parseAsRoot(line.split(separator: " ").map(String.init))
@@ -111,6 +116,10 @@ import Testing
       "vm serial-log a --offset 1 --tail 2", "event watch --since 1 --from-start", "node-pool set p", "api FETCH /",
       "api GET v1", "nonsense", "project create", "project rename p", "member set u", "member set u --role owner",
       "member set --role admin", "member remove", "vm start a --idempotency-key ü", "vm list --limit 0",
+      "user create", "user create u --kind robot", "user create u --cloud-role root", "user update u",
+      "user update u --enable --disable", "user update u --cloud-role admin --no-cloud-role",
+      "token create --project p",
+      "token create --role viewer", "token create --project p --role owner", "token delete",
     ])
   func usageErrors(line: String) async {
     let outcome = await Outcome.of(

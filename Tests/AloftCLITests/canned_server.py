@@ -229,6 +229,34 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(204, None)
         self.answer(200, member if path else {"items": [member], "next_cursor": None})
 
+    def whoami(self, *_):
+        self.answer(200, {"user": {"id": "usr_1", "name": "ada", "kind": "person"}, "token_id": "tok_1",
+                          "expires_at": None, "cloud_role": "auditor", "limit": None,
+                          "projects": [{"id": "prj_1", "name": "default", "role": "member"}]})
+
+    def users(self, path, query, body, _):
+        user = {"id": "usr_1", "name": path[0] if path else "ada", "kind": "person", "cloud_role": None,
+                "disabled": False, "created_at": TIME, "updated_at": TIME, **body}
+        if self.command == "DELETE":
+            return self.answer(204, None)
+        if path == ["last"] and self.command == "PATCH":
+            return self.answer(*problem(409, "last_admin", "this is the last enabled user with the cloud role admin"))
+        if self.command == "POST":
+            return self.answer(201, user)
+        self.answer(200, user if path else {"items": [user], "next_cursor": None})
+
+    def tokens(self, path, query, body, _):
+        token = {"id": path[0] if path else "tok_1", "description": body.get("description", ""), "user_id": "usr_1",
+                 "user": body.get("user", "ada"), "project_id": None, "project": body.get("project"),
+                 "role": body.get("role"), "expires_at": None, "last_used_at": None, "created_at": TIME}
+        if self.command == "DELETE":
+            return self.answer(204, None)
+        if self.command == "POST":
+            if body.get("description") == "full":
+                return self.answer(*problem(409, "limit_reached", "the user has 100 tokens, which is the most"))
+            return self.answer(201, {**token, "secret": "aloft_s"})
+        self.answer(200, token if path else {"items": [token], "next_cursor": None})
+
     def events(self, path, query, *_):
         last = self.headers.get("Last-Event-ID")
         self.send_response(200)

@@ -20,6 +20,8 @@ enum APIPath {
     case "node-tokens": "node-token"
     case "operations": "operation"
     case "projects": "project"
+    case "users": "user"
+    case "tokens": "token"
     default: nil
     }
   }

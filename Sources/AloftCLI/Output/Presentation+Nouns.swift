@@ -95,4 +95,18 @@ extension Presentation {
       .member("USER", "user_name"), .member("KIND", "kind"), .member("ROLE", "role"), .member("ID", "user_id"),
       .age("AGE", "created_at"),
     ], nameMember: "user_name")
+
+  static let user = Presentation(
+    columns: [
+      .member("NAME", "name"), .member("KIND", "kind"), .member("CLOUD-ROLE", "cloud_role"),
+      .member("DISABLED", "disabled"), .member("ID", "id"), .age("AGE", "created_at"),
+    ], nameMember: "name")
+
+  static let token = Presentation(
+    columns: [
+      .member("ID", "id"), .member("USER", "user"), .member("PROJECT", "project"), .member("ROLE", "role"),
+      .member("EXPIRES", "expires_at"), .age("USED", "last_used_at"), .member("DESCRIPTION", "description"),
+    ], nameMember: "id")
+
+  static let caller = Presentation(columns: [.member("TOKEN", "token_id")], nameMember: "token_id")
 }

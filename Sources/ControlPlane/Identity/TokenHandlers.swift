@@ -6,7 +6,7 @@ import Postgres
 
 /// The operations on API tokens. Everybody has to do with their own; who may change users, with everybody's.
 ///
-/// Locks: users, then projects, then tokens.
+/// Locks: the project, then users, then the token.
 struct TokenHandlers: Sendable {
   let plane: Plane
 
@@ -55,9 +55,9 @@ struct TokenHandlers: Sendable {
     let id = APITokenID(plane.environment.newUUID())
     let secret = TokenSecret.make(plane.environment)
     return try await plane.change(call) { session in
+      let limit = try Self.limit(body, call.principal, in: session)
       let owner = try Self.owner(body.user, call.principal, in: session)
       try UserStore.lock([owner] + [call.principal.user].compactMap(\.self), in: session)
-      let limit = try Self.limit(body, call.principal, in: session)
       let maker = try call.principal.confirmed(for: .tokenWrite, in: session)
       let token = NewToken(
         description: body.description ?? "", user: owner, limit: limit, seconds: body.ttlSeconds)
