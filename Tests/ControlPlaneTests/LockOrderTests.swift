@@ -112,4 +112,47 @@ struct LockOrderTests {
       #expect(try await deadlocks(test) == 0)
     }
   }
+
+  @Test("tokens that are made and revoked while their users, members and projects change never lock each other out")
+  func usersAndTokens() async throws {
+    try await TestPlane.with(poolSize: 16) { test async throws in
+      let names = (0..<6).map { "name-\($0)" }
+      var tokens: [APITokenID] = []
+      for name in names {
+        try await test.makeProjectRow(name)
+        try await test.makeUser(name, cloudRole: .operator)
+        for _ in 0..<4 { tokens.append(try await test.issue(["user": .string(name)]).id) }
+      }
+      let (made, other) = (tokens, try test.replica())
+      let answers = await withTaskGroup(of: Answer?.self) { group in
+        for number in 0..<120 {
+          let (project, user) = (names[number % 5], names[number % 6])
+          group.addTask {
+            let body: JSONValue = ["user": .string(user), "project": .string(project), "role": "viewer"]
+            return await test.call(.post, "/v1/tokens", body, on: number % 2 == 0 ? other : nil)
+          }
+          group.addTask {
+            await test.call(.patch, "/v1/users/\(user)", ["cloud_role": number % 4 < 2 ? .null : "admin"])
+          }
+          group.addTask { await test.call(.put, "/v1/projects/\(project)/members/\(user)", ["role": "admin"]) }
+          switch number % 8 {
+          case 1: group.addTask { await test.call(.delete, "/v1/tokens/\(made[number % made.count])") }
+          case 4: group.addTask { await test.call(.delete, "/v1/projects/\(project)") }
+          case 6: group.addTask { await test.call(.delete, "/v1/users/\(user)", on: other) }
+          case 7:
+            group.addTask {
+              try? await test.plane.stepTokens()
+              try? await other.stepTokens()
+              return nil
+            }
+          default: break
+          }
+        }
+        return await group.reduce(into: []) { $0.append($1) }
+      }
+      let odd = answers.compactMap(\.self).filter { ![200, 201, 204, 404].contains($0.status) }
+      #expect(odd.isEmpty, "\(odd)")
+      #expect(try await deadlocks(test) == 0)
+    }
+  }
 }

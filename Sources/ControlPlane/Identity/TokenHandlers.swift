@@ -57,8 +57,9 @@ struct TokenHandlers: Sendable {
     return try await plane.change(call) { session in
       let limit = try Self.limit(body, call.principal, in: session)
       let owner = try Self.owner(body.user, call.principal, in: session)
-      try UserStore.lock([owner] + [call.principal.user].compactMap(\.self), in: session)
+      let locked = try UserStore.lock([owner] + [call.principal.user].compactMap(\.self), in: session)
       let maker = try call.principal.confirmed(for: .tokenWrite, in: session)
+      guard locked.contains(owner) else { throw UserStore.absent(body.user ?? "") }
       let token = NewToken(
         description: body.description ?? "", user: owner, limit: limit, seconds: body.ttlSeconds)
       let now: Date = try session.one("SELECT aloft_now()")?.get(0) ?? plane.environment.now()
@@ -76,7 +77,7 @@ struct TokenHandlers: Sendable {
   private func delete(_ call: Call) async throws -> Reply {
     let id = try tokenID(call)
     let reply = try await plane.change(call) { session in
-      try UserStore.lock([call.principal.user].compactMap(\.self), in: session)
+      _ = try UserStore.lock([call.principal.user].compactMap(\.self), in: session)
       let caller = try call.principal.confirmed(for: .tokenWrite, in: session)
       guard let record = try TokenStore.find(id, visibleTo: caller, in: session) else { throw Self.absent(id) }
       try call.requireMatch(record.etag)

@@ -66,9 +66,11 @@ enum UserStore {
     try session.execute("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE")
   }
 
-  /// Keeps these users as they are until the transaction ends, and whoever makes tokens for one of them behind it.
-  static func lock(_ users: [UserID], in session: Session) throws {
-    try session.execute("SELECT 1 FROM users WHERE id = ANY(\(users.map(\.uuid))) ORDER BY id FOR NO KEY UPDATE")
+  /// Keeps these users as they are until the transaction ends, and whoever makes tokens for one of them behind it. Returns
+  /// those that there are.
+  static func lock(_ users: [UserID], in session: Session) throws -> [UserID] {
+    try session.query("SELECT id FROM users WHERE id = ANY(\(users.map(\.uuid))) ORDER BY id FOR NO KEY UPDATE")
+      .map { try $0.get(0) }
   }
 
   /// Refuses a change behind which nobody could give anybody a role. Comes behind the change, which is then undone.
