@@ -28,7 +28,11 @@ struct UserTests {
       #expect(await test.call(.delete, "/v1/users/\(id)").status == 204)
       #expect(await test.call(.get, "/v1/users/\(id)").code == "not_found")
       #expect(try await test.eventKinds(id.uuid) == ["user.created", "user.updated", "user.updated", "user.deleted"])
-      #expect(try await test.count("SELECT count(*) FROM audit WHERE resource_id = \(id)") == 4)
+      #expect(
+        try await test.count(
+          "SELECT count(*) FROM audit WHERE resource_id = \(id) AND user_id = \(UserRecord.root) AND actor LIKE 'token:%'"
+        )
+          == 4)
       #expect(try await test.count("SELECT count(*) FROM events WHERE project_id IS NOT NULL") == 0)
     }
   }

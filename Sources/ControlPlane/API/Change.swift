@@ -79,9 +79,9 @@ extension Plane {
   private func audit(_ call: Call, _ changed: Changed, in session: Session) throws {
     _ = try session.execute(
       """
-      INSERT INTO audit (actor, peer, request_id, operation, project_id, resource_id)
-      VALUES (\(call.principal.name), \(call.request.peer.address), \(call.requestID), \(call.operationID),
-              \(changed.project), \(changed.resource))
+      INSERT INTO audit (actor, user_id, peer, request_id, operation, project_id, resource_id)
+      VALUES (\(call.principal.name), \(call.principal.user), \(call.request.peer.address), \(call.requestID),
+              \(call.operationID), \(changed.project), \(changed.resource))
       """)
   }
 }
@@ -103,9 +103,9 @@ struct AcceptedParts: Sendable {
   func audit(resource: SQL, project: SQL, from source: SQL) -> SQL {
     """
     audited AS (
-      INSERT INTO audit (actor, peer, request_id, operation, project_id, resource_id)
-      SELECT \(call.principal.name), \(call.request.peer.address), \(call.requestID), \(call.operationID),
-             \(fragment: project), \(fragment: resource) FROM \(fragment: source))
+      INSERT INTO audit (actor, user_id, peer, request_id, operation, project_id, resource_id)
+      SELECT \(call.principal.name), \(call.principal.user)::uuid, \(call.request.peer.address), \(call.requestID),
+             \(call.operationID), \(fragment: project), \(fragment: resource) FROM \(fragment: source))
     """
   }
 }
