@@ -74,3 +74,13 @@ public typealias NodePoolID = TypeID<NodePoolKind>
 public typealias NodeTokenID = TypeID<NodeTokenKind>
 public typealias VMRequestID = TypeID<VMRequestKind>
 public typealias StreamID = TypeID<StreamKind>
+
+extension UUID {
+  /// What an id of any kind names.
+  public init?(typeID text: String) {
+    guard let underscore = text.lastIndex(of: "_"),
+      let uuid = Base32.decode(text[text.index(after: underscore)...].utf8)
+    else { return nil }
+    self = uuid
+  }
+}

@@ -42,6 +42,7 @@ public final class ControlPlane: Sendable {
     ImageHandlers(plane: plane).register(in: &handlers)
     OperationHandlers(plane: plane).register(in: &handlers)
     EventHandlers(plane: plane).register(in: &handlers)
+    AuditHandlers(plane: plane).register(in: &handlers)
     PlacementHandlers(plane: plane).register(in: &handlers)
     NodeHandlers(plane: plane).register(in: &handlers)
     NodePoolHandlers(plane: plane).register(in: &handlers)

@@ -102,7 +102,8 @@ import Testing
       "user create u --kind service --cloud-role auditor --disabled",
       "user update u --rename v --no-cloud-role --enable", "user delete u v --dry-run", "token list --user u",
       "token create --description d --ttl 90d --project p --role member --user u --idempotency-key k", "token show t",
-      "token delete t u",
+      "token delete t u", "audit list --user u --operation createVM --refused --project p --limit 3",
+      "audit list --resource vm_1 --since 2026-01-01T00:00:00Z", "audit export --until 2026-01-01T00:00:00Z",
     ])
   func everyCommandParses(line: String) throws {
     let command = try Aloft.parseAsRoot(line.split(separator: " ").map(String.init))

@@ -209,6 +209,8 @@ class Handler(BaseHTTPRequestHandler):
     def projects(self, path, query, body, _):
         if path[1:2] == ["members"]:
             return self.members(path[0], path[2:], body)
+        if path[1:2] == ["audit"]:
+            return self.audit([])
         project = {"id": "prj_1", "name": path[0] if path else "shop", "created_at": TIME, "updated_at": TIME, **body}
         if self.command == "DELETE":
             if path[0] == "full":
@@ -217,6 +219,14 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "POST":
             return self.answer(201, project)
         self.answer(200, project if path else {"items": [project], "next_cursor": None})
+
+    def audit(self, path, *_):
+        record = {"at": TIME, "user_id": "usr_1", "user_name": "ada", "token_id": "tok_1", "peer": "192.0.2.1",
+                  "request_id": "req-1", "operation": "createVM", "outcome": "refused", "refusal": "no_capacity",
+                  "project_id": "prj_1", "resource_id": None, "request": {"name": "web"}}
+        if path == ["export"]:
+            return self.answer(200, record)
+        self.answer(200, {"items": [record], "next_cursor": None})
 
     def members(self, project, path, body):
         member = {"user_id": "usr_1", "user_name": path[0] if path else "alice", "kind": "person",

@@ -45,7 +45,7 @@ struct RequestTests {
     }
   }
 
-  @Test("every accepted change has its line in the audit, and no refused one")
+  @Test("every accepted change has its line in the audit")
   func audit() async throws {
     try await TestPlane.with { test async throws in
       try await test.makeImage()
@@ -53,7 +53,9 @@ struct RequestTests {
       _ = try await test.createVM("web")
       _ = await test.call(.post, "/v1/vms", TestPlane.body("web"))
       _ = await test.call(.post, "/v1/vms/web/stop", headers: ["X-Request-Id": "stop-request"])
-      let operations: [String] = try await test.database.query("SELECT operation FROM audit ORDER BY id").map {
+      let operations: [String] = try await test.database.query(
+        "SELECT operation FROM audit WHERE refusal IS NULL ORDER BY id"
+      ).map {
         try $0.get(0)
       }
       #expect(operations == ["createImage", "uploadImage", "createNodeToken", "joinNode", "createVM", "stopVM"])

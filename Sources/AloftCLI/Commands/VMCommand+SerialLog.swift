@@ -60,7 +60,7 @@ extension VMCommand {
         let response = try await session.api.client.stream(request)
         guard response.status == 200 else {
           throw CommandFailure(
-            status: response.status, body: try await Self.errorBody(response.body),
+            status: response.status, body: try await response.body.firstBytes(),
             requestID: response.headers[.requestID], path: path)
         }
         end = response.headers[.logStart].flatMap { Int($0) } ?? offset.flatMap { $0 >= 0 ? $0 : nil }
@@ -76,12 +76,6 @@ extension VMCommand {
       } catch {
         throw .interrupted
       }
-    }
-
-    private static func errorBody(_ body: HTTPClientResponseBody) async throws(HTTPClientError) -> [UInt8] {
-      var bytes: [UInt8] = []
-      for try await chunk in body where bytes.count < 1 << 16 { bytes += chunk }
-      return bytes
     }
   }
 }

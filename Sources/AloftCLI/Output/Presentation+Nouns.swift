@@ -48,6 +48,13 @@ extension Presentation.Column {
 }
 
 extension Presentation {
+  static let audit = Presentation(
+    columns: [
+      .member("AT", "at"), .member("USER", "user_name"), .member("OPERATION", "operation"),
+      .member("RESOURCE", "resource_id"),
+      .member("OUTCOME", "outcome"), .member("REFUSAL", "refusal"), .member("PEER", "peer"),
+    ], nameMember: "request_id")
+
   static let vm = Presentation(
     columns: [
       .member("NAME", "name"), .state("STATE", "state"), .member("NODE", "node"), .member("VCPUS", "vcpus"),

@@ -23,6 +23,8 @@ final class API: Sendable {
   private let contract: Contract
   private let handlers: [String: Handler]
   private let permissions: [String: Permission]
+  /// The operations that change something.
+  private let changes: Set<String>
   private let agent: AgentAPI
   private let plane: Plane
 
@@ -34,6 +36,10 @@ final class API: Sendable {
     var permissions: [String: Permission] = [:]
     for operation in contract.operations { permissions[operation.id] = try Authorizer.permission(of: operation) }
     self.permissions = permissions
+    changes = Set(
+      contract.operations.filter {
+        ![.get, .head].contains($0.method) && $0.extensions["x-aloft-read-only"]?.boolValue != true
+      }.map(\.id))
     self.contract = contract
     self.handlers = handlers.handlers
     self.plane = plane
@@ -103,37 +109,58 @@ final class API: Sendable {
     _ match: OperationMatch, _ request: Request, requestID: String, _ meter: inout RateLimiter.Verdict?
   ) async throws -> Reply {
     let operation = match.operation
-    let requirement = permissions[operation.id].map { permission in
-      Authorizer.Requirement(
-        permission: permission, credentials: request.headers[.authorization],
-        project: contract.firstValue(of: "project", match, query: request.query))
-    }
-    guard requirement != nil || operation.security.isEmpty else { throw Problem(.internal, "no permission") }
-    var principal = Principal.anonymous
-    if let requirement {
-      principal = try await plane.authorizer.identify(requirement, from: request.peer.address)
-      meter = principal.token.flatMap { plane.authorizer.rates.take($0) }
-      if let meter, !meter.isAllowed {
-        throw RateLimited(wait: meter.wait, detail: "the token is used too often")
-      }
-      try principal.require(requirement)
-    }
+    var call = try await admitted(match, request, requestID: requestID, &meter)
     let valid = try await validate(match, request)
     guard let handler = handlers[operation.id] else { throw Problem(.internal, "no handler") }
-    let parameters = Dictionary(
+    call.parameters = Dictionary(
       valid.parameters.names.compactMap { name in valid.parameters[name].map { (name, $0) } }, uniquingKeysWith: { $1 })
-    let call = Call(
-      operationID: operation.id, parameters: parameters, body: valid.body, bodyBytes: valid.bodyBytes, request: request,
-      requestID: requestID, principal: principal, requirement: requirement)
+    (call.body, call.bodyBytes) = (valid.body, valid.bodyBytes)
     do {
       return try await handler(call)
     } catch {
       // A retry gets its answer where it takes its key. The world may have changed since the first try, or the first try itself
       // may have taken the last room: a retry that is refused has its answer all the same.
       guard !Task.isCancelled, Problem.of(error).status < 500, let stored = try await plane.storedAnswer(call) else {
+        await audit(error, call)
         throw error
       }
       return await plane.waited(call, stored)
+    }
+  }
+
+  /// The call as far as it is known before its parameters and its body are looked at. Throws why the caller may not make it.
+  private func admitted(
+    _ match: OperationMatch, _ request: Request, requestID: String, _ meter: inout RateLimiter.Verdict?
+  ) async throws -> Call {
+    var call = Call(operationID: match.operation.id, request: request, requestID: requestID)
+    if match.operation.security.isEmpty { return call }
+    guard let permission = permissions[match.operation.id] else { throw Problem(.internal, "no permission") }
+    let requirement = Authorizer.Requirement(
+      permission: permission, credentials: request.headers[.authorization],
+      project: contract.firstValue(of: "project", match, query: request.query))
+    call.requirement = requirement
+    call.principal = try await plane.authorizer.identify(requirement, from: request.peer.address)
+    meter = call.principal.token.flatMap { plane.authorizer.rates.take($0) }
+    if let meter, !meter.isAllowed { throw RateLimited(wait: meter.wait, detail: "the token is used too often") }
+    do {
+      try call.principal.require(requirement)
+    } catch {
+      await audit(error, call)
+      throw error
+    }
+    return call
+  }
+
+  /// Records what a known caller was refused. The answer does not depend on it.
+  private func audit(_ error: any Error, _ call: Call) async {
+    let code = Problem.of(error).code
+    guard changes.contains(call.operationID), call.principal.token != nil, !call.isDryRun, AuditTrail.isOfInterest(code)
+    else { return }
+    do {
+      try await plane.database.transaction { session in try AuditTrail.refused(call, code: code, in: session) }
+    } catch {
+      plane.logger.error(
+        "a refusal could not be recorded", metadata: ["request": "\(call.requestID)", "error": "\(error)"])
     }
   }
 

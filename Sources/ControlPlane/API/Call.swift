@@ -8,15 +8,15 @@ import Postgres
 /// One call of an operation of the contract: validated, authenticated, about to be handled.
 struct Call: Sendable {
   let operationID: String
-  let parameters: [String: JSONValue]
+  var parameters: [String: JSONValue] = [:]
   /// Nil when none was sent; an empty object stands for it where everything in it may be absent.
-  let body: JSONValue?
-  let bodyBytes: [UInt8]
+  var body: JSONValue?
+  var bodyBytes: [UInt8] = []
   let request: Request
   let requestID: String
-  let principal: Principal
+  var principal = Principal.anonymous
   /// What the principal had to show; a call that goes on for long shows it again, for the project that it has found.
-  let requirement: Authorizer.Requirement?
+  var requirement: Authorizer.Requirement?
 
   func string(_ name: String) -> String? { parameters[name]?.stringValue }
   func int(_ name: String) -> Int? { parameters[name]?.intValue }

@@ -33,7 +33,7 @@ extension Plane {
         changed.effects = Effects()
         return changed
       }
-      try audit(call, changed, in: session)
+      try AuditTrail.accepted(call, project: changed.project, resource: changed.resource, in: session)
       if let key { try IdempotencyKeys.store(changed.reply, key: key, call: call, in: session) }
       return changed
     }
@@ -75,15 +75,6 @@ extension Plane {
     guard let key = call.string("Idempotency-Key") else { return nil }
     return try await database.run { session in try IdempotencyKeys.find(key, call: call, in: session) }
   }
-
-  private func audit(_ call: Call, _ changed: Changed, in session: Session) throws {
-    _ = try session.execute(
-      """
-      INSERT INTO audit (actor, user_id, peer, request_id, operation, project_id, resource_id)
-      VALUES (\(call.principal.name), \(call.principal.user), \(call.request.peer.address), \(call.requestID),
-              \(call.operationID), \(changed.project), \(changed.resource))
-      """)
-  }
 }
 
 /// What a statement carries that is an accepted change by itself, as parts of its WITH clause.
@@ -103,9 +94,8 @@ struct AcceptedParts: Sendable {
   func audit(resource: SQL, project: SQL, from source: SQL) -> SQL {
     """
     audited AS (
-      INSERT INTO audit (actor, user_id, peer, request_id, operation, project_id, resource_id)
-      SELECT \(call.principal.name), \(call.principal.user)::uuid, \(call.request.peer.address), \(call.requestID),
-             \(call.operationID), \(fragment: project), \(fragment: resource) FROM \(fragment: source))
+      INSERT INTO audit (\(fragment: AuditTrail.columns))
+      SELECT \(fragment: AuditTrail.values(call, project: project, resource: resource)) FROM \(fragment: source))
     """
   }
 }

@@ -136,11 +136,7 @@ struct AgentAPI: Sendable {
       )
       try LeaseRenewals.renew([fresh.uuid], seconds: plane.settings.leaseSeconds, in: session)
       try EventStore.append(.nodeJoined, project: nil, resource: fresh.uuid, data: ["name": join.name], in: session)
-      _ = try session.execute(
-        """
-        INSERT INTO audit (actor, peer, request_id, operation, resource_id)
-        VALUES ('join-token', \(peer), \(requestID), 'joinNode', \(fresh))
-        """)
+      try AuditTrail.joined(fresh, peer: peer, requestID: requestID, in: session)
       return fresh
     }
     plane.wakeups.signal([.events])
@@ -169,11 +165,7 @@ struct AgentAPI: Sendable {
       "SELECT id FROM nodes WHERE name = \(join.name) AND public_key_sha256 = \(csr.keyHash) FOR UPDATE")
     guard let node = try row?.get(0, as: NodeID.self) else { return nil }
     _ = try session.execute("UPDATE node_tokens SET node_id = \(node), revision = revision + 1 WHERE id = \(token)")
-    _ = try session.execute(
-      """
-      INSERT INTO audit (actor, peer, request_id, operation, resource_id)
-      VALUES ('join-token', \(peer), \(requestID), 'joinNode', \(node))
-      """)
+    try AuditTrail.joined(node, peer: peer, requestID: requestID, in: session)
     return node
   }
 

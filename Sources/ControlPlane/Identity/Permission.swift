@@ -22,6 +22,8 @@ enum Permission: String, Sendable, CaseIterable {
   case operationRead = "operation.read"
   case eventRead = "event.read"
   case placementRead = "placement.read"
+  case projectAuditRead = "project_audit.read"
+  case auditRead = "audit.read"
   case nodeRead = "node.read"
   case nodeWrite = "node.write"
   case metricsRead = "metrics.read"
@@ -46,7 +48,8 @@ enum Permission: String, Sendable, CaseIterable {
     case .projectRead, .projectWrite, .memberRead, .memberWrite: .project
     case .projectCreate, .projectDelete: .cloud
     case .vmRead, .vmWrite, .imageRead, .imageWrite, .operationRead, .eventRead, .placementRead: .project
-    case .nodeRead, .nodeWrite, .metricsRead, .userRead, .userWrite: .cloud
+    case .projectAuditRead: .project
+    case .nodeRead, .nodeWrite, .metricsRead, .userRead, .userWrite, .auditRead: .cloud
     }
   }
 
@@ -70,7 +73,7 @@ extension ProjectRole: Comparable {
     guard permission.scope == .project else { return false }
     return switch permission {
     case .vmWrite, .imageWrite: self >= .member
-    case .projectWrite, .memberWrite: self == .admin
+    case .projectWrite, .memberWrite, .projectAuditRead: self == .admin
     default: permission.isRead
     }
   }

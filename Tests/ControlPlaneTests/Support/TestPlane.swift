@@ -121,7 +121,7 @@ final class TestPlane: Sendable {
     let tables: [(String, SQL)] = [
       ("vms", "SELECT count(*) FROM vms"), ("operations", "SELECT count(*) FROM operations"),
       ("claims", "SELECT count(*) FROM claims"), ("events", "SELECT count(*) FROM events"),
-      ("work", "SELECT count(*) FROM work"), ("audit", "SELECT count(*) FROM audit"),
+      ("work", "SELECT count(*) FROM work"), ("audit", "SELECT count(*) FROM audit WHERE refusal IS NULL"),
       ("idempotency_keys", "SELECT count(*) FROM idempotency_keys"), ("images", "SELECT count(*) FROM images"),
       ("projects", "SELECT count(*) FROM projects"), ("project_members", "SELECT count(*) FROM project_members"),
       ("users", "SELECT count(*) FROM users"), ("api_tokens", "SELECT count(*) FROM api_tokens"),
