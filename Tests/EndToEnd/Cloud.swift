@@ -155,10 +155,12 @@ final class Cloud: Sendable {
   }
 
   /// What a shell prints that has sourced what `make up` writes to `.aloft/env`, in `folder`.
-  func shell(_ script: String, in folder: String) async throws -> String {
+  ///
+  /// - Parameter token: whose environment it is; nil: root's.
+  func shell(_ script: String, in folder: String, token: String? = nil) async throws -> String {
     try await run(
       [
-        "env", "--chdir=\(folder)", "ALOFT_URL=https://127.0.0.1:\(ports[0])", "ALOFT_TOKEN=\(token)",
+        "env", "--chdir=\(folder)", "ALOFT_URL=https://127.0.0.1:\(ports[0])", "ALOFT_TOKEN=\(token ?? self.token)",
         "ALOFT_CA_CERT=\(self.folder)/pki/ca.crt", "bash", "-c", "PATH=\(Daemon.programs):$PATH\n" + script,
       ])
   }

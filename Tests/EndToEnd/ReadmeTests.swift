@@ -29,16 +29,23 @@ extension EndToEnd {
         atPath: checkout + "/.aloft/images/tiny.qcow2", withDestinationPath: try await GuestImage.path())
       try Data().write(to: URL(filePath: checkout + "/.aloft/env"))
 
+      // As `make up` does: the commands are those of a member of the project.
+      _ = try await cloud.send("POST", "/v1/users", #"{"name":"dev"}"#)
+      _ = try await cloud.send("PUT", "/v1/projects/default/members/dev", #"{"role":"member"}"#)
+      let token = try #require(
+        try await cloud.send("POST", "/v1/tokens", #"{"user":"dev","project":"default","role":"member"}"#)["secret"]?
+          .stringValue)
+
       // A refusal ends the script, which a person would see and curl alone would not say.
       let strict = "set -euo pipefail\ncurl() { command curl --fail-with-body \"$@\"; }\n"
-      let byCurl = try await cloud.shell(strict + shellBlocks(of: "A machine by curl"), in: checkout)
+      let byCurl = try await cloud.shell(strict + shellBlocks(of: "A machine by curl"), in: checkout, token: token)
       #expect(byCurl.contains(#""state":"running""#), "\(byCurl)")
       #expect(byCurl.contains(#""state":"stopped""#), "\(byCurl)")
       let machines = Set(byCurl.matches(of: /vm_[0-9a-z]{26}/).map { String($0.output) })
       #expect(machines.count == 1, "the repeated create made no second machine: \(byCurl)")
       #expect(try await cloud.differences() == "")
 
-      let byCommandLine = try await cloud.shell(strict + shellBlocks(of: "The same by the command line"), in: checkout)
+      let byCommandLine = try await cloud.shell(strict + shellBlocks(of: "The same by the command line"), in: checkout, token: token)
       #expect(byCommandLine.contains("web1"), "\(byCommandLine)")
       #expect(try await cloud.get("/v1/vms")["items"]?.arrayValue?.isEmpty == true)
       #expect(
