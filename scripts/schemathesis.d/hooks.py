@@ -1,5 +1,10 @@
 """What Schemathesis' configuration cannot say."""
+import os
+
 import schemathesis
+
+# What Schemathesis finds in lists and would saw off: the user and the token that it calls with.
+OWN = set(os.environ.get("ALOFT_OWN", "").split())
 
 
 @schemathesis.hook
@@ -15,3 +20,10 @@ def before_call(context, case, kwargs):
             case.query.pop("dry_run", None)
         if case.headers:
             case.headers.pop("Idempotency-Key", None)
+
+    # Without them every later call would end with 401 and try nothing.
+    if case.method in ("PATCH", "DELETE") and case.path_parameters:
+        if case.path_parameters.get("user") in OWN:
+            case.path_parameters["user"] = "passing"
+        if case.path_parameters.get("token") in OWN:
+            case.path_parameters["token"] = "tok_01h455vb4pex5vsknk084sn02q"

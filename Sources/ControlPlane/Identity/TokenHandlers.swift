@@ -91,8 +91,7 @@ struct TokenHandlers: Sendable {
   private static func changed(
     _ token: TokenRecord, _ kind: EventKind, _ reply: Reply, in session: Session
   ) throws -> Changed {
-    let data = ["user": token.user, "description": token.description]
-    try EventStore.append(kind, project: nil, resource: token.id.uuid, data: data, in: session)
+    try EventStore.append(kind, project: nil, resource: token.id.uuid, data: ["user": token.user], in: session)
     return Changed(reply: reply, effects: Effects(wake: [.events]), resource: token.id.uuid)
   }
 
