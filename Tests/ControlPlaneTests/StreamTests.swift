@@ -100,6 +100,75 @@ struct StreamTests {
     }
   }
 
+  @Test("a followed serial log breaks off when the reader's token is revoked")
+  func serialLogRevoked() async throws {
+    try await TestPlane.with(background: true, poolSize: 4) { test async throws in
+      try await test.makeImage()
+      try await test.withServer { reach async throws in
+        let secret = await test.call(.post, "/v1/node-tokens", ["description": "x"])["secret"]?.stringValue
+        let key = P256.Signing.PrivateKey()
+        let answer = try await FakeAgent.join(test, "node-a", token: try #require(secret), key: key)
+        let joined = try JSONCoder.decode(JoinAnswer.self, from: answer.bytes)
+        let agent = try reach.client(certificate: joined.certificate, key: key)
+        defer { agent.close() }
+        _ = try await test.createVM("web")
+        let token = try await test.issue()
+        async let log = reach.client.stream(
+          HTTPClientRequest(
+            url: reach.url + "/v1/vms/web/serial-log?follow=true",
+            headers: [.authorization: "Bearer \(token.secret)"]))
+        let wish = try await poll(agent, reach)
+        let (more, proceed) = AsyncStream.makeStream(of: Void.self)
+        defer { proceed.finish() }
+        let upload = HTTPClientRequest(
+          method: .post, url: reach.url + "/agent/v1/streams/\(wish.id)",
+          body: .produced(length: nil) { writer in
+            try await writer.write(Array("first".utf8))
+            for await _ in more {}
+          })
+        let sent = Task { try await agent.send(upload, deadline: nil) }
+        var bytes = try await log.body.makeAsyncIterator()
+        #expect(String(decoding: try await bytes.next() ?? [], as: UTF8.self) == "first")
+        #expect(await test.call(.delete, "/v1/tokens/\(token.id)").status == 204)
+        await #expect(throws: (any Error).self) { while try await bytes.next() != nil {} }
+        sent.cancel()
+        _ = try? await sent.value
+      }
+    }
+  }
+
+  @Test("who loses the role in the cloud goes on with the project's events, without those of nodes and users")
+  func narrower() async throws {
+    try await TestPlane.with(background: true, poolSize: 4) { test async throws in
+      let user = try await test.makeUser("ada", cloudRole: .auditor)
+      #expect(await test.call(.put, "/v1/projects/default/members/ada", ["role": "viewer"]).status == 201)
+      let token = try await test.issue(["user": "ada"])
+      try await test.withServer { reach async throws in
+        let stream = try await reach.client.events(
+          HTTPClientRequest(url: reach.url + "/v1/events", headers: [.authorization: "Bearer \(token.secret)"]))
+        var events = stream.makeAsyncIterator()
+        #expect(try await events.next()?.event == "position")
+        // One of the cloud, one of the project: whether the first is seen.
+        func seesCloud(_ number: Int) async throws -> Bool {
+          _ = await test.call(.post, "/v1/node-tokens", [:])
+          _ = await test.call(.post, "/v1/images", ["name": .string("image-\(number)")])
+          var seen = false
+          while let event = try await events.next(), event.event != "image.created" {
+            seen = seen || event.event == "node_token.created"
+          }
+          return seen
+        }
+        #expect(try await seesCloud(0))
+        #expect(await test.call(.patch, "/v1/users/\(user)", ["cloud_role": .null]).status == 200)
+        var number = 0
+        try await eventually("only the project's events come") {
+          number += 1
+          return try await !seesCloud(number)
+        }
+      }
+    }
+  }
+
   /// Polls as the node until somebody wants a stream.
   private func poll(_ agent: HTTPClient, _ reach: TestPlane.Reach) async throws -> StreamRequest {
     let found = Lock<StreamRequest?>(nil)

@@ -42,7 +42,11 @@ final class StreamSwitchboard: Sendable {
   var open: Int { carried.withLock { $0 } }
 
   /// Asks the node for a VM's serial log and answers with its bytes as they come.
-  func serialLog(of vm: VMID, on node: NodeID, offset: Int, follow: Bool) async throws -> Reply {
+  ///
+  /// - Parameter admit: throws a ``Problem`` when the reader may not follow the log any more, which then breaks off.
+  func serialLog(
+    of vm: VMID, on node: NodeID, offset: Int, follow: Bool, admit: @escaping @Sendable () async throws -> Void
+  ) async throws -> Reply {
     let id = StreamID(environment.newUUID())
     entries.withLock { $0[id] = Entry(node: node, place: .expected) }
     do {
@@ -58,7 +62,7 @@ final class StreamSwitchboard: Sendable {
       throw error
     }
     wakeups.signal([.node(node.uuid)])
-    return try await answer(to: id, follow: follow)
+    return try await answer(to: id, admit: follow ? admit : nil)
   }
 
   /// Nobody new can come to this replica: whoever still waits for an agent is told now.
@@ -66,7 +70,7 @@ final class StreamSwitchboard: Sendable {
     for id in entries.withLock({ Array($0.keys) }) { giveUp(id) }
   }
 
-  private func answer(to id: StreamID, follow: Bool) async throws -> Reply {
+  private func answer(to id: StreamID, admit: (@Sendable () async throws -> Void)?) async throws -> Reply {
     guard let arrival = await arrival(of: id) else {
       _ = try? await database.transaction { session in
         try session.execute("DELETE FROM stream_requests WHERE id = \(id)")
@@ -78,17 +82,27 @@ final class StreamSwitchboard: Sendable {
     reply.headers[header: "X-Log-Start"] = arrival.request.headers[header: "X-Log-Start"] ?? "0"
     reply.body = .stream { writer in
       defer { arrival.finish() }
-      try await self.copy(arrival.request.body.sparse, to: writer, untilDraining: follow)
+      try await self.copy(arrival.request.body.sparse, to: writer, following: admit)
     }
     return reply
   }
 
   /// Passes the bytes on. A log that is followed has no end of its own: when the replica is about to go down it is cut, so
-  /// that the reader sees that there is more and goes on elsewhere.
-  private func copy(_ body: RequestBody, to writer: BodyWriter, untilDraining: Bool) async throws {
+  /// that the reader sees that there is more and goes on elsewhere; and when the reader may not read it any more.
+  private func copy(
+    _ body: RequestBody, to writer: BodyWriter, following admit: (@Sendable () async throws -> Void)?
+  ) async throws {
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { for try await chunk in body { try await writer.write(chunk) } }
-      if untilDraining {
+      if let admit {
+        group.addTask {
+          while true {
+            try await self.environment.sleep(.seconds(TokenCache.lifetime))
+            do { try await admit() } catch let problem as Problem { throw problem } catch {
+              // The database cannot be asked now, which is no reason to break off.
+            }
+          }
+        }
         group.addTask {
           await self.wakeups.untilDraining()
           try Task.checkCancellation()

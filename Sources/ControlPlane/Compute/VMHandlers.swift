@@ -53,8 +53,17 @@ struct VMHandlers: Sendable {
     guard host.alive else {
       throw Problem(.nodeUnreachable, "node \(host.name), which has the log, does not report; try again later")
     }
+    // What is read is the project's, whatever becomes of its name.
+    let requirement = call.requirement.map {
+      Authorizer.Requirement(
+        permission: $0.permission, credentials: $0.credentials, project: vm.projectID.description)
+    }
+    let authorizer = plane.authorizer
     return try await plane.streams.serialLog(
-      of: vm.id, on: node, offset: call.int("offset") ?? 0, follow: call.bool("follow"))
+      of: vm.id, on: node, offset: call.int("offset") ?? 0, follow: call.bool("follow")
+    ) {
+      if let requirement { try await authorizer.admit(requirement) }
+    }
   }
 
   // MARK: Changing

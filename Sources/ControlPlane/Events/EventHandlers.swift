@@ -50,7 +50,7 @@ struct EventHandlers: Sendable {
     }
     let follow = call.parameters["follow"]?.boolValue ?? true
     let plane = plane
-    let scope = EventStore.Scope(project: project, nodes: call.principal.cloudRole?.holds(.nodeRead) == true)
+    let scope = EventStore.Scope(project: project, nodes: call.principal.seesNodes)
     var reply = Reply(contentType: "text/event-stream")
     reply.headers[.cacheControl] = "no-store"
     reply.body = .stream { writer in
@@ -60,10 +60,11 @@ struct EventHandlers: Sendable {
   }
 
   private static func send(
-    from first: EventStore.Cursor, _ scope: EventStore.Scope, follow: Bool, _ requirement: Authorizer.Requirement?,
+    from first: EventStore.Cursor, _ firstScope: EventStore.Scope, follow: Bool, _ requirement: Authorizer.Requirement?,
     plane: Plane, to writer: BodyWriter
   ) async throws {
     var cursor = first
+    var scope = firstScope
     var silentSince = plane.environment.now()
     var admittedAt = silentSince
     // The client has the head at once, and where to resume from before the first event.
@@ -72,10 +73,10 @@ struct EventHandlers: Sendable {
       let ticket = plane.wakeups.ticket(.events)
       let after = cursor
       if plane.environment.now().timeIntervalSince(admittedAt) >= TokenCache.lifetime {
-        if let requirement { try await plane.authorizer.admit(requirement) }
+        if let requirement { scope.nodes = try await plane.authorizer.admit(requirement).seesNodes }
         admittedAt = plane.environment.now()
       }
-      let page = try await plane.database.run { session in
+      let page = try await plane.database.run { [scope] session in
         try EventStore.after(after, scope, limit: pageSize, in: session)
       }
       if page.end != cursor {
@@ -105,4 +106,9 @@ struct EventHandlers: Sendable {
   private static func frame(_ record: EventStore.Record) -> [UInt8] {
     Array("id: \(record.cursor)\nevent: \(record.kind)\ndata: ".utf8) + record.jsonBytes + Array("\n\n".utf8)
   }
+}
+
+extension Principal {
+  /// Whether the caller sees events that are of no project.
+  fileprivate var seesNodes: Bool { cloudRole?.holds(.nodeRead) == true }
 }
