@@ -23,7 +23,7 @@ struct BootstrapTests {
         try await APITokens.bootstrap(name: "late", in: database)
       }
       #expect(refusal?.description.contains("this cloud has an admin") == true)
-      #expect(try await test.count("SELECT count(*) FROM audit WHERE operation = 'bootstrap'") == 1)
+      #expect(try await test.count("SELECT count(*) FROM audit WHERE operation = 'bootstrapUser'") == 1)
       #expect(try await test.count("SELECT count(*) FROM events WHERE kind = 'user.created'") == 1)
     }
   }

@@ -45,7 +45,8 @@ extension EndToEnd {
       #expect(machines.count == 1, "the repeated create made no second machine: \(byCurl)")
       #expect(try await cloud.differences() == "")
 
-      let byCommandLine = try await cloud.shell(strict + shellBlocks(of: "The same by the command line"), in: checkout, token: token)
+      let byCommandLine = try await cloud.shell(
+        strict + shellBlocks(of: "The same by the command line"), in: checkout, token: token)
       #expect(byCommandLine.contains("web1"), "\(byCommandLine)")
       #expect(try await cloud.get("/v1/vms")["items"]?.arrayValue?.isEmpty == true)
       #expect(

@@ -34,7 +34,7 @@ public enum APITokens {
         }
         (root.cloudRole, root.disabled) = (.admin, false)
         try UserStore.update(root, in: session)
-        try recordChange("restoreRoot", .userUpdated, root.id, name: root.name, in: session)
+        try recordChange("restoreRootUser", .userUpdated, root.id, name: root.name, in: session)
       }
       let token = NewToken(description: description, user: root.id, limit: nil, seconds: seconds)
       try TokenStore.insert(id, secret: secret, token, in: session)
@@ -68,7 +68,7 @@ public enum APITokens {
       }
       let token = NewToken(description: "made by aloftd bootstrap", user: user, limit: nil, seconds: nil)
       try TokenStore.insert(id, secret: secret, token, in: session)
-      try recordChange("bootstrap", .userCreated, user, name: name, in: session)
+      try recordChange("bootstrapUser", .userCreated, user, name: name, in: session)
     }
     return secret
   }
