@@ -21,7 +21,7 @@ actor Connection {
   }
 
   /// What one connection may read or send before its loop looks at the others.
-  private static let roundsPerTurn = 16
+  static let roundsPerTurn = 16
   private static let bytesPerTurn = 1 << 20
 
   nonisolated let loop: EventLoop
@@ -43,12 +43,12 @@ actor Connection {
   var closesAfterOutput = false
   /// The client may still be sending: let it see the answer before the socket goes.
   var lingers = false
-  private var lingerBudget = 1 << 20
+  var lingerBudget = 1 << 20
   /// The client will send nothing more.
   var peerEnded = false
-  private var hangupNoted = false
+  var hangupNoted = false
   /// The loop was asked to come back to what TLS holds.
-  private var goesOnLater = false
+  var goesOnLater = false
 
   var headDeadline: Int64
   var bodyDeadline = Int64.max
@@ -132,114 +132,6 @@ actor Connection {
       peer.certificate = transport.verifiedPeerCertificate
       phase = .requests
       headDeadline = loop.now + (service.isDraining ? min(times.header, times.linger) : times.header)
-    }
-  }
-
-  // MARK: Reading
-
-  /// Whether more bytes of the client are of use now. When they are not, they stay in the kernel, and the client waits.
-  var wantsInput: Bool {
-    if peerEnded { return false }
-    switch phase {
-    case .handshake, .lingering: return true
-    case .closed: return false
-    case .webSocket: return webSocketWantsInput
-    case .requests:
-      if closesAfterOutput { return false }
-      // First without looking into it: copying an exchange costs.
-      guard exchange != nil, let exchange else { return output.count < limits.outputBuffer }
-      if exchange.decoder.isComplete { return input.count < limits.pipelineBuffer }
-      if exchange.failure != nil { return false }
-      return exchange.isAnswered || exchange.buffer.count < limits.bodyBuffer
-    }
-  }
-
-  /// Reads what there is. Returns whether anything came.
-  @discardableResult
-  func readInput() -> Bool {
-    var cameAny = false
-    var rounds = 0
-    while wantsInput {
-      if rounds == Self.roundsPerTurn {
-        // A socket that has more is announced again, so others get their turn; what TLS holds is not announced.
-        if transport.holdsInput { goOnLater() }
-        return cameAny
-      }
-      rounds += 1
-      switch transport.read(into: loop.readBuffer) {
-      case .bytes(let count):
-        loop.counters.received.add(count, ordering: .relaxed)
-        cameAny = true
-        take(UnsafeBufferPointer(rebasing: loop.readBuffer[0..<count]))
-        if transport.holdsInput { continue }
-        if count < loop.readBuffer.count { return true }
-      case .wouldBlock: return cameAny
-      case .end:
-        inputEnded()
-        return true
-      case .failed:
-        close()
-        return true
-      }
-    }
-    return cameAny
-  }
-
-  /// Reads on when the loop has looked at the other connections.
-  private func goOnLater() {
-    goesOnLater = true
-    loop.submit {
-      self.assumeIsolated {
-        $0.goesOnLater = false
-        guard $0.phase != .closed else { return }
-        $0.readInput()
-        $0.settle()
-      }
-    }
-  }
-
-  private func take(_ bytes: UnsafeBufferPointer<UInt8>) {
-    if phase == .lingering {
-      lingerBudget -= bytes.count
-      if lingerBudget < 0 { close() }
-    } else if input.isEmpty {
-      let used = process(bytes.span)
-      if used < bytes.count, phase != .closed { input.append(contentsOf: bytes[used...]) }
-    } else {
-      input.append(contentsOf: bytes)
-      processInput()
-    }
-  }
-
-  /// Goes on with the bytes that were kept. Returns whether it got any further.
-  @discardableResult
-  private func processInput() -> Bool {
-    var pending = input
-    input = []
-    let used = process(pending.span)
-    guard phase != .closed else { return true }
-    if used == pending.count { return true }
-    pending.removeFirst(used)
-    input = pending
-    return used > 0
-  }
-
-  /// Takes bytes as far as the state allows; returns how many.
-  private func process(_ bytes: Span<UInt8>) -> Int {
-    phase == .webSocket ? processFrames(bytes) : processRequests(bytes)
-  }
-
-  private func notePeerHangup() {
-    // What the client sent before it left is still to be read, if somebody wants it.
-    if phase == .requests, !closesAfterOutput, exchange?.awaitsBody != true { inputEnded() } else { hangupNoted = true }
-  }
-
-  private func inputEnded() {
-    peerEnded = true
-    switch phase {
-    case .handshake, .lingering, .closed: close()
-    case .webSocket: webSocketPeerEnded()
-    case .requests: requestsEnded()
     }
   }
 
