@@ -25,7 +25,8 @@ public final class ControlPlane: Sendable {
       inventory: NodeInventory(database: database, environment: environment), images: images,
       authorizer: Authorizer(
         tokens: TokenCache(database: database, environment: environment, logger: logger),
-        rates: RateLimiter(settings.rateLimit, environment: environment)), authority: authority,
+        rates: RateLimiter(settings.rateLimit, environment: environment)),
+      refusals: RefusalLog(database: database, environment: environment, logger: logger), authority: authority,
       leases: LeaseRenewals(
         database: database, environment: environment, seconds: settings.leaseSeconds, logger: logger),
       streams: StreamSwitchboard(
@@ -81,6 +82,7 @@ public final class ControlPlane: Sendable {
       group.addTask { await self.worker.run() }
       group.addTask { await self.plane.leases.run() }
       group.addTask { await self.plane.authorizer.tokens.run() }
+      group.addTask { await self.plane.refusals.run() }
       group.addTask { await self.plane.inventory.run() }
       group.addTask { await self.watch.run() }
       group.addTask { await self.janitor.run() }
@@ -95,6 +97,9 @@ public final class ControlPlane: Sendable {
 
   /// Writes when tokens were used.
   public func stepTokens() async throws { try await plane.authorizer.tokens.step() }
+
+  /// Writes what callers were refused.
+  public func stepRefusals() async throws { try await plane.refusals.step() }
 
   /// Removes once what has had its time.
   public func stepJanitor() async throws { try await janitor.step() }

@@ -11,6 +11,7 @@ struct Plane: Sendable {
   let inventory: NodeInventory
   let images: ImageFiles
   let authorizer: Authorizer
+  let refusals: RefusalLog
   let authority: CertificateAuthority
   let leases: LeaseRenewals
   let streams: StreamSwitchboard

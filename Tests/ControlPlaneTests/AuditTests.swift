@@ -64,16 +64,32 @@ struct AuditTests {
       #expect(await test.call(.delete, "/v1/images/nothing").status == 404)
       #expect(await test.call(.post, "/v1/images", ["name": "x"]).status == 201)
       #expect(await test.call(.post, "/v1/images", ["name": "x"]).status == 409)
+      try await test.plane.stepRefusals()
       let all = await test.call(.get, "/v1/audit")
       #expect(
         Self.lines(all) == [
-          "createImage name_taken", "createImage accepted", "deleteImage not_found", "createImage not_found",
-          "createImage forbidden",
+          "createImage name_taken", "deleteImage not_found", "createImage not_found", "createImage forbidden",
+          "createImage accepted",
         ])
       // The attempt on a project is told to its admin, who was not told to whoever tried.
       let owner = TestPlane.bearer(try await test.makeToken(["elsewhere": .admin]))
       let told = await test.call(.get, "/v1/projects/elsewhere/audit", headers: owner)
       #expect(Self.lines(told) == ["createImage not_found"])
+    }
+  }
+
+  @Test("what was refused while the database was away, or just before the end, is recorded all the same")
+  func later() async throws {
+    try await TestPlane.with { test async throws in
+      #expect(await test.call(.delete, "/v1/images/a").status == 404)
+      try await test.database.execute("ALTER TABLE audit RENAME TO hidden")
+      await #expect(throws: (any Error).self) { try await test.plane.stepRefusals() }
+      #expect(await test.call(.delete, "/v1/images/b").status == 404)
+      try await test.database.execute("ALTER TABLE hidden RENAME TO audit")
+      let running = Task { await test.plane.run() }
+      running.cancel()
+      await running.value
+      #expect(Self.lines(await test.call(.get, "/v1/audit")) == ["deleteImage not_found", "deleteImage not_found"])
     }
   }
 
@@ -83,6 +99,7 @@ struct AuditTests {
       let image = await test.call(.post, "/v1/images", ["name": "one"])
       _ = await test.call(.post, "/v1/images", ["name": "one"])
       _ = await test.call(.post, "/v1/node-tokens", JSONValue.object([:]))
+      try await test.plane.stepRefusals()
       let id = try #require(image["id"]?.stringValue)
       func lines(_ query: String) async -> [String] { Self.lines(await test.call(.get, "/v1/audit?\(query)")) }
       #expect(await lines("resource=\(id)") == ["createImage accepted"])

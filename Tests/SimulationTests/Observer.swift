@@ -98,9 +98,9 @@ final class Observer: Sendable {
     }
   }
 
-  /// How many changes of VMs are in the audit.
+  /// How many accepted changes of VMs are in the audit.
   func auditedChanges() async throws -> Int {
-    try await database.one("SELECT count(*) FROM audit WHERE operation LIKE '%VM'")?.get(0) ?? -1
+    try await database.one("SELECT count(*) FROM audit WHERE operation LIKE '%VM' AND refusal IS NULL")?.get(0) ?? -1
   }
 
   /// The events behind `cursor` as a reader gets them.

@@ -9,6 +9,8 @@ section_read() {
   note "writing $vms VMs"
   sql -d aloft -v nodes=100 -v vms=1000 -f "$here/bench.d/rows.sql" >"$work/rows.log" 2>&1
   sql -d large -v nodes=100 -v vms="$vms" -f "$here/bench.d/rows.sql" >"$work/rows.log" 2>&1
+  # Here and now: autovacuum would do it in the middle of what is measured.
+  sql -d aloft -c 'vacuum analyze' && sql -d large -c 'vacuum analyze'
   sql -d postgres -c checkpoint -c 'create database pgbench'
   pgbench -i -q -s 10 pgbench 2>"$work/pgbench.log"
   python3 "$here/bench.d/targets.py" "$vms" "$work/large"

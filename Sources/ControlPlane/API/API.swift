@@ -121,7 +121,7 @@ final class API: Sendable {
       // A retry gets its answer where it takes its key. The world may have changed since the first try, or the first try itself
       // may have taken the last room: a retry that is refused has its answer all the same.
       guard !Task.isCancelled, Problem.of(error).status < 500, let stored = try await plane.storedAnswer(call) else {
-        await audit(error, call)
+        audit(error, call)
         throw error
       }
       return await plane.waited(call, stored)
@@ -145,23 +145,18 @@ final class API: Sendable {
     do {
       try call.principal.require(requirement)
     } catch {
-      await audit(error, call)
+      audit(error, call)
       throw error
     }
     return call
   }
 
-  /// Records what a known caller was refused. The answer does not depend on it.
-  private func audit(_ error: any Error, _ call: Call) async {
+  /// Records what a known caller was refused.
+  private func audit(_ error: any Error, _ call: Call) {
     let code = Problem.of(error).code
     guard changes.contains(call.operationID), call.principal.token != nil, !call.isDryRun, AuditTrail.isOfInterest(code)
     else { return }
-    do {
-      try await plane.database.transaction { session in try AuditTrail.refused(call, code: code, in: session) }
-    } catch {
-      plane.logger.error(
-        "a refusal could not be recorded", metadata: ["request": "\(call.requestID)", "error": "\(error)"])
-    }
+    plane.refusals.note(call, code: code)
   }
 
   private func validate(_ match: OperationMatch, _ request: Request) async throws -> ValidatedRequest {

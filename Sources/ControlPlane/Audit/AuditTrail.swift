@@ -7,8 +7,8 @@ import Postgres
 ///
 /// Invariants:
 /// - An accepted change has its record in its own transaction.
-/// - A change that a known caller was refused, other than for the form of the request, has one too, in a transaction of its
-///   own. Strangers leave none: they could fill the table.
+/// - A change that a known caller was refused, other than for the form of the request, has one too, a moment later
+///   (``RefusalLog``). Strangers leave none: they could fill the table.
 /// - No record holds a secret.
 enum AuditTrail {
   /// Members of request bodies that are secret or may hold secrets, wherever they stand.
@@ -38,14 +38,13 @@ enum AuditTrail {
       """)
   }
 
-  /// Records a refused one.
-  static func refused(_ call: Call, code: ProblemCode, in session: Session) throws {
+  /// The statement that records a refused one.
+  static func refusing(_ call: Call, code: ProblemCode) -> SQL {
     let project: SQL = call.requirement?.permission.scope == .project ? ProjectStore.id(call) : "NULL::uuid"
-    _ = try session.execute(
-      """
+    return """
       INSERT INTO audit (\(fragment: columns))
       VALUES (\(fragment: values(call, project: project, resource: "NULL::uuid", refusal: code)))
-      """)
+      """
   }
 
   /// Records what a node did with a join token.
