@@ -12,7 +12,7 @@ import Postgres
 /// - Memory is bounded: beyond ``most`` the newest are counted and left out, and the log says how many.
 final class RefusalLog: Sendable {
   static let tick = Duration.seconds(1)
-  static let most = 10_000
+  static let most = 2_000
   private static let batch = 500
 
   private struct State {
