@@ -43,7 +43,17 @@ struct RateLimitTests {
     for caller in 0..<100_000 where meter.take(caller, at: 1 + Double(caller) * 1e-5).isAllowed { allowed += 1 }
     #expect(meter.count <= 1000)
     #expect(allowed < 600, "those who come when it is full share one meter")
-    #expect(!meter.take(-1, at: 2).isAllowed || meter.take(-1, at: 2).remaining < 3)
+  }
+
+  @Test("whoever is known already keeps a meter of their own when it is full, and no more than their rate")
+  func knownWhenFull() {
+    var meter = RateMeter<Int>(RateLimit(perSecond: 1, burst: 10), capacity: 100)
+    _ = meter.take(-2, at: 9)
+    for _ in 0..<5 { _ = meter.take(-1, at: 18.5) }
+    // At 19 the halves turn; then others fill the newer one.
+    for caller in 0..<1000 { _ = meter.take(caller, at: 19.1) }
+    #expect((0..<100).count { _ in meter.take(-1, at: 19.5).isAllowed } == 6, "ten, less four that are still owed")
+    #expect(!meter.take(5000, at: 19.5).isAllowed, "what they take is not put on the others' meter")
   }
 
   @Test("a token that is used too often is refused with 429, told when to come again, and others are not touched")

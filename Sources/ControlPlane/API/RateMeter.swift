@@ -56,7 +56,13 @@ struct RateMeter<Key: Hashable & Sendable>: Sendable {
     let due = max(recent[key] ?? older[key] ?? (isFull ? shared : 0), now)
     let after = due + interval
     guard after - now <= window + interval / 1000 else { return verdict(due, at: now, isAllowed: false) }
-    if recent[key] != nil || !isFull { recent[key] = after } else { shared = after }
+    if recent[key] != nil || !isFull {
+      recent[key] = after
+    } else if older[key] != nil {
+      older[key] = after
+    } else {
+      shared = after
+    }
     return verdict(after, at: now, isAllowed: true)
   }
 
