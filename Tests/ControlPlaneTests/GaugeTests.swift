@@ -10,9 +10,9 @@ struct GaugeTests {
   @Test("the figures of the cloud are read once for all who ask within their lifetime, and anew behind it")
   func cached() async throws {
     try await TestPlane.with(poolSize: 4) { test async throws in
-      let clock = Lock(Date(timeIntervalSinceReferenceDate: 0))
+      let clock = Lock(0.0)
       var environment = Environment.live
-      environment.now = { clock.withLock { $0 } }
+      environment.uptime = { clock.withLock { $0 } }
       let cache = GaugeCache(database: test.database, environment: environment)
       func due() async throws -> String? {
         try await cache.gauges().lines.first { $0.hasPrefix("aloft_work_due ") }

@@ -48,7 +48,7 @@ final class API: Sendable {
 
   func respond(_ request: Request) async -> HTTP.Response {
     let requestID = requestID(of: request)
-    let started = plane.environment.now()
+    let started = plane.environment.uptime()
     var reply: Reply
     var meter: RateLimiter.Verdict?
     var operationID = "none"
@@ -72,7 +72,7 @@ final class API: Sendable {
     reply.headers[.requestID] = requestID
     secure(&reply)
     if let meter { state(meter, in: &reply) }
-    let seconds = plane.environment.now().timeIntervalSince(started)
+    let seconds = plane.environment.uptime() - started
     plane.metrics.answered(operation: operationID, status: Int(reply.status.code), seconds: seconds)
     plane.logger.debug(
       "answered",

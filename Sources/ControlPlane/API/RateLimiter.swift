@@ -24,7 +24,7 @@ final class RateLimiter: Sendable {
     addresses = Lock(RateMeter(Self.failures, capacity: Self.mostAddresses))
   }
 
-  private var now: Double { environment.now().timeIntervalSince1970 }
+  private var now: Double { environment.uptime() }
 
   /// Counts a call of a token. Nil when nothing is limited.
   func take(_ token: APITokenID) -> Verdict? {

@@ -17,13 +17,13 @@ extension AgentAPI {
   func assignments(of node: NodeID, query: String?) async throws -> Reply {
     let parameters = Self.parameters(query)
     let after = parameters["after"] ?? 0
-    let deadline = plane.environment.now().addingTimeInterval(Double(min(parameters["wait"] ?? 0, Self.longestPoll)))
+    let deadline = plane.environment.uptime() + Double(min(parameters["wait"] ?? 0, Self.longestPoll))
     while true {
       let ticket = plane.wakeups.ticket(.node(node.uuid))
       let answer = try await plane.database.transaction { session in
         try Self.read(node, after: after, in: session)
       }
-      let left = deadline.timeIntervalSince(plane.environment.now())
+      let left = deadline - plane.environment.uptime()
       let isDue = left <= 0 || answer.revision < after || plane.wakeups.isDraining
       if isDue || !answer.documents.isEmpty || !answer.streams.isEmpty {
         return try .encoded(answer)

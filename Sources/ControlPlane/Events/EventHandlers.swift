@@ -65,16 +65,16 @@ struct EventHandlers: Sendable {
   ) async throws {
     var cursor = first
     var scope = firstScope
-    var silentSince = plane.environment.now()
+    var silentSince = plane.environment.uptime()
     var admittedAt = silentSince
     // The client has the head at once, and where to resume from before the first event.
     try await writer.write(position(cursor))
     while true {
       let ticket = plane.wakeups.ticket(.events)
       let after = cursor
-      if plane.environment.now().timeIntervalSince(admittedAt) >= TokenCache.lifetime {
+      if plane.environment.uptime() - admittedAt >= TokenCache.lifetime {
         if let requirement { scope.nodes = try await plane.authorizer.admit(requirement).seesNodes }
-        admittedAt = plane.environment.now()
+        admittedAt = plane.environment.uptime()
       }
       let page = try await plane.database.run { [scope] session in
         try EventStore.after(after, scope, limit: pageSize, in: session)
@@ -85,15 +85,15 @@ struct EventHandlers: Sendable {
         if page.records.last?.cursor != page.end { bytes += position(page.end) }
         try await writer.write(bytes)
         cursor = page.end
-        silentSince = plane.environment.now()
+        silentSince = plane.environment.uptime()
         continue
       }
       if !follow || plane.wakeups.isDraining { return }
       try Task.checkCancellation()
       await plane.wakeups.wait(for: .events, since: ticket, atMost: lookAgain)
-      if plane.environment.now().timeIntervalSince(silentSince) >= heartbeatSeconds {
+      if plane.environment.uptime() - silentSince >= heartbeatSeconds {
         try await writer.write(": still here\n\n")
-        silentSince = plane.environment.now()
+        silentSince = plane.environment.uptime()
       }
     }
   }

@@ -19,7 +19,8 @@ final class TokenCache: Sendable {
 
   private struct Entry {
     var known: KnownToken
-    var until: Date
+    /// In the time of `Environment.uptime`: a clock that is set back must not keep a revoked token good.
+    var until: TimeInterval
   }
 
   private struct State {
@@ -63,7 +64,7 @@ final class TokenCache: Sendable {
     }
     let secret = String(parts[1].drop { $0 == " " || $0 == "\t" })
     let hash = Secret.hash(secret)
-    let now = environment.now()
+    let now = environment.uptime()
     let remembered = state.withLock { state -> KnownToken? in
       guard let entry = state.entries[hash], entry.until > now else { return nil }
       state.use(entry.known)
@@ -80,7 +81,7 @@ final class TokenCache: Sendable {
     return known.principal
   }
 
-  private func load(_ hash: [UInt8], _ secret: String, now: Date) async throws -> KnownToken {
+  private func load(_ hash: [UInt8], _ secret: String, now: TimeInterval) async throws -> KnownToken {
     try TokenSecret.check(secret)
     let before = state.withLock { $0.forgettings }
     let row = try await database.query(KnownToken.query("t.secret_hash = \(hash)")).first
@@ -90,7 +91,7 @@ final class TokenCache: Sendable {
       state.use(known)
       if state.entries.count >= Self.mostEntries { state.entries = state.entries.filter { $0.value.until > now } }
       guard state.entries.count < Self.mostEntries, state.forgettings == before else { return }
-      state.entries[hash] = Entry(known: known, until: now.addingTimeInterval(Self.lifetime))
+      state.entries[hash] = Entry(known: known, until: now + Self.lifetime)
     }
     return known
   }

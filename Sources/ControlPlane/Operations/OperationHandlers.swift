@@ -56,12 +56,12 @@ extension Plane {
   func operation(
     _ id: OperationID, waitingUpTo limit: Duration, visible: (ProjectID?) -> Bool = { _ in true }
   ) async throws -> OperationRecord? {
-    let deadline = environment.now().addingTimeInterval(Double(limit.components.seconds))
+    let deadline = environment.uptime() + Double(limit.components.seconds)
     while true {
       let ticket = wakeups.ticket(.operation(id.uuid))
       let record = try await database.run { session in try OperationStore.find(id, in: session) }
       if let record, !visible(record.projectID) { return nil }
-      let left = deadline.timeIntervalSince(environment.now())
+      let left = deadline - environment.uptime()
       guard let record, record.finishedAt == nil, left > 0, !wakeups.isDraining else { return record }
       try Task.checkCancellation()
       await wakeups.wait(

@@ -42,9 +42,9 @@ actor NodeInventory {
   private var begun: Int64 = 0
   /// The newest reading that was applied.
   private var applied: Int64 = 0
-  private var loadedAt: Date?
+  private var loadedAt: TimeInterval?
   /// When all nodes were read last, and behind which transaction everything that changed since is.
-  private var wholeAt: Date?
+  private var wholeAt: TimeInterval?
   private var mark: NodeChanges.Mark?
   private var current: Task<Void, any Error>?
   private var next: Task<Void, any Error>?
@@ -79,7 +79,7 @@ actor NodeInventory {
 
   private var isStale: Bool {
     guard let loadedAt else { return true }
-    return environment.now().timeIntervalSince(loadedAt) >= Self.staleAfter
+    return environment.uptime() - loadedAt >= Self.staleAfter
   }
 
   private func capacity(of wanted: Wanted) -> Capacity {
@@ -132,7 +132,7 @@ actor NodeInventory {
 
   private var mustReadAll: Bool {
     guard let wholeAt, mark != nil else { return true }
-    return environment.now().timeIntervalSince(wholeAt) >= Self.wholeAfter
+    return environment.uptime() - wholeAt >= Self.wholeAfter
   }
 
   private func begin(whole: Bool) -> Task<Void, any Error> {
@@ -155,7 +155,7 @@ actor NodeInventory {
       inventory.upsert(node)
     }
     mark = changes.mark
-    loadedAt = environment.now()
+    loadedAt = environment.uptime()
     guard whole else { return }
     wholeAt = loadedAt
     let present = Set(changes.nodes.map(\.id))

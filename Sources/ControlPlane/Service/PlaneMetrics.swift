@@ -84,7 +84,7 @@ actor GaugeCache {
 
   private let database: Database
   private let environment: Environment
-  private var latest: (at: Date, reading: Task<PlaneGauges, any Error>)?
+  private var latest: (at: TimeInterval, reading: Task<PlaneGauges, any Error>)?
 
   init(database: Database, environment: Environment) {
     self.database = database
@@ -92,8 +92,8 @@ actor GaugeCache {
   }
 
   func gauges() async throws -> PlaneGauges {
-    let now = environment.now()
-    if let latest, abs(now.timeIntervalSince(latest.at)) < Self.lifetime { return try await latest.reading.value }
+    let now = environment.uptime()
+    if let latest, now - latest.at < Self.lifetime { return try await latest.reading.value }
     let reading = Task { [database] in try await database.run { session in try PlaneGauges.read(in: session) } }
     latest = (now, reading)
     do {
