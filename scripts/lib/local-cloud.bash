@@ -123,7 +123,7 @@ postgres_pid() {
 # set_lost_data_aside: where the data lie outside of the state folder, and that was removed, they are of a cloud that is no
 # more. They are kept, under another name.
 set_lost_data_aside() {
-  [ "$postgres_data" != "$state/postgres" ] && [ -s "$postgres_data/PG_VERSION" ] && [ ! -e "$state/env" ] || return 0
+  [ "$postgres_data" != "$state/postgres" ] && [ -s "$postgres_data/PG_VERSION" ] && [ ! -e "$state/pki" ] || return 0
   stop_postgres >/dev/null
   mv "$postgres_data" "$postgres_data-$(date +%Y%m%d%H%M%S)"
   note "the data of an earlier cloud are kept as $(ls -d "$postgres_data"-* | tail -n 1)"
