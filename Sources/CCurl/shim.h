@@ -23,6 +23,12 @@ static inline CURLcode aloft_curl_set_seek_callback(CURL *h, aloft_curl_seek_cal
   return curl_easy_setopt(h, CURLOPT_SEEKFUNCTION, f);
 }
 
+static inline CURLcode aloft_curl_set_open_socket(CURL *h, curl_opensocket_callback f) {
+  return curl_easy_setopt(h, CURLOPT_OPENSOCKETFUNCTION, f);
+}
+// The address is longer than its declared type where it is no IPv4 one: `addrlen` bytes stand here.
+static inline const void *aloft_curl_address(const struct curl_sockaddr *a) { return &a->addr; }
+
 static inline CURLcode aloft_curl_get_long(CURL *h, CURLINFO i, long *v) { return curl_easy_getinfo(h, i, v); }
 static inline CURLcode aloft_curl_get_offset(CURL *h, CURLINFO i, curl_off_t *v) { return curl_easy_getinfo(h, i, v); }
 

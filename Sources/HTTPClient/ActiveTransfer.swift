@@ -9,11 +9,15 @@ final class ActiveTransfer {
   /// What a callback stopped the transfer for; says more than the code libcurl then reports.
   var failure: HTTPClientError.Kind?
   var head = ResponseHeadParser()
+  /// Where this transfer may connect to; nil: anywhere.
+  private(set) var outgoing: OutgoingRule?
+  private var refusedAddress: HTTPClientError.Kind?
   /// How much of an in-memory body libcurl has taken.
   var memoryTaken = 0
   private let started: ContinuousClock.Instant
   private var lastMoved: ContinuousClock.Instant
   private var readerHolds = false
+  private var isCut = false
   private var headDelivered = false
   private var headerList: UnsafeMutablePointer<curl_slist>?
   private let message: UnsafeMutablePointer<CChar>
@@ -35,6 +39,7 @@ final class ActiveTransfer {
   /// Sets all options of the easy handle. They point into this object, which therefore must outlive the transfer.
   func configure(_ configuration: HTTPClientConfiguration) -> CURLcode {
     var options = CurlOptions(easy: easy)
+    outgoing = configuration.outgoing
     options.setConnection(configuration, transfer.plan)
     options.setTLS(configuration)
     headerList = options.setRequest(configuration, transfer.plan)
@@ -62,10 +67,34 @@ final class ActiveTransfer {
 
   // MARK: What the callbacks do
 
+  /// Makes the socket for one address of the host, if connections may go there: there is no other way to a connection, and
+  /// between this look and connect(2) nothing can change. -1: libcurl goes on to the host's next address.
+  func openSocket(for address: UnsafeMutablePointer<curl_sockaddr>) -> curl_socket_t {
+    if let outgoing {
+      let raw = UnsafeRawBufferPointer(start: aloft_curl_address(address), count: Int(address.pointee.addrlen))
+      guard let target = IPAddress(socketAddress: raw) else {
+        refusedAddress = .forbiddenAddress(nil)
+        return -1
+      }
+      if let refusal = outgoing.refusal(of: target) {
+        refusedAddress = .forbiddenAddress(refusal)
+        return -1
+      }
+    }
+    return socket(
+      address.pointee.family, address.pointee.socktype | Int32(SOCK_CLOEXEC.rawValue), address.pointee.protocol)
+  }
+
   func receivedHeaderLine(_ line: UnsafeRawBufferPointer) -> Bool {
     // Trailers come after the body: the head is delivered then and stays as it is.
     lastMoved = .now
-    guard !headDelivered else { return true }
+    guard !headDelivered else {
+      guard head.passOver(line) else {
+        failure = .tooLarge
+        return false
+      }
+      return true
+    }
     switch head.feed(line) {
     case .more: return true
     case .complete:
@@ -91,6 +120,9 @@ final class ActiveTransfer {
       return aloft_curl_write_pause()
     case .tooLarge:
       failure = .tooLarge
+      return -1
+    case .cut:
+      isCut = true
       return -1
     case .over: return -1
     }
@@ -145,7 +177,7 @@ final class ActiveTransfer {
   // MARK: The end
 
   func outcome(of code: CURLcode) -> Result<Void, HTTPClientError> {
-    if code == CURLE_OK {
+    if code == CURLE_OK || isCut {
       deliverHead()
       return .success(())
     }
@@ -157,6 +189,8 @@ final class ActiveTransfer {
     var verification = 0
     _ = aloft_curl_get_long(easy, CURLINFO_SSL_VERIFYRESULT, &verification)
     let kind = CurlResult.kind(of: code, message: text, verification: verification)
+    // What libcurl says then names the address, which is nobody's business.
+    if kind == .connect, let refusedAddress { return .failure(transfer.error(refusedAddress)) }
     return .failure(
       transfer.error(kind, text.isEmpty ? String(cString: curl_easy_strerror(code)) : text))
   }

@@ -128,6 +128,14 @@ struct CurlOptions {
 
   mutating func setCallbacks(_ target: ActiveTransfer, errorBuffer: UnsafeMutablePointer<CChar>) {
     let pointer = Unmanaged.passUnretained(target).toOpaque()
+    if target.outgoing != nil {
+      set(CURLOPT_OPENSOCKETDATA, pointer)
+      note(
+        aloft_curl_set_open_socket(easy) { target, _, address in
+          guard let target = ActiveTransfer.from(target), let address else { return -1 }
+          return target.openSocket(for: address)
+        })
+    }
     set(CURLOPT_ERRORBUFFER, UnsafeMutableRawPointer(errorBuffer))
     set(CURLOPT_HEADERDATA, pointer)
     set(CURLOPT_WRITEDATA, pointer)

@@ -45,8 +45,19 @@ public final class HTTPClient: Sendable {
   ) async throws(HTTPClientError) -> HTTPClientResponse {
     let transfer = try await start(
       request, deadline: deadline, bufferLimit: maxBodyBytes, wake: .atEnd, progress: progress)
-    let (head, body) = try await transfer.whole()
-    return HTTPClientResponse(status: head.status, headers: head.headers, body: body)
+    return try await transfer.whole()
+  }
+
+  /// Sends a request and waits for the response or for the first bytes of its body: what comes behind them is not read, and
+  /// ends the connection. For servers that are not trusted to know an end.
+  ///
+  /// - Parameter bodyPrefix: how many bytes of the body are wanted at most.
+  public func send(
+    _ request: HTTPClientRequest, deadline: Duration?, bodyPrefix: Int
+  ) async throws(HTTPClientError) -> HTTPClientResponse {
+    let transfer = try await start(
+      request, deadline: deadline, bufferLimit: bodyPrefix, cutsBody: true, wake: .atEnd, progress: nil)
+    return try await transfer.whole()
   }
 
   /// Sends `body` as the request's body; otherwise ``send(_:deadline:maxBodyBytes:progress:)``.
@@ -74,15 +85,14 @@ public final class HTTPClient: Sendable {
   }
 
   private func start(
-    _ request: HTTPClientRequest, deadline: Duration?, bufferLimit: Int, wake: Transfer.Wake,
+    _ request: HTTPClientRequest, deadline: Duration?, bufferLimit: Int, cutsBody: Bool = false, wake: Transfer.Wake,
     progress: (@Sendable (TransferProgress) -> Void)?
   ) async throws(HTTPClientError) -> Transfer {
     let origin = try request.validOrigin()
     let body = try await PreparedBody.prepare(request.body, origin: origin)
     let plan = Transfer.Plan(
       request: request, origin: origin, body: body, deadline: deadline, bufferLimit: bufferLimit,
-      wake: wake,
-      progress: progress)
+      cutsBody: cutsBody, wake: wake, progress: progress)
     let transfer = Transfer(plan: plan, owner: owner)
     owner.loop.post(.start(transfer))
     return transfer

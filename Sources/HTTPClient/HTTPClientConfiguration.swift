@@ -37,13 +37,16 @@ public struct HTTPClientConfiguration: Sendable {
   public var userAgent: String
   /// Proxy URL. Default: none, and the environment's `http_proxy` is not looked at.
   public var proxy: String?
+  /// Where connections may go; for URLs that come from somebody who is not trusted. Each address is judged when it is about to
+  /// be connected to, for redirects and a proxy too; Unix sockets are refused. Default: anywhere.
+  public var outgoing: OutgoingRule?
 
   /// Makes a configuration; see the properties for the defaults.
   public init(
     trustRoots: TrustRoots = .system, clientCertificate: ClientCertificate? = nil,
     connectTimeout: Duration = .seconds(10), maxConnectionsPerHost: Int = 32,
     userAgent: String = "aloft",
-    proxy: String? = nil
+    proxy: String? = nil, outgoing: OutgoingRule? = nil
   ) {
     self.trustRoots = trustRoots
     self.clientCertificate = clientCertificate
@@ -51,5 +54,6 @@ public struct HTTPClientConfiguration: Sendable {
     self.maxConnectionsPerHost = maxConnectionsPerHost
     self.userAgent = userAgent
     self.proxy = proxy
+    self.outgoing = outgoing
   }
 }

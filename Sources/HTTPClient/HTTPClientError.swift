@@ -8,6 +8,8 @@ public struct HTTPClientError: Error, Sendable, Equatable, CustomStringConvertib
     case resolve
     /// No connection: refused, unreachable, or not answered within the connect timeout.
     case connect
+    /// The client may not connect to an address of the host, and no other answered; nil: it is no IP address.
+    case forbiddenAddress(OutgoingRule.Refusal?)
     /// The TLS handshake failed.
     case tls(TLSFailure)
     /// The deadline passed, or no byte moved for the idle timeout.
@@ -79,7 +81,7 @@ public struct HTTPClientError: Error, Sendable, Equatable, CustomStringConvertib
   /// it is not idempotent.
   public var happenedBeforeSending: Bool {
     switch kind {
-    case .invalidRequest, .resolve, .connect: true
+    case .invalidRequest, .resolve, .connect, .forbiddenAddress: true
     // With TLS 1.3 a refused client certificate is only learned after the request was written, but the peer that
     // refused the handshake never read it.
     case .tls: true
@@ -97,6 +99,8 @@ extension HTTPClientError.Kind {
     case .invalidRequest: "the request is not valid"
     case .resolve: "the host name could not be resolved"
     case .connect: "could not connect"
+    case .forbiddenAddress(let refusal):
+      refusal.map { "the host's address is not allowed (\($0.summary))" } ?? "only IP addresses are allowed"
     case .tls(let failure): failure.summary
     case .timeout: "timed out"
     case .cancelled: "cancelled"

@@ -8,6 +8,8 @@ public struct HTTPClientResponse: Sendable, Equatable {
   public let headers: HTTPFields
   /// The body.
   public let body: [UInt8]
+  /// Whether the body went on behind this; only when no more was asked for.
+  public let isCut: Bool
 }
 
 /// A response whose body is still arriving.

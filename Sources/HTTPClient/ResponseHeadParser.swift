@@ -6,7 +6,7 @@ import HTTPTypes
 struct ResponseHeadParser {
   enum Progress { case more, complete, tooLarge, malformed }
 
-  /// Bytes one head may have.
+  /// Bytes that all heads and trailers of one transfer may have together: a server can send informational ones for ever.
   static let limit = 256 << 10
 
   /// The last complete head that is not informational.
@@ -21,7 +21,6 @@ struct ResponseHeadParser {
     guard size <= Self.limit else { return .tooLarge }
     if content.starts(with: "HTTP/".utf8) {
       current = Transfer.Head(status: Self.status(of: content), headers: [:])
-      size = line.count
       return (100...599).contains(current.status) ? .more : .malformed
     }
     if content.isEmpty {
@@ -37,6 +36,12 @@ struct ResponseHeadParser {
       decoding: content[content.index(after: colon)...].trimmingSpaces(), as: UTF8.self)
     current.headers.append(HTTPField(name: name, value: value))
     return .more
+  }
+
+  /// Counts a line that nobody looks at. False: there were too many.
+  mutating func passOver(_ line: UnsafeRawBufferPointer) -> Bool {
+    size += line.count
+    return size <= Self.limit
   }
 
   /// Whether libcurl will follow this head's redirect instead of handing over its body.

@@ -23,6 +23,8 @@ final class Transfer: Sendable {
     /// The reader may have this many unread bytes before the connection is paused (`.eagerly`) or the transfer fails
     /// with `tooLarge` (`.atEnd`).
     var bufferLimit: Int
+    /// Whether a body that is larger (`.atEnd`) ends the transfer well, with its front.
+    var cutsBody = false
     var wake: Wake
     var progress: (@Sendable (TransferProgress) -> Void)?
   }
@@ -32,6 +34,7 @@ final class Transfer: Sendable {
     var sent: Int64 = 0
     var buffer: [UInt8] = []
     var paused = false
+    var isCut = false
     var outcome: Result<Void, HTTPClientError>?
     var waiter: CheckedContinuation<Void, Never>?
 
@@ -59,7 +62,7 @@ final class Transfer: Sendable {
 // MARK: - The loop's side
 
 extension Transfer {
-  enum Acceptance { case taken, paused, tooLarge, over }
+  enum Acceptance { case taken, paused, tooLarge, cut, over }
 
   func setHead(_ head: Head) {
     let waiter = state.withLock { state in
@@ -77,7 +80,12 @@ extension Transfer {
       guard state.outcome == nil else { return (.over, nil) }
       switch plan.wake {
       case .atEnd:
-        guard state.buffer.count + bytes.count <= plan.bufferLimit else { return (.tooLarge, nil) }
+        guard state.buffer.count + bytes.count <= plan.bufferLimit else {
+          guard plan.cutsBody else { return (.tooLarge, nil) }
+          state.buffer.append(contentsOf: bytes.prefix(plan.bufferLimit - state.buffer.count))
+          state.isCut = true
+          return (.cut, nil)
+        }
         state.buffer.append(contentsOf: bytes)
         return (.taken, nil)
       case .eagerly:
@@ -169,15 +177,17 @@ extension Transfer {
     }.get()
   }
 
-  /// Waits for the end and gives head and whole body.
-  func whole() async throws(HTTPClientError) -> (Head, [UInt8]) {
+  /// Waits for the end and gives the response.
+  func whole() async throws(HTTPClientError) -> HTTPClientResponse {
     try await cancellable {
       await self.wait { _ in false }
-      return self.state.withLock { state -> Result<(Head, [UInt8]), HTTPClientError> in
+      return self.state.withLock { state -> Result<HTTPClientResponse, HTTPClientError> in
         switch (state.outcome, state.head) {
         case (.failure(let error), _): .failure(error)
         case (_, nil): .failure(self.error(.protocolError, "no response head"))
-        case (_, .some(let head)): .success((head, state.buffer))
+        case (_, .some(let head)):
+          .success(
+            HTTPClientResponse(status: head.status, headers: head.headers, body: state.buffer, isCut: state.isCut))
         }
       }
     }.get()

@@ -168,6 +168,16 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
+    def at_flood(self, url, query):
+        """Informational heads, or trailers, without end."""
+        if "trailers" in query:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n")
+        try:
+            while True:
+                self.wfile.write(b"X-More: 1\r\n" if "trailers" in query else b"HTTP/1.1 103 Early\r\nX: 1\r\n\r\n")
+        except OSError:
+            self.close_connection = True
+
     def at_early(self, url, query):
         self.close_connection = True
         self.answer(413, {"code": "too_large"}, [("Connection", "close")])
