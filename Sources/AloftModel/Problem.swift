@@ -26,9 +26,13 @@ public struct Problem: Error, Sendable, Codable, Equatable {
   public var requestId: String
   public var errors: [FieldError]?
   public var refusal: PlacementRefusal?
+  public var quota: QuotaRefusal?
 
   /// A problem; the request id is filled in where the request is known.
-  public init(_ code: ProblemCode, _ detail: String, errors: [FieldError]? = nil, refusal: PlacementRefusal? = nil) {
+  public init(
+    _ code: ProblemCode, _ detail: String, errors: [FieldError]? = nil, refusal: PlacementRefusal? = nil,
+    quota: QuotaRefusal? = nil
+  ) {
     type = "/docs#problem-\(code.rawValue)"
     title = code.title
     status = code.status
@@ -37,6 +41,7 @@ public struct Problem: Error, Sendable, Codable, Equatable {
     requestId = ""
     self.errors = errors
     self.refusal = refusal
+    self.quota = quota
   }
 }
 

@@ -33,6 +33,7 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
   case lastAdmin = "last_admin"
   case limitReached = "limit_reached"
   case noCapacity = "no_capacity"
+  case quotaExceeded = "quota_exceeded"
   case wrongState = "wrong_state"
   case preconditionFailed = "precondition_failed"
   case idempotencyKeyReused = "idempotency_key_reused"
@@ -57,7 +58,9 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .notFound: 404
     case .methodNotAllowed: 405
     case .timeout: 408
-    case .imageNotReady, .nameTaken, .inUse, .lastAdmin, .limitReached, .noCapacity, .wrongState: 409
+    case .imageNotReady, .nameTaken, .inUse, .lastAdmin, .limitReached, .noCapacity, .quotaExceeded,
+      .wrongState:
+      409
     case .eventsGone: 410
     case .preconditionFailed: 412
     case .bodyTooLarge: 413
@@ -105,6 +108,7 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .lastAdmin: "Last administrator"
     case .limitReached: "Limit reached"
     case .noCapacity: "No capacity"
+    case .quotaExceeded: "Quota exceeded"
     case .wrongState: "Not possible in this state"
     case .preconditionFailed: "Changed in the meantime"
     case .idempotencyKeyReused: "Idempotency key used for another request"

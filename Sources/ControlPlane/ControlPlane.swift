@@ -36,6 +36,7 @@ public final class ControlPlane: Sendable {
     var handlers = HandlerTable()
     ProjectHandlers(plane: plane).register(in: &handlers)
     MemberHandlers(plane: plane).register(in: &handlers)
+    QuotaHandlers(plane: plane).register(in: &handlers)
     UserHandlers(plane: plane).register(in: &handlers)
     TokenHandlers(plane: plane).register(in: &handlers)
     SelfHandlers().register(in: &handlers)

@@ -54,4 +54,22 @@ import Testing
     let requests = try await server.requests().filter { $0["method"] == "PUT" }
     #expect(requests.allSatisfy { $0["body"] == ["role": "admin"] } && requests.count == 3)
   }
+
+  @Test("usage is a table; limits are changed one by one, the others stay")
+  func quotas() async throws {
+    let server = try await CannedServer()
+    let table = await server.aloft("quota", "show", "--project", "shop").output.split(separator: "\n").map(String.init)
+    #expect(table.first?.split(separator: " ") == ["QUOTA", "USED", "LIMIT", "DEFAULT"])
+    #expect(table.last?.split(separator: " ") == ["vcpus", "5", "-", "false"])
+    let set = await server.aloft(
+      "quota", "set", "memory-mib=1024", "vms=unlimited", "images=default", "--dry-run", "-o", "json")
+    #expect(try JSONValue.parse(set.output) == ["vms": .null, "memory_mib": 1024], "\(set)")
+    #expect(await server.aloft("quota", "set-defaults", "vms=7").output.contains("vms"))
+    #expect(await server.aloft("quota", "set", "cpus=7").status == .usage)
+    #expect(await server.aloft("quota", "set", "vms=-7").status == .usage)
+    let puts = try await server.requests().filter { $0["method"] == "PUT" }
+    #expect(puts.map { $0["path"] } == ["/v1/projects/default/quotas", "/v1/quotas"])
+    #expect(puts[0]["query"] == ["dry_run": "true"] && puts[0]["headers"]?["if-match"] == "\"2\"")
+    #expect(puts[1]["body"] == ["vms": 7, "images": 4])
+  }
 }

@@ -207,6 +207,11 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(201, {**token, "secret": "aloftjoin_s"})
 
     def projects(self, path, query, body, _):
+        if path[1:2] == ["usage"]:
+            return self.answer(200, {"items": [{"quota": "vms", "used": 3, "limit": 20, "is_default": True},
+                                               {"quota": "vcpus", "used": 5, "limit": None, "is_default": False}]})
+        if path[1:2] == ["quotas"]:
+            return self.quotas(path, query, body, None)
         if path[1:2] == ["members"]:
             return self.members(path[0], path[2:], body)
         if path[1:2] == ["audit"]:
@@ -227,6 +232,12 @@ class Handler(BaseHTTPRequestHandler):
         if path == ["export"]:
             return self.answer(200, record)
         self.answer(200, {"items": [record], "next_cursor": None})
+
+    def quotas(self, path, query, body, _):
+        if self.command == "PUT" and self.headers["If-Match"] != '"2"':
+            return self.answer(*problem(412, "precondition_failed", "the resource is now \"2\""))
+        limits = {"vms": 20, "images": 4}
+        return self.answer(200, body if self.command == "PUT" else limits, [("ETag", '"2"')])
 
     def members(self, project, path, body):
         member = {"user_id": "usr_1", "user_name": path[0] if path else "alice", "kind": "person",

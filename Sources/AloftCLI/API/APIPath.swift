@@ -1,7 +1,9 @@
 /// Paths and queries of the API, percent-encoded (RFC 3986).
 enum APIPath {
   /// `/v1/vms/hello`: each segment is encoded, so that no name can reach another path.
-  static func path(_ segments: String...) -> String { "/v1/" + segments.map(encoded).joined(separator: "/") }
+  static func path(_ segments: String...) -> String { path(segments) }
+
+  static func path(_ segments: [String]) -> String { "/v1/" + segments.map(encoded).joined(separator: "/") }
 
   /// `?a=b&c=d`, or nothing.
   static func query(_ items: [(String, String)]) -> String {

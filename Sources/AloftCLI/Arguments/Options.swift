@@ -27,6 +27,17 @@ struct ProjectOption: ParsableArguments {
   var project: String?
 }
 
+/// What commands take that are about a project's members or limits, which lie on the project's own path.
+struct ProjectInPath: ParsableArguments {
+  @Option(help: "The project, by id or name [ALOFT_PROJECT, otherwise the one named default].")
+  var project: String?
+
+  func path(_ session: Session, _ rest: String...) -> String {
+    let named = project ?? session.surroundings.environment["ALOFT_PROJECT"] ?? ""
+    return APIPath.path(["projects", named.isEmpty ? "default" : named] + rest)
+  }
+}
+
 /// Whether to wait for an operation's end.
 struct WaitOptions: ParsableArguments {
   @Flag(inversion: .prefixedNo, help: "Wait until the operation has ended.")

@@ -21,7 +21,7 @@ struct Aloft: ParsableCommand {
       CommandGroup(
         name: "Fleet",
         subcommands: [NodeCommand.self, NodePoolCommand.self, NodeTokenCommand.self]),
-      CommandGroup(name: "Tenants", subcommands: [ProjectCommand.self, MemberCommand.self]),
+      CommandGroup(name: "Tenants", subcommands: [ProjectCommand.self, MemberCommand.self, QuotaCommand.self]),
       CommandGroup(name: "Users", subcommands: [WhoAmI.self, UserCommand.self, TokenCommand.self]),
       CommandGroup(name: "Tools", subcommands: [RawCall.self, Completion.self, Version.self, ExitCodes.self]),
     ])

@@ -8,29 +8,16 @@ struct MemberCommand: ParsableCommand {
     commandName: "member", abstract: "Who may do what in a project.",
     subcommands: [List.self, Show.self, Set.self, Remove.self])
 
-  /// Whose members are meant.
-  struct OfProject: ParsableArguments {
-    @Option(help: "The project, by id or name [ALOFT_PROJECT, otherwise the one named default].")
-    var project: String?
-
-    func path(_ session: Session, _ user: String? = nil) -> String {
-      let named = project ?? session.surroundings.environment["ALOFT_PROJECT"] ?? ""
-      let project = named.isEmpty ? "default" : named
-      guard let user else { return APIPath.path("projects", project, "members") }
-      return APIPath.path("projects", project, "members", user)
-    }
-  }
-
   /// `aloft member list`
   struct List: ServerCommand {
     static let configuration = CommandConfiguration(abstract: "List the members of a project.")
 
     @OptionGroup var list: ListOptions
-    @OptionGroup var project: OfProject
+    @OptionGroup var project: ProjectInPath
     @OptionGroup var common: CommonOptions
 
     func perform(_ session: Session) async throws(CommandFailure) {
-      let items = try await session.api.items(project.path(session), limit: list.limit)
+      let items = try await session.api.items(project.path(session, "members"), limit: list.limit)
       try await session.printer.list(items, as: .member)
     }
   }
@@ -42,11 +29,11 @@ struct MemberCommand: ParsableCommand {
     @Argument(help: "The user, by id or name.")
     var user: String
 
-    @OptionGroup var project: OfProject
+    @OptionGroup var project: ProjectInPath
     @OptionGroup var common: CommonOptions
 
     func perform(_ session: Session) async throws(CommandFailure) {
-      let answer = try await session.api.send(APICall(.get, project.path(session, user)))
+      let answer = try await session.api.send(APICall(.get, project.path(session, "members", user)))
       try await session.printer.details(answer.json, as: .member)
     }
   }
@@ -66,7 +53,7 @@ struct MemberCommand: ParsableCommand {
     var role: ProjectRole
 
     @OptionGroup var dryRun: DryRunOption
-    @OptionGroup var project: OfProject
+    @OptionGroup var project: ProjectInPath
     @OptionGroup var common: CommonOptions
 
     func perform(_ session: Session) async throws(CommandFailure) {
@@ -74,7 +61,8 @@ struct MemberCommand: ParsableCommand {
       var members: [JSONValue] = []
       for user in users {
         let call = APICall(
-          .put, project.path(session, user), query: Session.query(dryRun), body: ["role": .string(role.rawValue)])
+          .put, project.path(session, "members", user), query: Session.query(dryRun),
+          body: ["role": .string(role.rawValue)])
         let answer = try await batch.attempt(user, several: users.count > 1, session.surroundings) {
           () async throws(CommandFailure) in try await session.api.send(call)
         }
@@ -93,12 +81,12 @@ struct MemberCommand: ParsableCommand {
     var users: [String]
 
     @OptionGroup var dryRun: DryRunOption
-    @OptionGroup var project: OfProject
+    @OptionGroup var project: ProjectInPath
     @OptionGroup var common: CommonOptions
 
     func perform(_ session: Session) async throws(CommandFailure) {
       try await session.delete("membership of", users, query: Session.query(dryRun), dryRun: dryRun.dryRun) {
-        project.path(session, $0)
+        project.path(session, "members", $0)
       }
     }
   }

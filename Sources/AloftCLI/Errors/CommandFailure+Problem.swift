@@ -55,6 +55,7 @@ extension CommandFailure {
     case .nameTaken: return "Choose another name, or delete what has it."
     case .inUse: return "Delete what uses it or is in it first, then try again."
     case .limitReached: return "Delete what is not in use; `list` shows it."
+    case .quotaExceeded: return "`aloft quota show` shows what is used."
     case .noCapacity: return "Ask for less, or add a node; `aloft node list` shows what is claimed."
     case .wrongState: return noun.map { "`aloft \($0) show` tells its state." }
     case .preconditionFailed: return "It has changed in the meantime; look at it and try again."

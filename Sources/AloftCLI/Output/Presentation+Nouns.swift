@@ -103,6 +103,13 @@ extension Presentation {
       .age("AGE", "created_at"),
     ], nameMember: "user_name")
 
+  static let usage = Presentation(
+    columns: [
+      .member("QUOTA", "quota"), .member("USED", "used"), .member("LIMIT", "limit"), .member("DEFAULT", "is_default"),
+    ], nameMember: "quota")
+
+  static let quotas = Presentation(columns: [], nameMember: "")
+
   static let user = Presentation(
     columns: [
       .member("NAME", "name"), .member("KIND", "kind"), .member("CLOUD-ROLE", "cloud_role"),

@@ -14,7 +14,7 @@ extension Problem {
     case let problem as Problem: problem
     case let refusal as RequestRefusal: of(refusal)
     case let error as BodyError: of(error)
-    case let error as PostgresError: of(error)
+    case let error as PostgresError: QuotaRefusal(error).map(quotaExceeded) ?? of(error)
     case let error as MethodNotAllowed:
       Problem(.methodNotAllowed, "this path takes \(error.allow.map(\.rawValue).joined(separator: ", "))")
     case let error as RateLimited: Problem(.rateLimited, "\(error.detail); try again in \(error.seconds) s")
@@ -116,6 +116,10 @@ extension Problem: JSONWritable {
       if let refusal {
         writer.key("refusal")
         refusal.write(to: &writer)
+      }
+      if let quota {
+        writer.key("quota")
+        quota.write(to: &writer)
       }
     }
   }

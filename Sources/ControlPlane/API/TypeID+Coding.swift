@@ -24,6 +24,7 @@ extension TypeID: JSONWritable {
 extension UserKind: PostgresCodable, JSONWritable {}
 extension ProjectRole: PostgresCodable, JSONWritable {}
 extension CloudRole: PostgresCodable, JSONWritable {}
+extension Quota: PostgresCodable, JSONWritable {}
 extension Power: PostgresCodable, JSONWritable {}
 extension Accelerator: PostgresCodable, JSONWritable {}
 extension AcceleratorChoice: PostgresCodable, JSONWritable {}

@@ -68,7 +68,7 @@ struct AuditRecord: Sendable, JSONWritable {
     ("NodePool", { NodePoolID($0).description }), ("NodeToken", { NodeTokenID($0).description }),
     ("Node", { NodeID($0).description }), ("Project", { ProjectID($0).description }),
     ("Member", { UserID($0).description }), ("User", { UserID($0).description }),
-    ("Token", { APITokenID($0).description }),
+    ("Token", { APITokenID($0).description }), ("Quotas", { ProjectID($0).description }),
   ]
 }
 

@@ -53,6 +53,36 @@ public struct ConsistencyCheck: Sendable {
       """
     ),
     (
+      "a project's usage equals its VMs",
+      """
+      SELECT format('project %s, slot %s: %s VMs %s vCPUs %s MiB %s GiB, its VMs sum to %s %s %s %s', u.project_id, u.slot,
+                    u.vms, u.vcpus, u.memory_mib, u.disk_gib, s.vms, s.vcpus, s.memory_mib, s.disk_gib)
+        FROM project_usage u
+        FULL JOIN (
+          SELECT project_id, aloft_usage_slot(id) AS slot, count(*) AS vms, sum(vcpus) AS vcpus,
+                 sum(memory_mib) AS memory_mib, sum(disk_gib) AS disk_gib
+            FROM vms GROUP BY 1, 2) s USING (project_id, slot)
+       WHERE (u.vms, u.vcpus, u.memory_mib, u.disk_gib)
+          IS DISTINCT FROM (coalesce(s.vms, 0), coalesce(s.vcpus, 0), coalesce(s.memory_mib, 0), coalesce(s.disk_gib, 0))
+      """
+    ),
+    (
+      "no project may take more at once than its quotas leave",
+      """
+      SELECT format('project %s: %s of %s used, credit %s, limit %s', u.project_id, q.used, q.name, q.credit,
+                    aloft_quota_limit(u.project_id, q.name))
+        FROM (SELECT project_id, sum(vms) AS vms, sum(vcpus) AS vcpus, sum(memory_mib) AS memory_mib,
+                     sum(disk_gib) AS disk_gib, sum(vms_credit) AS vms_credit, sum(vcpus_credit) AS vcpus_credit,
+                     sum(memory_mib_credit) AS memory_mib_credit, sum(disk_gib_credit) AS disk_gib_credit
+                FROM project_usage GROUP BY 1) u,
+             LATERAL (VALUES ('vms', vms, vms_credit), ('vcpus', vcpus, vcpus_credit),
+                             ('memory_mib', memory_mib, memory_mib_credit),
+                             ('disk_gib', disk_gib, disk_gib_credit)) q (name, used, credit)
+       WHERE coalesce(q.credit, 1) > 0
+         AND aloft_quota_limit(u.project_id, q.name) < coalesce(q.used + q.credit, 'Infinity')
+      """
+    ),
+    (
       "no node knows of a document newer than its count",
       """
       SELECT format('VM %s: document %s, node at %s', v.id, v.assignment_revision, n.assignment_revision)

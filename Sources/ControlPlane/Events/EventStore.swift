@@ -18,6 +18,7 @@ enum EventKind: String, Sendable, CaseIterable, PostgresEncodable {
   case projectCreated = "project.created"
   case projectUpdated = "project.updated"
   case projectDeleted = "project.deleted"
+  case projectQuotasUpdated = "project.quotas_updated"
   case memberAdded = "member.added"
   case memberUpdated = "member.updated"
   case memberRemoved = "member.removed"

@@ -32,6 +32,8 @@ enum Permission: String, Sendable, CaseIterable {
   case tokenWrite = "token.write"
   case userRead = "user.read"
   case userWrite = "user.write"
+  case quotaRead = "quota.read"
+  case quotaWrite = "quota.write"
 
   enum Scope {
     /// Whoever is known has it; what the handler gives depends on who that is.
@@ -50,6 +52,7 @@ enum Permission: String, Sendable, CaseIterable {
     case .vmRead, .vmWrite, .imageRead, .imageWrite, .operationRead, .eventRead, .placementRead: .project
     case .projectAuditRead: .project
     case .nodeRead, .nodeWrite, .metricsRead, .userRead, .userWrite, .auditRead: .cloud
+    case .quotaRead, .quotaWrite: .cloud
     }
   }
 

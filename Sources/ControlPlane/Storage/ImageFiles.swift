@@ -47,16 +47,16 @@ public struct ImageFiles: Sendable {
   }
 
   /// Writes a body to a new file. Throws a ``Problem`` for what the client can mend; nothing stays behind then.
-  func receive(_ body: RequestBody, as id: UUID, limit: Int, expecting sha256: String?) async throws -> ImageContent {
+  func receive(_ body: RequestBody, as id: UUID, limit: UploadLimit, expecting sha256: String?) async throws
+    -> ImageContent
+  {
     let partial = path(id) + ".part"
     let thread = thread(id.hashValue)
     let file = try await thread.run { try PartialFile(path: partial) }
     do {
       for try await chunk in body {
         let total = try await thread.run { try file.append(chunk) }
-        if total > limit {
-          throw Problem(.bodyTooLarge, "the image is larger than the \(limit) bytes that this server takes")
-        }
+        try limit.require(total)
       }
       let content = try await thread.run { try file.finish() }
       if let sha256, sha256 != content.sha256 {

@@ -99,14 +99,20 @@ struct ImageHandlers: Sendable {
 
   private func upload(_ call: Call) async throws -> Reply {
     let reference = call.string("image") ?? ""
-    let image = try await plane.database.run { session in
-      try ImageStore.find(reference, project: try ProjectStore.require(call, in: session), in: session)
+    let (image, usage) = try await plane.database.run { session in
+      let project = try ProjectStore.require(call, in: session)
+      return (
+        try ImageStore.find(reference, project: project, in: session),
+        try QuotaStore.usage(.imageBytes, of: project, in: session)
+      )
     }
     guard let image else { throw Problem(.notFound, "there is no image \(reference) in this project") }
     guard !image.isReady else { throw Self.hasContent(image) }
     let file = plane.environment.newUUID()
+    let limit = UploadLimit(most: plane.settings.imageLimit, usage: usage)
+    try limit.require(call.request.headers[.contentLength].flatMap { Int($0) } ?? 0)
     let content = try await plane.images.receive(
-      call.request.body, as: file, limit: plane.settings.imageLimit, expecting: image.expectedSHA256)
+      call.request.body, as: file, limit: limit, expecting: image.expectedSHA256)
     do {
       return try await plane.change(call) { session in
         let image = try ImageStore.lock(call, in: session)
