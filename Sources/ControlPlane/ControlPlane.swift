@@ -16,8 +16,8 @@ public final class ControlPlane: Sendable {
   private let janitor: Janitor
 
   public init(
-    contract: Contract, database: Database, images: ImageFiles, authority: CertificateAuthority, settings: Settings,
-    environment: Environment = .live, logger: Logger
+    contract: Contract, database: Database, images: ImageFiles, authority: CertificateAuthority,
+    sealing: SealingKey, settings: Settings, environment: Environment = .live, logger: Logger
   ) throws {
     let wakeups = Wakeups(database: database, environment: environment, logger: logger)
     plane = Plane(
@@ -27,6 +27,7 @@ public final class ControlPlane: Sendable {
         tokens: TokenCache(database: database, environment: environment, logger: logger),
         rates: RateLimiter(settings.rateLimit, environment: environment)),
       refusals: RefusalLog(database: database, environment: environment, logger: logger), authority: authority,
+      sealing: sealing,
       leases: LeaseRenewals(
         database: database, environment: environment, seconds: settings.leaseSeconds, logger: logger),
       streams: StreamSwitchboard(

@@ -13,6 +13,7 @@ struct Plane: Sendable {
   let authorizer: Authorizer
   let refusals: RefusalLog
   let authority: CertificateAuthority
+  let sealing: SealingKey
   let leases: LeaseRenewals
   let streams: StreamSwitchboard
   let metrics: PlaneMetrics

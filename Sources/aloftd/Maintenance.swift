@@ -1,7 +1,6 @@
 import ArgumentParser
 import ControlPlane
 import Foundation
-import Glibc
 import Postgres
 import ProgramSettings
 
@@ -118,8 +117,8 @@ struct PKI: ParsableCommand {
       if !FileManager.default.fileExists(atPath: caCertificate) {
         let made = try CertificateAuthority.create(name: "Aloft", now: Date())
         try? FileManager.default.removeItem(atPath: caKey)
-        try write(made.privateKeyPEM, to: caKey, mode: 0o600)
-        try write(made.certificatePEM, to: caCertificate, mode: 0o644)
+        try PrivateFile.create(made.privateKeyPEM, at: caKey)
+        try PrivateFile.create(made.certificatePEM, at: caCertificate, mode: 0o644)
         print("made \(caCertificate)")
       }
       if !FileManager.default.fileExists(atPath: directory + "/server.crt") {
@@ -128,21 +127,10 @@ struct PKI: ParsableCommand {
           privateKeyPEM: try String(contentsOfFile: caKey, encoding: .utf8))
         let made = try authority.issueServer(names: name, now: Date(), lifetime: 825 * 24 * 3600)
         try? FileManager.default.removeItem(atPath: directory + "/server.key")
-        try write(made.privateKeyPEM, to: directory + "/server.key", mode: 0o600)
-        try write(made.certificatePEM, to: directory + "/server.crt", mode: 0o644)
+        try PrivateFile.create(made.privateKeyPEM, at: directory + "/server.key")
+        try PrivateFile.create(made.certificatePEM, at: directory + "/server.crt", mode: 0o644)
         print("made \(directory)/server.crt")
       }
-    }
-
-    /// The mode holds from the first byte on: a key is never readable by others, not even for a moment.
-    private func write(_ text: String, to path: String, mode: mode_t) throws {
-      let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode)
-      guard descriptor >= 0 else {
-        throw ValidationError("\(path) cannot be written: \(String(cString: strerror(errno)))")
-      }
-      let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-      try file.write(contentsOf: Data(text.utf8))
-      try file.synchronize()
     }
   }
 }

@@ -26,6 +26,12 @@ enum PlaneSetting {
   static let tlsKey = setting("tls-key", "The server's key in PEM.")
   static let caCert = setting("ca-cert", "The certificate of Aloft's authority in PEM, made by aloftd pki init.")
   static let caKey = setting("ca-key", "The key of Aloft's authority in PEM.")
+  static let sealingKeyFile = setting(
+    "sealing-key-file",
+    "The file with the key that protects secrets in the database, made by aloftd sealing-key create; all replicas need the same."
+  )
+  /// The key itself, in the environment only: command lines and settings files are read by too many.
+  static let sealingKey = setting("sealing-key", "The key of --sealing-key-file itself, in base64.")
   static let imageStore = setting("image-store", "The directory with the images' contents; all replicas share it.")
   static let leaseSeconds = setting(
     "lease-seconds", "For how long a node counts as alive after its agent's last report. Default: 20.")
@@ -37,7 +43,7 @@ enum PlaneSetting {
 
   static let all = [
     databaseURL, databaseConnections, share, logLevel, listen, advertiseURL, tlsCert, tlsKey, caCert, caKey,
-    imageStore, leaseSeconds, rateLimit, validateResponses,
+    sealingKeyFile, imageStore, leaseSeconds, rateLimit, validateResponses,
   ]
 
   private static func setting(_ name: String, _ explanation: String) -> Setting {

@@ -15,6 +15,7 @@ struct Serve: AsyncParsableCommand {
     abstract: "Run a replica until SIGTERM or SIGINT. Any number may run on one database; all are equal.")
 
   @OptionGroup var common: CommonOptions
+  @OptionGroup var sealing: SealingOptions
 
   @Option(name: PlaneSetting.listen.flag, help: PlaneSetting.listen.help)
   var listen: String?
@@ -43,6 +44,7 @@ struct Serve: AsyncParsableCommand {
     OpenFiles.raiseLimit(logger)
     let database = try common.database(source, logger: logger)
     let share = try common.shareDirectory(source)
+    let sealing = try sealing.key(source)
     let caFile = try source.required(PlaneSetting.caCert, caCert)
     let tls = TLSConfiguration(
       certificateChainFile: try source.required(PlaneSetting.tlsCert, tlsCert),
@@ -69,7 +71,7 @@ struct Serve: AsyncParsableCommand {
       authority: try CertificateAuthority(
         certificatePEM: try String(contentsOfFile: caFile, encoding: .utf8),
         privateKeyPEM: try String(contentsOfFile: try source.required(PlaneSetting.caKey, caKey), encoding: .utf8)),
-      settings: settings, logger: logger)
+      sealing: sealing, settings: settings, logger: logger)
     let server = Server(
       configuration: ServerConfiguration(
         listeners: addresses.map { .ip(host: $0.host, port: $0.port, tls: tls) }, errorBody: Self.errorBody),

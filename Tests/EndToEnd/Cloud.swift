@@ -51,6 +51,7 @@ final class Cloud: Sendable {
     }
     _ = try await aloftd("migrate")
     _ = try await aloftd("pki", "init", "--directory", folder + "/pki")
+    _ = try await aloftd("sealing-key", "create", "--out", folder + "/sealing.key")
     // libvirtd has its own view of the file systems, as they are when it starts.
     var disk: TemporaryFileSystem?
     if let size = shape.nodeDiskMiB { disk = try await TemporaryFileSystem(at: folder + "/agent", mebibytes: size) }
@@ -100,7 +101,8 @@ final class Cloud: Sendable {
       [
         "serve", "--listen", "127.0.0.1:\(ports[index])", "--tls-cert", pki + "/server.crt", "--tls-key",
         pki + "/server.key", "--ca-cert", pki + "/ca.crt", "--ca-key", pki + "/ca.key", "--image-store",
-        folder + "/images", "--lease-seconds", "\(shape.leaseSeconds)", "--validate-responses",
+        folder + "/images", "--sealing-key-file", folder + "/sealing.key", "--lease-seconds", "\(shape.leaseSeconds)",
+        "--validate-responses",
       ], environment: ["ALOFT_DATABASE_URL": databaseURL], folder: folder, log: "\(folder)/aloftd-\(index).log")
     replicas.withLock { $0[index] = daemon }
     try await eventually("aloftd answers", within: .seconds(30)) {

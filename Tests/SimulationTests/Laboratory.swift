@@ -19,6 +19,7 @@ struct Laboratory: Sendable {
   let images: ImageFiles
   let contract: Contract
   let authority: CertificateAuthority
+  let sealing: SealingKey
   let token: String
 
   /// What every image holds.
@@ -51,6 +52,7 @@ struct Laboratory: Sendable {
     contract = try Contract.load(file: Self.root + "/openapi/aloft.yaml")
     let start = Date(timeIntervalSince1970: Double(VirtualClock().now().wall) / 1000)
     let (certificate, key) = try CertificateAuthority.create(name: "simulation", now: start)
+    sealing = try SealingKey(SealingKey.generate())
     authority = try CertificateAuthority(certificatePEM: certificate, privateKeyPEM: key)
 
     let setup = ["SET aloft.now = '\(start.formatted(.iso8601))'"]
@@ -63,7 +65,7 @@ struct Laboratory: Sendable {
     token = try await APITokens.create(
       description: "simulation", expiresAfter: nil, in: database, environment: environment)
     let plane = try ControlPlane(
-      contract: contract, database: database, images: images, authority: authority,
+      contract: contract, database: database, images: images, authority: authority, sealing: sealing,
       settings: Settings(advertisedURL: "https://127.0.0.1:1"), environment: environment, logger: Self.silent)
     for name in Self.imageNames { try await Self.makeImage(name, plane, token: token) }
     await database.shutdown()

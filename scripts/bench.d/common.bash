@@ -151,7 +151,10 @@ pgbench_rate() {
 
 # --- aloftd
 
-make_certificates() { [ -s "$work/pki/server.crt" ] || "$programs/aloftd" pki init --directory "$work/pki" >"$work/pki.log"; }
+make_certificates() {
+  [ -s "$work/pki/server.crt" ] || "$programs/aloftd" pki init --directory "$work/pki" >"$work/pki.log"
+  [ -s "$work/sealing.key" ] || "$programs/aloftd" sealing-key create --out "$work/sealing.key"
+}
 
 # start_aloftd DATABASE: sets url, token, aloftd_pid
 start_aloftd() {
@@ -163,7 +166,7 @@ start_aloftd() {
   token=$("$programs/aloftd" token create --database-url "$(database_url "$1")" 2>>"$work/token.log")
   launch aloftd "$programs/aloftd" serve --rate-limit 0 --share "$root" --listen "127.0.0.1:$port" --database-url "$(database_url "$1")" \
     --tls-cert "$work/pki/server.crt" --tls-key "$work/pki/server.key" --ca-cert "$work/pki/ca.crt" \
-    --ca-key "$work/pki/ca.key" --image-store "$work/image-store"
+    --ca-key "$work/pki/ca.key" --sealing-key-file "$work/sealing.key" --image-store "$work/image-store"
   aloftd_pid=$launched
   until_true 30 "an answer of $url/readyz" api "$url/readyz"
 }

@@ -22,6 +22,8 @@ final class TestPlane: Sendable {
   let authority: CertificateAuthority
   /// The authority's certificate.
   let authorityPEM: String
+  /// The sealing key of all planes.
+  static let sealing = Result { try SealingKey(SealingKey.generate()) }
   private let settings: Settings
 
   private init(
@@ -82,7 +84,7 @@ final class TestPlane: Sendable {
     settings.rateLimit = rateLimit
     let plane = try ControlPlane(
       contract: try Repository.contract.get(), database: database, images: files, authority: authority,
-      settings: settings, logger: quiet)
+      sealing: try Self.sealing.get(), settings: settings, logger: quiet)
     let token = try await APITokens.create(description: "test", expiresAfter: nil, in: database)
     return TestPlane(
       database: database, databaseURL: url, plane: plane, files: files, imageDirectory: directory, token: token,
@@ -103,7 +105,7 @@ final class TestPlane: Sendable {
   func replica() throws -> ControlPlane {
     try ControlPlane(
       contract: try Repository.contract.get(), database: database, images: files, authority: authority,
-      settings: settings, logger: quiet)
+      sealing: try Self.sealing.get(), settings: settings, logger: quiet)
   }
 
   /// Runs the reconcilers until nothing is due.
