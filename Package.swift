@@ -7,6 +7,8 @@ let strict: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .er
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let cryptoExtras = Target.Dependency.product(name: "CryptoExtras", package: "swift-crypto")
+let jwt = Target.Dependency.product(name: "JWTKit", package: "jwt-kit")
 let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates")
 let asn1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
@@ -43,8 +45,8 @@ let cloud: [Target] = [
   .target(
     name: "ControlPlane",
     dependencies: [
-      "AloftModel", "Contract", "Execution", "HTTP", "JSON", "Placement", "Postgres", crypto, x509, asn1, logging,
-      httpTypes,
+      "AloftModel", "Contract", "Execution", "HTTP", "HTTPClient", "JSON", "Placement", "Postgres", crypto, cryptoExtras,
+      jwt, x509, asn1, logging, httpTypes,
     ], swiftSettings: strict),
   .target(
     name: "NodeAgent",
@@ -104,7 +106,7 @@ let tests: [Target] = [
     name: "ControlPlaneTests",
     dependencies: [
       "AloftModel", "Contract", "ControlPlane", "Execution", "HTTP", "HTTPClient", "JSON", "Postgres",
-      "PostgresTestSupport", "TestSupport", crypto, x509, asn1, logging, httpTypes,
+      "PostgresTestSupport", "TestSupport", crypto, jwt, x509, asn1, logging, httpTypes,
     ], swiftSettings: strict),
   .testTarget(
     name: "NodeAgentTests",
@@ -143,6 +145,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-asn1", from: "1.7.0"),
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+    .package(url: "https://github.com/vapor/jwt-kit", from: "5.7.1"),
   ],
   targets: foundations + cloud + tests
 )

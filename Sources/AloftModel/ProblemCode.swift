@@ -22,7 +22,11 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
   case unauthenticated = "unauthenticated"
   case tokenInvalid = "token_invalid"
   case tokenExpired = "token_expired"
+  case sessionInvalid = "session_invalid"
+  case sessionExpired = "session_expired"
+  case loginFailed = "login_failed"
   case userDisabled = "user_disabled"
+  case csrfRefused = "csrf_refused"
   case forbidden = "forbidden"
   case notFound = "not_found"
   case methodNotAllowed = "method_not_allowed"
@@ -53,8 +57,10 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .unknownField, .missingField, .wrongType, .outOfRange, .tooLong, .tooShort, .badFormat, .notOneOf,
       .duplicateItem, .unknownParameter, .badID, .badCursor, .badHTTP, .notJSON, .badEncoding, .bodyRequired:
       400
-    case .unauthenticated, .tokenInvalid, .tokenExpired, .userDisabled, .joinTokenInvalid: 401
-    case .forbidden: 403
+    case .unauthenticated, .tokenInvalid, .tokenExpired, .sessionInvalid, .sessionExpired, .loginFailed, .userDisabled,
+      .joinTokenInvalid:
+      401
+    case .forbidden, .csrfRefused: 403
     case .notFound: 404
     case .methodNotAllowed: 405
     case .timeout: 408
@@ -97,7 +103,11 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .unauthenticated: "Not authenticated"
     case .tokenInvalid: "Token not valid"
     case .tokenExpired: "Token expired"
+    case .sessionInvalid: "Session not valid"
+    case .sessionExpired: "Session ended"
+    case .loginFailed: "Login failed"
     case .userDisabled: "User disabled"
+    case .csrfRefused: "Not sent by a page of Aloft"
     case .forbidden: "Not allowed"
     case .notFound: "Not found"
     case .methodNotAllowed: "Method not allowed"

@@ -46,6 +46,8 @@ public enum ProjectKind: TypeIDKind { public static var prefix: String { "prj" }
 public enum UserKindTag: TypeIDKind { public static var prefix: String { "usr" } }
 /// Names an API token.
 public enum APITokenKind: TypeIDKind { public static var prefix: String { "tok" } }
+/// Names a session of a browser.
+public enum SessionKind: TypeIDKind { public static var prefix: String { "ses" } }
 /// Names a virtual machine.
 public enum VMKind: TypeIDKind { public static var prefix: String { "vm" } }
 /// Names an image.
@@ -66,6 +68,7 @@ public enum StreamKind: TypeIDKind { public static var prefix: String { "str" } 
 public typealias ProjectID = TypeID<ProjectKind>
 public typealias UserID = TypeID<UserKindTag>
 public typealias APITokenID = TypeID<APITokenKind>
+public typealias SessionID = TypeID<SessionKind>
 public typealias VMID = TypeID<VMKind>
 public typealias ImageID = TypeID<ImageKind>
 public typealias OperationID = TypeID<OperationKindTag>

@@ -24,10 +24,11 @@ public final class ControlPlane: Sendable {
       database: database, wakeups: wakeups, environment: environment,
       inventory: NodeInventory(database: database, environment: environment), images: images,
       authorizer: Authorizer(
-        tokens: TokenCache(database: database, environment: environment, logger: logger),
+        tokens: TokenCache(
+          database: database, environment: environment, idleSeconds: settings.sessions.idleSeconds, logger: logger),
         rates: RateLimiter(settings.rateLimit, environment: environment)),
-      refusals: RefusalLog(database: database, environment: environment, logger: logger), authority: authority,
-      sealing: sealing,
+      refusals: RefusalLog(database: database, environment: environment, logger: logger),
+      logins: LoginGate(cost: settings.passwordCost, environment: environment), authority: authority, sealing: sealing,
       leases: LeaseRenewals(
         database: database, environment: environment, seconds: settings.leaseSeconds, logger: logger),
       streams: StreamSwitchboard(
@@ -41,6 +42,9 @@ public final class ControlPlane: Sendable {
     UserHandlers(plane: plane).register(in: &handlers)
     TokenHandlers(plane: plane).register(in: &handlers)
     SelfHandlers().register(in: &handlers)
+    LoginHandler(plane: plane).register(in: &handlers)
+    SessionHandlers(plane: plane).register(in: &handlers)
+    PasswordHandlers(plane: plane).register(in: &handlers)
     VMHandlers(plane: plane).register(in: &handlers)
     ImageHandlers(plane: plane).register(in: &handlers)
     OperationHandlers(plane: plane).register(in: &handlers)
@@ -97,7 +101,7 @@ public final class ControlPlane: Sendable {
   /// Writes the lease renewals that have come in.
   public func stepLeases() async throws { try await plane.leases.step() }
 
-  /// Writes when tokens were used.
+  /// Writes when tokens and sessions were used.
   public func stepTokens() async throws { try await plane.authorizer.tokens.step() }
 
   /// Writes what callers were refused.

@@ -12,6 +12,7 @@ struct Plane: Sendable {
   let images: ImageFiles
   let authorizer: Authorizer
   let refusals: RefusalLog
+  let logins: LoginGate
   let authority: CertificateAuthority
   let sealing: SealingKey
   let leases: LeaseRenewals
@@ -43,6 +44,11 @@ public struct Settings: Sendable {
   /// How long ended operations and audit records are kept, in days.
   public var keepOperationsDays = 30
   public var keepAuditDays = 400
+  /// Where browsers reach the cloud, such as `https://cloud.example`.
+  public var publicURL: String
+  public var sessions = SessionSettings()
+  /// What a password costs to try.
+  public var passwordCost = PasswordCost.standard
 
   public init(
     leaseSeconds: Int = 20, bodyLimit: Int = 1 << 20, imageLimit: Int = 1 << 40, advertisedURL: String,
@@ -52,6 +58,7 @@ public struct Settings: Sendable {
     self.bodyLimit = bodyLimit
     self.imageLimit = imageLimit
     self.advertisedURL = advertisedURL
+    publicURL = advertisedURL
     self.validateResponses = validateResponses
     self.schema = schema
   }

@@ -39,11 +39,17 @@ enum PlaneSetting {
     "rate-limit",
     "How many requests a second each token may make at this replica, ten times as many at once; 0: any number. Default: 100."
   )
+  static let publicURL = setting(
+    "public-url", "Where browsers reach the cloud, such as https://cloud.example. Default: --advertise-url.")
+  static let sessionSeconds = setting(
+    "session-seconds", "How long after the login a browser's session ends. Default: 43200.")
+  static let sessionIdleSeconds = setting(
+    "session-idle-seconds", "How long after its last use a browser's session ends. Default: 1800.")
   static let validateResponses = setting("validate-responses", "Check every answer against the contract, for tests.")
 
   static let all = [
     databaseURL, databaseConnections, share, logLevel, listen, advertiseURL, tlsCert, tlsKey, caCert, caKey,
-    sealingKeyFile, imageStore, leaseSeconds, rateLimit, validateResponses,
+    sealingKeyFile, imageStore, leaseSeconds, rateLimit, publicURL, sessionSeconds, sessionIdleSeconds, validateResponses,
   ]
 
   private static func setting(_ name: String, _ explanation: String) -> Setting {

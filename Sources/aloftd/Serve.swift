@@ -35,6 +35,12 @@ struct Serve: AsyncParsableCommand {
   var leaseSeconds: Int?
   @Option(name: PlaneSetting.rateLimit.flag, help: PlaneSetting.rateLimit.help)
   var rateLimit: Int?
+  @Option(name: PlaneSetting.publicURL.flag, help: PlaneSetting.publicURL.help)
+  var publicURL: String?
+  @Option(name: PlaneSetting.sessionSeconds.flag, help: PlaneSetting.sessionSeconds.help)
+  var sessionSeconds: Int?
+  @Option(name: PlaneSetting.sessionIdleSeconds.flag, help: PlaneSetting.sessionIdleSeconds.help)
+  var sessionIdleSeconds: Int?
   @Flag(name: PlaneSetting.validateResponses.flag, help: PlaneSetting.validateResponses.help)
   var validateResponses = false
 
@@ -65,6 +71,7 @@ struct Serve: AsyncParsableCommand {
       schema: try FileManager.default.contentsOfDirectory(atPath: share + "/migrations")
         .compactMap { Int($0.prefix(4)) }.max())
     settings.rateLimit = rate == 0 ? nil : RateLimit(perSecond: rate, burst: rate * 10)
+    try setLogins(&settings, source)
     let plane = try ControlPlane(
       contract: try Contract.load(file: share + "/openapi/aloft.yaml"), database: database,
       images: try ImageFiles(directory: try source.required(PlaneSetting.imageStore, imageStore)),
@@ -101,6 +108,22 @@ struct Serve: AsyncParsableCommand {
     background.cancel()
     await background.value
     await database.shutdown()
+  }
+
+  private func setLogins(_ settings: inout Settings, _ source: SettingsReader) throws {
+    if let url = try source.text(PlaneSetting.publicURL, publicURL) {
+      guard url.hasPrefix("https://"), url.dropFirst("https://".count).contains(where: { $0 != "/" }) else {
+        throw ValidationError("--public-url is \(url), which is no URL such as https://cloud.example")
+      }
+      settings.publicURL = url.hasSuffix("/") ? String(url.dropLast()) : url
+    }
+    let range = 60...31_536_000
+    if let seconds = try source.integer(PlaneSetting.sessionSeconds, sessionSeconds, range) {
+      settings.sessions.absoluteSeconds = seconds
+    }
+    if let seconds = try source.integer(PlaneSetting.sessionIdleSeconds, sessionIdleSeconds, range) {
+      settings.sessions.idleSeconds = seconds
+    }
   }
 
   /// Answered on the event loop: alive means that the loops turn.

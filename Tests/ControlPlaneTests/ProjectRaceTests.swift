@@ -126,7 +126,7 @@ struct ProjectRaceTests {
         tokens: TokenCache(database: test.database, environment: still, logger: quiet),
         rates: RateLimiter(nil, environment: still))
       let requirement = Authorizer.Requirement(
-        permission: .vmWrite, credentials: "Bearer \(token)", project: "mine")
+        permission: .vmWrite, credentials: Credentials(authorization: "Bearer \(token)"), project: "mine")
       _ = try await authorizer.admit(requirement)
       _ = try await test.database.query("UPDATE projects SET name = 'was-mine' WHERE name = 'mine' RETURNING 1")
       try await test.makeProjectRow("mine")

@@ -55,10 +55,14 @@ struct TokenFormTests {
     for text in [
       String(secret.dropLast()), secret + "00", "aloft_0000", "ghp_0000", "aloft_" + String(repeating: "z", count: 72),
     ] {
-      let problem = await #expect(throws: Problem.self) { try await cache.authenticate("Bearer \(text)") }
+      let problem = await #expect(throws: Problem.self) {
+        try await cache.authenticate(Credentials(authorization: "Bearer \(text)"))
+      }
       #expect(problem?.code == .tokenInvalid)
     }
-    await #expect(throws: PostgresError.self) { try await cache.authenticate("Bearer \(secret)") }
+    await #expect(throws: PostgresError.self) {
+      try await cache.authenticate(Credentials(authorization: "Bearer \(secret)"))
+    }
     await database.shutdown()
   }
 
@@ -74,7 +78,7 @@ struct TokenFormTests {
       maker: Principal.Grant? = nil, rest: Double? = nil
     ) -> String? {
       var principal = Principal(
-        token: APITokenID(UUID()), user: own, userName: "ada", seal: [], cloudRole: role,
+        means: .token(APITokenID(UUID())), user: own, userName: "ada", seal: [], cloudRole: role,
         memberships: [grant(home, .admin)], limit: maker)
       principal.expiresAt = rest.map { now.addingTimeInterval($0) }
       let token = NewToken(description: "", user: user, limit: limit, seconds: seconds)

@@ -38,12 +38,14 @@ struct TokenRevocationTests {
         random: Environment.live.random, sleep: Environment.live.sleep)
       let cache = TokenCache(database: test.database, environment: environment, logger: quiet)
       let token = try await test.issue()
-      _ = try await cache.authenticate("Bearer \(token.secret)")
+      _ = try await cache.authenticate(Credentials(authorization: "Bearer \(token.secret)"))
       #expect(await test.call(.delete, "/v1/tokens/\(token.id)").status == 204)
       clock.withLock { $0 += 0.49 }
-      _ = try await cache.authenticate("Bearer \(token.secret)")
+      _ = try await cache.authenticate(Credentials(authorization: "Bearer \(token.secret)"))
       clock.withLock { $0 += 0.02 }
-      let problem = await #expect(throws: Problem.self) { try await cache.authenticate("Bearer \(token.secret)") }
+      let problem = await #expect(throws: Problem.self) {
+        try await cache.authenticate(Credentials(authorization: "Bearer \(token.secret)"))
+      }
       #expect(problem?.code == .tokenInvalid)
     }
   }
@@ -55,7 +57,7 @@ struct TokenRevocationTests {
       let token = try await test.issue()
       // The look-up waits, the token is forgotten meanwhile.
       let lookup = try await test.holding("LOCK TABLE project_members IN ACCESS EXCLUSIVE MODE") {
-        let lookup = Task { try await cache.authenticate("Bearer \(token.secret)") }
+        let lookup = Task { try await cache.authenticate(Credentials(authorization: "Bearer \(token.secret)")) }
         try await eventually("the look-up waits") {
           try await test.count(
             """
@@ -85,7 +87,8 @@ struct TokenRevocationTests {
       try await test.database.execute("UPDATE users SET disabled = false WHERE name = 'ada'")
       try await test.database.execute("DELETE FROM api_tokens WHERE id = \(token.id)")
       let revoked = await test.call(.post, "/v1/tokens", [:], headers: headers, on: other)
-      #expect(revoked.code == "token_invalid", "\(revoked)")
+      // Where the replica has looked in between, it remembers the disabled user for half a second.
+      #expect(["token_invalid", "user_disabled"].contains(revoked.code), "\(revoked)")
       #expect(try await test.count("SELECT count(*) FROM api_tokens") == 1)
     }
   }
@@ -140,12 +143,12 @@ struct TokenRevocationTests {
       let cache = TokenCache(database: test.database, environment: .live, logger: quiet)
       for _ in 0..<300 {
         let problem = await #expect(throws: Problem.self) {
-          try await cache.authenticate("Bearer \(TokenSecret.make(.live))")
+          try await cache.authenticate(Credentials(authorization: "Bearer \(TokenSecret.make(.live))"))
         }
         #expect(problem?.code == .tokenInvalid)
       }
       #expect(cache.count == 0)
-      _ = try await cache.authenticate("Bearer \(test.token)")
+      _ = try await cache.authenticate(Credentials(authorization: "Bearer \(test.token)"))
       #expect(cache.count == 1)
     }
   }

@@ -136,13 +136,17 @@ final class API: Sendable {
     if match.operation.security.isEmpty { return call }
     guard let permission = permissions[match.operation.id] else { throw Problem(.internal, "no permission") }
     let requirement = Authorizer.Requirement(
-      permission: permission, credentials: request.headers[.authorization],
+      permission: permission, credentials: Credentials(request.headers),
       project: contract.firstValue(of: "project", match, query: request.query))
     call.requirement = requirement
     call.principal = try await plane.authorizer.identify(requirement, from: request.peer.address)
-    meter = call.principal.token.flatMap { plane.authorizer.rates.take($0) }
-    if let meter, !meter.isAllowed { throw RateLimited(wait: meter.wait, detail: "the token is used too often") }
+    meter = call.principal.meterKey.flatMap { plane.authorizer.rates.take($0) }
+    if let meter, !meter.isAllowed {
+      let what = call.principal.session == nil ? "token" : "session"
+      throw RateLimited(wait: meter.wait, detail: "the \(what) is used too often")
+    }
     do {
+      try CrossSite.check(request.head, of: call.principal, publicURL: plane.settings.publicURL)
       try call.principal.require(requirement)
     } catch {
       audit(error, call)
@@ -154,7 +158,7 @@ final class API: Sendable {
   /// Records what a known caller was refused.
   private func audit(_ error: any Error, _ call: Call) {
     let code = Problem.of(error).code
-    guard changes.contains(call.operationID), call.principal.token != nil, !call.isDryRun, AuditTrail.isOfInterest(code)
+    guard changes.contains(call.operationID), call.principal.means != nil, !call.isDryRun, AuditTrail.isOfInterest(code)
     else { return }
     plane.refusals.note(call, code: code)
   }
@@ -216,12 +220,19 @@ final class API: Sendable {
       plane.logger.warning("a request was turned away", metadata: ["request": "\(requestID)", "error": "\(error)"])
     }
     var reply = Reply.problem(problem)
-    if let error = error as? RateLimited { reply.headers[.retryAfter] = "\(error.seconds)" }
+    if let error = error as? RateLimited {
+      reply.headers[.retryAfter] = "\(error.seconds)"
+      if let limit = error.limit {
+        reply.headers[.rateLimitLimit] = "\(limit)"
+        reply.headers[.rateLimitRemaining] = "0"
+        reply.headers[.rateLimitReset] = "\(error.seconds)"
+      }
+    }
     if let error = error as? MethodNotAllowed {
       reply.headers[.allow] = error.allow.map(\.rawValue).joined(separator: ", ")
     }
     switch problem.code {
-    case .unauthenticated, .tokenInvalid, .tokenExpired, .userDisabled:
+    case .unauthenticated, .tokenInvalid, .tokenExpired, .sessionInvalid, .sessionExpired, .loginFailed, .userDisabled:
       reply.headers[.wwwAuthenticate] = "Bearer realm=\"aloft\""
     case .unavailable, .nodeUnreachable: reply.headers[.retryAfter] = "1"
     default: break

@@ -10,8 +10,7 @@ struct Authorizer: Sendable {
   /// What a call has to show.
   struct Requirement: Sendable {
     let permission: Permission
-    /// The `Authorization` header.
-    let credentials: String?
+    let credentials: Credentials
     /// The project that the call names; nil: it names none.
     let project: String?
   }
@@ -20,7 +19,7 @@ struct Authorizer: Sendable {
   func identify(_ requirement: Requirement, from address: String) async throws -> Principal {
     do {
       return try await tokens.authenticate(requirement.credentials) { try rates.admit(address) }
-    } catch let problem as Problem where problem.code == .tokenInvalid {
+    } catch let problem as Problem where [.tokenInvalid, .sessionInvalid].contains(problem.code) {
       rates.failed(address)
       throw problem
     }
@@ -30,7 +29,7 @@ struct Authorizer: Sendable {
   /// that says why they may not, or not any more.
   @discardableResult
   func admit(_ requirement: Requirement) async throws -> Principal {
-    let principal = try await tokens.authenticate(requirement.credentials)
+    let principal = try await tokens.authenticate(requirement.credentials, isFirst: false)
     try principal.require(requirement)
     return principal
   }

@@ -12,6 +12,8 @@ struct Changed: Sendable {
   /// What was changed, for the audit.
   var resource: UUID?
   var project: ProjectID?
+  /// Who did it, where the call does not say; nil: its caller.
+  var actor: Principal?
 }
 
 /// Runs changes: one transaction for each, with its idempotency record and its audit record in it.
@@ -33,6 +35,8 @@ extension Plane {
         changed.effects = Effects()
         return changed
       }
+      var call = call
+      if let actor = changed.actor { call.principal = actor }
       try AuditTrail.accepted(call, project: changed.project, resource: changed.resource, in: session)
       if let key { try IdempotencyKeys.store(changed.reply, key: key, call: call, in: session) }
       return changed

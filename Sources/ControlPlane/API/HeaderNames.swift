@@ -4,6 +4,8 @@ extension HTTPField.Name {
   static let rateLimitLimit = literal("RateLimit-Limit")
   static let rateLimitRemaining = literal("RateLimit-Remaining")
   static let rateLimitReset = literal("RateLimit-Reset")
+  static let csrfToken = literal("X-CSRF-Token")
+  static let secFetchSite = literal("Sec-Fetch-Site")
   static let requestID = literal("X-Request-Id")
 
   /// Names without a constant in swift-http-types, made once.

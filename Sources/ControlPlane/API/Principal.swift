@@ -13,16 +13,24 @@ struct Principal: Sendable, Equatable {
     var role: ProjectRole
   }
 
-  /// The token that was sent; nil if the operation is open to all.
-  var token: APITokenID?
+  /// What a call can be made with.
+  enum Means: Sendable, Equatable {
+    case token(APITokenID)
+    case session(SessionID)
+  }
+
+  /// What the call was made with; nil if the operation is open to all.
+  var means: Means?
   var user: UserID?
   /// The user's.
   var userName = ""
   var userKind = UserKind.person
-  /// When the token ends; nil: it has no end.
+  /// When the token or the session ends; nil: it has no end.
   var expiresAt: Date?
-  /// What only the token's holder can compute, to seal stored answers with.
+  /// What only the holder of the token or session can compute, to seal stored answers with.
   var seal: [UInt8] = []
+  /// What a page of ours can send with a change and a page of somebody else cannot; nil: it need not.
+  var csrfToken: String?
   /// Nil where the token is for one project.
   var cloudRole: CloudRole?
   var grants: [Grant] = []
@@ -33,20 +41,38 @@ struct Principal: Sendable, Equatable {
   /// Nobody: the operation is open to all.
   static let anonymous = Principal()
 
-  /// As the audit shows it.
-  var name: String { token.map { "token:\($0.uuid.uuidString.lowercased())" } ?? "anonymous" }
+  var token: APITokenID? { if case .token(let id) = means { id } else { nil } }
+  var session: SessionID? { if case .session(let id) = means { id } else { nil } }
 
-  /// What a user may by a token.
+  /// As the audit shows it.
+  var name: String {
+    switch means {
+    case .token(let id): "token:\(id.uuid.uuidString.lowercased())"
+    case .session(let id): "session:\(id.uuid.uuidString.lowercased())"
+    case nil: "anonymous"
+    }
+  }
+
+  /// Whose calls are counted together; nil: nobody's.
+  var meterKey: UUID? {
+    switch means {
+    case .token(let id): id.uuid
+    case .session(let id): id.uuid
+    case nil: nil
+    }
+  }
+
+  /// What a user may by a token or in a session.
   ///
   /// - Parameters:
   ///   - cloudRole: the user's.
   ///   - memberships: the user's.
   ///   - limit: the project that the token is for, and the most that it may there; nil: all that the user may.
   init(
-    token: APITokenID, user: UserID, userName: String, seal: [UInt8], cloudRole: CloudRole?,
+    means: Means, user: UserID, userName: String, seal: [UInt8], cloudRole: CloudRole?,
     memberships: [Grant], limit: Grant?
   ) {
-    (self.token, self.user, self.userName, self.seal) = (token, user, userName, seal)
+    (self.means, self.user, self.userName, self.seal) = (means, user, userName, seal)
     guard let limit else {
       (self.cloudRole, grants) = (cloudRole, memberships)
       return

@@ -26,10 +26,10 @@ final class RateLimiter: Sendable {
 
   private var now: Double { environment.uptime() }
 
-  /// Counts a call of a token. Nil when nothing is limited.
-  func take(_ token: APITokenID) -> Verdict? {
+  /// Counts a call by a token or in a session. Nil when nothing is limited.
+  func take(_ caller: UUID) -> Verdict? {
     guard limit != nil else { return nil }
-    return tokens.withLock { $0.take(token.uuid, at: now) }
+    return tokens.withLock { $0.take(caller, at: now) }
   }
 
   /// Refuses an address that has sent too many tokens that are none.
@@ -62,6 +62,8 @@ struct RateLimited: Error {
   /// Until the next call may come, in seconds.
   var wait: Double
   var detail: String
+  /// The most that is taken at once, where that is told with the refusal.
+  var limit: Int?
 
   /// As `Retry-After` has it (RFC 9110, 10.2.3).
   var seconds: Int { max(1, Int(wait.rounded(.up))) }

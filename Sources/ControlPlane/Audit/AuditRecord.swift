@@ -11,6 +11,7 @@ struct AuditRecord: Sendable, JSONWritable {
   var user: UserID?
   var userName: String?
   var token: APITokenID?
+  var session: SessionID?
   var peer: String
   var requestID: String
   var operation: String
@@ -29,13 +30,14 @@ struct AuditRecord: Sendable, JSONWritable {
     user = try row.get(3)
     userName = try row.get(4)
     token = try row.get(5)
-    peer = try row.get(6)
-    requestID = try row.get(7)
-    operation = try row.get(8)
-    project = try row.get(9)
-    resource = try row.get(10)
-    refusal = try row.get(11)
-    request = try row.get(12, as: JSONText?.self)?.text
+    session = try row.get(6)
+    peer = try row.get(7)
+    requestID = try row.get(8)
+    operation = try row.get(9)
+    project = try row.get(10)
+    resource = try row.get(11)
+    refusal = try row.get(12)
+    request = try row.get(13, as: JSONText?.self)?.text
   }
 
   func write(to writer: inout JSONWriter) {
@@ -44,6 +46,7 @@ struct AuditRecord: Sendable, JSONWritable {
       writer.field("user_id", user)
       writer.field("user_name", userName ?? (user == nil ? actor : nil))
       writer.field("token_id", token)
+      writer.field("session_id", session)
       writer.field("peer", peer)
       writer.field("request_id", requestID)
       writer.field("operation", operation)
@@ -69,6 +72,7 @@ struct AuditRecord: Sendable, JSONWritable {
     ("Node", { NodeID($0).description }), ("Project", { ProjectID($0).description }),
     ("Member", { UserID($0).description }), ("User", { UserID($0).description }),
     ("Token", { APITokenID($0).description }), ("Quotas", { ProjectID($0).description }),
+    ("Session", { SessionID($0).description }), ("Password", { UserID($0).description }),
   ]
 }
 

@@ -12,19 +12,19 @@ import Postgres
 /// - No record holds a secret.
 enum AuditTrail {
   /// Members of request bodies that are secret or may hold secrets, wherever they stand.
-  static let masked: Set<String> = ["password", "secret", "token", "user_data"]
+  static let masked: Set<String> = ["password", "current_password", "secret", "token", "user_data"]
   /// Longer bodies are left out; labels and keys of a create fit.
   static let mostRequestBytes = 8 << 10
 
   static let columns: SQL =
-    "actor, user_id, user_name, token_id, peer, request_id, operation, project_id, resource_id, refusal, request"
+    "actor, user_id, user_name, token_id, session_id, peer, request_id, operation, project_id, resource_id, refusal, request"
 
   /// The values of ``columns`` for a call.
   static func values(_ call: Call, project: SQL, resource: SQL, refusal: ProblemCode? = nil) -> SQL {
     let principal = call.principal
     return """
       \(principal.name), \(principal.user), \(principal.user == nil ? nil : principal.userName), \(principal.token),
-      \(call.request.peer.address), \(call.requestID), \(call.operationID), \(fragment: project), \(fragment: resource),
+      \(principal.session), \(call.request.peer.address), \(call.requestID), \(call.operationID), \(fragment: project), \(fragment: resource),
       \(refusal?.rawValue), \(request(of: call.body))::jsonb
       """
   }

@@ -22,7 +22,8 @@ struct NewToken: Sendable {
       }
       guard limit.role <= most.role else { return Self.forbidden(allowed, "/role") }
     }
-    guard let end = maker.expiresAt else { return nil }
+    // Who is in a session has logged in just for this: the token outlives it.
+    guard maker.session == nil, let end = maker.expiresAt else { return nil }
     let rest = Int(end.timeIntervalSince(now))
     if let seconds, seconds <= rest { return nil }
     return Self.forbidden(
@@ -30,7 +31,8 @@ struct NewToken: Sendable {
       "/ttl_seconds")
   }
 
-  static let forOthers = forbidden("only who holds user.write may have to do with the tokens of other users", "/user")
+  static let forOthers = forbidden(
+    "only who holds user.write may have to do with the tokens and sessions of other users", "/user")
 
   private static func forbidden(_ detail: String, _ pointer: String) -> Problem {
     Problem(.forbidden, detail, errors: [.init(code: .forbidden, detail: "more than is allowed", pointer: pointer)])

@@ -28,6 +28,9 @@ enum Permission: String, Sendable, CaseIterable {
   case nodeWrite = "node.write"
   case metricsRead = "metrics.read"
   case selfRead = "self.read"
+  case selfWrite = "self.write"
+  case sessionRead = "session.read"
+  case sessionWrite = "session.write"
   case tokenRead = "token.read"
   case tokenWrite = "token.write"
   case userRead = "user.read"
@@ -46,7 +49,8 @@ enum Permission: String, Sendable, CaseIterable {
 
   var scope: Scope {
     switch self {
-    case .projectList, .operationGet, .selfRead, .tokenRead, .tokenWrite: .caller
+    case .projectList, .operationGet, .selfRead, .selfWrite, .sessionRead, .sessionWrite, .tokenRead, .tokenWrite:
+      .caller
     case .projectRead, .projectWrite, .memberRead, .memberWrite: .project
     case .projectCreate, .projectDelete: .cloud
     case .vmRead, .vmWrite, .imageRead, .imageWrite, .operationRead, .eventRead, .placementRead: .project

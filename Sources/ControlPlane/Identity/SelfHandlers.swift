@@ -21,6 +21,7 @@ private struct CallerView: JSONWritable {
         writer.field("kind", principal.userKind)
       }
       writer.field("token_id", principal.token)
+      writer.field("session_id", principal.session)
       writer.field("expires_at", principal.expiresAt)
       writer.field("cloud_role", principal.cloudRole)
       writer.field("limit", principal.limit)

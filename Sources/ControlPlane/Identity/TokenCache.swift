@@ -4,34 +4,41 @@ import Foundation
 import Logging
 import Postgres
 
-/// Looks up API tokens with what they allow, and remembers them for a moment.
+/// Looks up API tokens and sessions with what they allow, and remembers them for a moment.
 ///
 /// Invariants:
 /// - What was revoked, has expired or was taken from the user is felt within ``lifetime`` by every replica, and at once by the
 ///   one that was asked to do it.
-/// - Only tokens that exist are remembered, and only so many: whoever guesses takes no memory.
-/// - When a token was used is written behind the requests, for many at once.
+/// - Only what exists is remembered, and only so much: whoever guesses takes no memory.
+/// - When a token or a session was used is written behind the requests, for many at once. A call that goes on for long is one
+///   use of a session: a page that is left open does not keep it from becoming idle.
 final class TokenCache: Sendable {
   static let lifetime = 0.5
-  /// How often it is written which tokens were used.
+  /// How often it is written what was used.
   static let tick = Duration.seconds(10)
   private static let mostEntries = 10_000
 
   private struct Entry {
-    var known: KnownToken
+    var known: KnownCaller
     /// In the time of `Environment.uptime`: a clock that is set back must not keep a revoked token good.
     var until: TimeInterval
   }
 
   private struct State {
     var entries: [[UInt8]: Entry] = [:]
-    /// The tokens that were used and not yet written.
+    /// What was used and is not yet written.
     var used: Set<UUID> = []
+    var usedSessions: Set<UUID> = []
     /// How often something was forgotten: what was read before must not be remembered behind it.
     var forgettings = 0
 
-    mutating func use(_ known: KnownToken) {
-      if known.refusal == nil, let token = known.principal.token { used.insert(token.uuid) }
+    mutating func use(_ known: KnownCaller, isFirst: Bool) {
+      guard known.refusal == nil else { return }
+      switch known.principal.means {
+      case .token(let token): used.insert(token.uuid)
+      case .session(let session): if isFirst { usedSessions.insert(session.uuid) }
+      case nil: break
+      }
     }
 
     mutating func forget(_ isMeant: (Principal) -> Bool) {
@@ -44,54 +51,77 @@ final class TokenCache: Sendable {
   private let database: Database
   private let environment: Environment
   private let logger: Logger
+  /// After how many seconds a session ends that is not used.
+  private let idleSeconds: Int
 
-  init(database: Database, environment: Environment, logger: Logger) {
+  init(database: Database, environment: Environment, idleSeconds: Int = SessionSettings().idleSeconds, logger: Logger) {
     self.database = database
+    self.idleSeconds = idleSeconds
     self.environment = environment
     self.logger = logger
   }
 
-  /// Who holds the token of an `Authorization` header. Throws a ``Problem`` that says what is wrong with it.
+  /// Whose token or session is shown. Throws a ``Problem`` that says what is wrong with it.
   ///
-  /// - Parameter beforeLookup: called when the token is not remembered, so that the database would be asked; may throw.
-  func authenticate(_ header: String?, beforeLookup: () throws -> Void = {}) async throws -> Principal {
-    guard let header else {
-      throw Problem(.unauthenticated, "send a token as Authorization: Bearer aloft_…")
-    }
-    let parts = header.split(separator: " ", maxSplits: 1)
-    guard parts.count == 2, parts[0].lowercased() == "bearer" else {
-      throw Problem(.unauthenticated, "the Authorization header is not of the form Bearer aloft_…")
-    }
-    let secret = String(parts[1].drop { $0 == " " || $0 == "\t" })
-    let hash = Secret.hash(secret)
+  /// - Parameters:
+  ///   - isFirst: it is a new call, not another look at one that goes on.
+  ///   - beforeLookup: called when it is not remembered, so that the database would be asked; may throw.
+  func authenticate(
+    _ credentials: Credentials, isFirst: Bool = true, beforeLookup: () throws -> Void = {}
+  ) async throws -> Principal {
+    let shown = try credentials.shown()
+    let key = Self.key(shown)
     let now = environment.uptime()
-    let remembered = state.withLock { state -> KnownToken? in
-      guard let entry = state.entries[hash], entry.until > now else { return nil }
-      state.use(entry.known)
+    let remembered = state.withLock { state -> KnownCaller? in
+      guard let entry = state.entries[key], entry.until > now else { return nil }
+      state.use(entry.known, isFirst: isFirst)
       return entry.known
     }
-    let known: KnownToken
+    let known: KnownCaller
     if let remembered {
       known = remembered
     } else {
       try beforeLookup()
-      known = try await load(hash, secret, now: now)
+      known = try await load(shown, key, isFirst: isFirst, now: now)
     }
     if let refusal = known.refusal { throw refusal }
     return known.principal
   }
 
-  private func load(_ hash: [UInt8], _ secret: String, now: TimeInterval) async throws -> KnownToken {
-    try TokenSecret.check(secret)
+  /// What it is remembered by: never the secret itself.
+  private static func key(_ shown: Credentials.Shown) -> [UInt8] {
+    switch shown {
+    case .bearer(let secret): Secret.hash(secret)
+    case .session(let secret): Secret.hash("session:" + secret)
+    }
+  }
+
+  private func find(_ shown: Credentials.Shown) async throws -> KnownCaller {
+    switch shown {
+    case .bearer(let secret):
+      try TokenSecret.check(secret)
+      let query = KnownCaller.tokenQuery("t.secret_hash = \(Secret.hash(secret))")
+      guard let row = try await database.query(query).first else { throw KnownCaller.unknown }
+      return try KnownCaller(token: row, seal: Secret.hash("seal:" + secret))
+    case .session(let secret):
+      guard SessionCookie.isSecret(secret) else { throw KnownCaller.ended }
+      let query = KnownCaller.sessionQuery("s.secret_hash = \(Secret.hash(secret))", idleSeconds: idleSeconds)
+      guard let row = try await database.query(query).first else { throw KnownCaller.ended }
+      return try KnownCaller(
+        session: row, seal: Secret.hash("seal:" + secret), csrfToken: SessionCookie.csrfToken(secret))
+    }
+  }
+
+  private func load(
+    _ shown: Credentials.Shown, _ key: [UInt8], isFirst: Bool, now: TimeInterval
+  ) async throws -> KnownCaller {
     let before = state.withLock { $0.forgettings }
-    let row = try await database.query(KnownToken.query("t.secret_hash = \(hash)")).first
-    guard let row else { throw KnownToken.unknown }
-    let known = try KnownToken(row, seal: Secret.hash("seal:" + secret))
+    let known = try await find(shown)
     state.withLock { state in
-      state.use(known)
+      state.use(known, isFirst: isFirst)
       if state.entries.count >= Self.mostEntries { state.entries = state.entries.filter { $0.value.until > now } }
       guard state.entries.count < Self.mostEntries, state.forgettings == before else { return }
-      state.entries[hash] = Entry(known: known, until: now + Self.lifetime)
+      state.entries[key] = Entry(known: known, until: now + Self.lifetime)
     }
     return known
   }
@@ -99,29 +129,47 @@ final class TokenCache: Sendable {
   /// Forgets a token that was revoked.
   func forget(_ token: APITokenID) { state.withLock { $0.forget { $0.token == token } } }
 
-  /// Forgets the tokens of a user that was changed.
+  /// Forgets a session that was ended.
+  func forget(_ session: SessionID) { state.withLock { $0.forget { $0.session == session } } }
+
+  /// Forgets all sessions: those of somebody were ended.
+  func forgetSessions() { state.withLock { $0.forget { $0.session != nil } } }
+
+  /// Forgets the tokens and sessions of a user that was changed.
   func forget(_ user: UserID) { state.withLock { $0.forget { $0.user == user } } }
 
-  /// How many tokens are remembered.
+  /// How many are remembered.
   var count: Int { state.withLock { $0.entries.count } }
 
-  /// Writes which tokens were used since the last time. A failed write is tried again with the next tick.
+  /// Writes what was used since the last time. A failed write is tried again with the next tick.
   func step() async throws {
-    let used = state.withLock { state in
-      defer { state.used = [] }
-      return state.used
+    let (tokens, sessions) = state.withLock { state in
+      defer { (state.used, state.usedSessions) = ([], []) }
+      return (state.used, state.usedSessions)
     }
-    if used.isEmpty { return }
     do {
       // In the order of ids, so that two replicas cannot lock each other out.
-      try await database.execute(
-        """
-        UPDATE api_tokens t SET last_used_at = aloft_now()
-          FROM (SELECT id FROM api_tokens WHERE id = ANY(\(Array(used))) ORDER BY id FOR NO KEY UPDATE) u
-         WHERE t.id = u.id
-        """)
+      if !tokens.isEmpty {
+        try await database.execute(
+          """
+          UPDATE api_tokens t SET last_used_at = aloft_now()
+            FROM (SELECT id FROM api_tokens WHERE id = ANY(\(Array(tokens))) ORDER BY id FOR NO KEY UPDATE) u
+           WHERE t.id = u.id
+          """)
+      }
+      if !sessions.isEmpty {
+        try await database.execute(
+          """
+          UPDATE sessions s SET last_used_at = aloft_now()
+            FROM (SELECT id FROM sessions WHERE id = ANY(\(Array(sessions))) ORDER BY id FOR NO KEY UPDATE) u
+           WHERE s.id = u.id
+          """)
+      }
     } catch {
-      state.withLock { $0.used.formUnion(used) }
+      state.withLock { state in
+        state.used.formUnion(tokens)
+        state.usedSessions.formUnion(sessions)
+      }
       throw error
     }
   }
@@ -135,7 +183,7 @@ final class TokenCache: Sendable {
       } catch is CancellationError {
         return
       } catch {
-        logger.warning("when tokens were used could not be written", metadata: ["error": "\(error)"])
+        logger.warning("when tokens and sessions were used could not be written", metadata: ["error": "\(error)"])
       }
     }
   }

@@ -20,7 +20,7 @@ struct TokenHandlers: Sendable {
   private func list(_ call: Call) async throws -> Reply {
     let cursor = try call.cursor()
     let records = try await plane.database.run { session in
-      let owner = try Self.owner(call.string("user"), call.principal, in: session)
+      let owner = try UserStore.owner(call.string("user"), call.principal, in: session)
       return try TokenStore.page(
         of: owner, visibleTo: call.principal, after: cursor, limit: call.limit + 1, in: session)
     }
@@ -56,7 +56,7 @@ struct TokenHandlers: Sendable {
     let secret = TokenSecret.make(plane.environment)
     return try await plane.change(call) { session in
       let limit = try Self.limit(body, call.principal, in: session)
-      let owner = try Self.owner(body.user, call.principal, in: session)
+      let owner = try UserStore.owner(body.user, call.principal, in: session)
       let locked = try UserStore.lock([owner] + [call.principal.user].compactMap(\.self), in: session)
       let maker = try call.principal.confirmed(for: .tokenWrite, in: session)
       guard locked.contains(owner) else { throw UserStore.absent(body.user ?? "") }
@@ -93,15 +93,6 @@ struct TokenHandlers: Sendable {
   ) throws -> Changed {
     try EventStore.append(kind, project: nil, resource: token.id.uuid, data: ["user": token.user], in: session)
     return Changed(reply: reply, effects: Effects(wake: [.events]), resource: token.id.uuid)
-  }
-
-  /// Whose tokens are meant: the caller's, unless somebody is named. Who must not know other users does not learn who exists.
-  private static func owner(_ reference: String?, _ caller: Principal, in session: Session) throws -> UserID {
-    guard let own = caller.user else { throw KnownToken.unknown }
-    guard let reference, reference != caller.userName, reference != own.description else { return own }
-    guard caller.cloudRole?.holds(.userWrite) == true else { throw NewToken.forOthers }
-    guard let user = try UserStore.find(reference, in: session) else { throw UserStore.absent(reference) }
-    return user.id
   }
 
   /// The project that a new token is to be for; it stays until the transaction ends.

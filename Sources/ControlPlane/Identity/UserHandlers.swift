@@ -75,6 +75,7 @@ struct UserHandlers: Sendable {
       if setsRole { wanted.cloudRole = body.cloudRole }
       wanted.disabled = body.disabled ?? user.disabled
       try UserStore.update(wanted, in: session)
+      if wanted.disabled { try SessionStore.endAll(of: user.id, in: session) }
       guard let after = try UserStore.find(user.id.description, in: session) else {
         throw UserStore.absent(user.name)
       }

@@ -56,6 +56,16 @@ enum UserStore {
       .map { try UserRecord($0) }
   }
 
+  /// Whose tokens or sessions are meant: the caller's, unless somebody is named. Who must not know other users does not learn
+  /// who exists.
+  static func owner(_ reference: String?, _ caller: Principal, in session: Session) throws -> UserID {
+    guard let own = caller.user else { throw KnownCaller.unknown }
+    guard let reference, reference != caller.userName, reference != own.description else { return own }
+    guard caller.cloudRole?.holds(.userWrite) == true else { throw NewToken.forOthers }
+    guard let user = try find(reference, in: session) else { throw absent(reference) }
+    return user.id
+  }
+
   static func absent(_ reference: String) -> Problem {
     Problem(.notFound, "there is no user \(reference); GET /v1/users lists them")
   }

@@ -93,7 +93,7 @@ struct MemberHandlers: Sendable {
 
   /// The caller with the roles that it has now that the project is locked. Throws when they are not enough any more.
   private static func callerNow(_ call: Call, _ project: ProjectRecord, in session: Session) throws -> Principal {
-    let caller = try call.principal.renewed(in: project, in: session)
+    let caller = try call.principal.reread(isLocking: false, in: session)
     try caller.require(.memberWrite, project: project.id.description)
     return caller
   }
@@ -112,27 +112,5 @@ struct MemberHandlers: Sendable {
   /// Told of users who do not exist, too.
   private static func absent(_ user: String) -> Problem {
     Problem(.notFound, "\(user) is no member of this project; GET its members lists them")
-  }
-}
-
-extension Principal {
-  /// The same caller with the same token, with what the database says now about its roles in the cloud and in one project.
-  fileprivate func renewed(in project: ProjectRecord, in session: Session) throws -> Principal {
-    guard let token, let user,
-      let row = try session.one(
-        """
-        SELECT a.cloud_role, m.role, a.disabled
-          FROM api_tokens t JOIN users a ON a.id = t.user_id
-               LEFT JOIN project_members m ON m.user_id = a.id AND m.project_id = \(project.id)
-         WHERE t.id = \(token) AND a.id = \(user)
-        """)
-    else { throw Problem(.tokenInvalid, "the token was revoked") }
-    if try row.get(2) {
-      throw Problem(.userDisabled, "the user \(userName) is disabled; an administrator can enable it")
-    }
-    let own = try row.get(1, as: ProjectRole?.self).map { [Grant(project: project.id, name: project.name, role: $0)] }
-    return Principal(
-      token: token, user: user, userName: userName, seal: seal, cloudRole: try row.get(0), memberships: own ?? [],
-      limit: limit)
   }
 }

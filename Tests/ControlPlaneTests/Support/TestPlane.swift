@@ -46,13 +46,13 @@ final class TestPlane: Sendable {
   /// steps it with ``settle()``.
   static func with(
     background: Bool = false, poolSize: Int = 2, leaseSeconds: Int = 3600, bodyLimit: Int = 64 << 10,
-    rateLimit: RateLimit? = nil,
+    rateLimit: RateLimit? = nil, configure: (inout Settings) -> Void = { _ in },
     _ body: (TestPlane) async throws -> Void
   ) async throws {
     try await Gate.shared.enter()
     defer { Task { await Gate.shared.leave() } }
     let test = try await make(
-      poolSize: poolSize, leaseSeconds: leaseSeconds, bodyLimit: bodyLimit, rateLimit: rateLimit)
+      poolSize: poolSize, leaseSeconds: leaseSeconds, bodyLimit: bodyLimit, rateLimit: rateLimit, configure: configure)
     let running = background ? Task { await test.plane.run() } : nil
     let outcome: Result<Void, any Error>
     do {
@@ -69,7 +69,7 @@ final class TestPlane: Sendable {
   }
 
   private static func make(
-    poolSize: Int, leaseSeconds: Int, bodyLimit: Int, rateLimit: RateLimit?
+    poolSize: Int, leaseSeconds: Int, bodyLimit: Int, rateLimit: RateLimit?, configure: (inout Settings) -> Void
   ) async throws -> TestPlane {
     let server = try await PostgresServer.shared
     let url = try await server.createDatabase(template: try await template.value)
@@ -82,6 +82,8 @@ final class TestPlane: Sendable {
     var settings = Settings(
       leaseSeconds: leaseSeconds, bodyLimit: bodyLimit, advertisedURL: "https://127.0.0.1:1", validateResponses: true)
     settings.rateLimit = rateLimit
+    settings.passwordCost = PasswordCost(cost: 16, blockSize: 8, parallelism: 1)
+    configure(&settings)
     let plane = try ControlPlane(
       contract: try Repository.contract.get(), database: database, images: files, authority: authority,
       sealing: try Self.sealing.get(), settings: settings, logger: quiet)
