@@ -45,7 +45,8 @@ let cloud: [Target] = [
   .target(
     name: "ControlPlane",
     dependencies: [
-      "AloftModel", "Contract", "Execution", "HTTP", "HTTPClient", "JSON", "Placement", "Postgres", crypto, cryptoExtras,
+      "AloftModel", "Contract", "Execution", "HTTP", "HTTPClient", "JSON", "Placement", "Postgres", crypto,
+      cryptoExtras,
       jwt, x509, asn1, logging, httpTypes,
     ], swiftSettings: strict),
   .target(
