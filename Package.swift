@@ -65,7 +65,9 @@ let cloud: [Target] = [
   .target(name: "ProgramSettings", dependencies: [arguments, yams], swiftSettings: strict),
   .executableTarget(
     name: "aloftd",
-    dependencies: ["Contract", "ControlPlane", "HTTP", "Postgres", "ProgramSettings", arguments, logging],
+    dependencies: [
+      "Contract", "ControlPlane", "HTTP", "HTTPClient", "Postgres", "ProgramSettings", arguments, logging,
+    ],
     swiftSettings: strict),
   .executableTarget(
     name: "aloft-agent",

@@ -44,6 +44,7 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
   case checksumMismatch = "checksum_mismatch"
   case uploadIncomplete = "upload_incomplete"
   case imageInvalid = "image_invalid"
+  case urlRefused = "url_refused"
   case nodeUnreachable = "node_unreachable"
   case joinTokenInvalid = "join_token_invalid"
   case unavailable = "unavailable"
@@ -71,7 +72,7 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .preconditionFailed: 412
     case .bodyTooLarge: 413
     case .unsupportedMediaType: 415
-    case .imageUnknown, .idempotencyKeyReused, .checksumMismatch, .uploadIncomplete, .imageInvalid: 422
+    case .imageUnknown, .idempotencyKeyReused, .checksumMismatch, .uploadIncomplete, .imageInvalid, .urlRefused: 422
     case .rateLimited: 429
     case .internal: 500
     case .nodeUnreachable, .unavailable: 503
@@ -125,6 +126,7 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .checksumMismatch: "Checksum mismatch"
     case .uploadIncomplete: "Upload incomplete"
     case .imageInvalid: "Not a disk image"
+    case .urlRefused: "URL not allowed"
     case .nodeUnreachable: "Node unreachable"
     case .joinTokenInvalid: "Join token not valid"
     case .unavailable: "Not available now"

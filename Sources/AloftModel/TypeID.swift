@@ -62,6 +62,10 @@ public enum NodePoolKind: TypeIDKind { public static var prefix: String { "pool"
 public enum NodeTokenKind: TypeIDKind { public static var prefix: String { "ntok" } }
 /// Names a one-time request to a VM.
 public enum VMRequestKind: TypeIDKind { public static var prefix: String { "req" } }
+/// Names a webhook.
+public enum WebhookKind: TypeIDKind { public static var prefix: String { "whk" } }
+/// Names an event on its way to a webhook.
+public enum WebhookDeliveryKind: TypeIDKind { public static var prefix: String { "dlv" } }
 /// Names bytes that a node is asked to bring.
 public enum StreamKind: TypeIDKind { public static var prefix: String { "str" } }
 
@@ -76,6 +80,8 @@ public typealias NodeID = TypeID<NodeKind>
 public typealias NodePoolID = TypeID<NodePoolKind>
 public typealias NodeTokenID = TypeID<NodeTokenKind>
 public typealias VMRequestID = TypeID<VMRequestKind>
+public typealias WebhookID = TypeID<WebhookKind>
+public typealias WebhookDeliveryID = TypeID<WebhookDeliveryKind>
 public typealias StreamID = TypeID<StreamKind>
 
 extension UUID {

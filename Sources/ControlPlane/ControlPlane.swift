@@ -14,6 +14,8 @@ public final class ControlPlane: Sendable {
   private let worker: Worker
   private let watch: NodeWatch
   private let janitor: Janitor
+  private let dispatcher: WebhookDispatcher
+  private let sender: WebhookSender
 
   public init(
     contract: Contract, database: Database, images: ImageFiles, authority: CertificateAuthority,
@@ -33,7 +35,8 @@ public final class ControlPlane: Sendable {
         database: database, environment: environment, seconds: settings.leaseSeconds, logger: logger),
       streams: StreamSwitchboard(
         database: database, wakeups: wakeups, environment: environment, url: settings.advertisedURL),
-      metrics: PlaneMetrics(), gauges: GaugeCache(database: database, environment: environment), settings: settings,
+      metrics: PlaneMetrics(), gauges: GaugeCache(database: database, environment: environment),
+      outgoing: OutgoingClient(settings.outgoing, logger: logger), settings: settings,
       logger: logger)
     var handlers = HandlerTable()
     ProjectHandlers(plane: plane).register(in: &handlers)
@@ -48,6 +51,7 @@ public final class ControlPlane: Sendable {
     VMHandlers(plane: plane).register(in: &handlers)
     ImageHandlers(plane: plane).register(in: &handlers)
     OperationHandlers(plane: plane).register(in: &handlers)
+    WebhookHandlers(plane: plane).register(in: &handlers)
     EventHandlers(plane: plane).register(in: &handlers)
     AuditHandlers(plane: plane).register(in: &handlers)
     PlacementHandlers(plane: plane).register(in: &handlers)
@@ -59,6 +63,13 @@ public final class ControlPlane: Sendable {
     worker = Worker(
       database: database, wakeups: wakeups, reconcilers: [.vm: VMReconciler()], environment: environment, logger: logger
     )
+    dispatcher = WebhookDispatcher(database: database, wakeups: wakeups, environment: environment, logger: logger)
+    sender = WebhookSender(
+      database: database, wakeups: wakeups,
+      transport: WebhookTransport(
+        client: plane.outgoing, deadline: settings.outgoing.webhookDeadline, sealing: plane.sealing,
+        environment: environment),
+      environment: environment, logger: logger)
     watch = NodeWatch(
       database: database, wakeups: wakeups, environment: environment, settings: settings, logger: logger)
     janitor = Janitor(
@@ -92,6 +103,8 @@ public final class ControlPlane: Sendable {
       group.addTask { await self.plane.inventory.run() }
       group.addTask { await self.watch.run() }
       group.addTask { await self.janitor.run() }
+      group.addTask { await self.dispatcher.run() }
+      group.addTask { await self.sender.run() }
     }
   }
 
@@ -106,6 +119,14 @@ public final class ControlPlane: Sendable {
 
   /// Writes what callers were refused.
   public func stepRefusals() async throws { try await plane.refusals.step() }
+
+  /// Turns the events that have come into deliveries to webhooks.
+  public func stepWebhookDispatcher() async throws {
+    while case .passed(let count?) = try await dispatcher.step(), count > 0 {}
+  }
+
+  /// Sends once what is due to webhooks, and waits for the outcomes. Returns to how many webhooks.
+  public func stepWebhookSender() async throws -> Int { try await sender.step() }
 
   /// Removes once what has had its time.
   public func stepJanitor() async throws { try await janitor.step() }

@@ -19,6 +19,7 @@ struct Plane: Sendable {
   let streams: StreamSwitchboard
   let metrics: PlaneMetrics
   let gauges: GaugeCache
+  let outgoing: OutgoingClient
   let settings: Settings
   let logger: Logger
   /// Whether this replica is about to stop.
@@ -41,6 +42,8 @@ public struct Settings: Sendable {
   public var schema: Int?
   /// How often a token may be used, at each replica; nil: as often as it likes.
   public var rateLimit: RateLimit?
+  /// Where requests may go whose URL a tenant gave.
+  public var outgoing = OutgoingSettings()
   /// How long ended operations and audit records are kept, in days.
   public var keepOperationsDays = 30
   public var keepAuditDays = 400

@@ -10,6 +10,14 @@ public struct HTTPClientResponse: Sendable, Equatable {
   public let body: [UInt8]
   /// Whether the body went on behind this; only when no more was asked for.
   public let isCut: Bool
+
+  /// Makes a response, for whoever tests what is made of one.
+  public init(status: Int, headers: HTTPFields, body: [UInt8], isCut: Bool = false) {
+    self.status = status
+    self.headers = headers
+    self.body = body
+    self.isCut = isCut
+  }
 }
 
 /// A response whose body is still arriving.

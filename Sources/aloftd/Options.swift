@@ -45,11 +45,21 @@ enum PlaneSetting {
     "session-seconds", "How long after the login a browser's session ends. Default: 43200.")
   static let sessionIdleSeconds = setting(
     "session-idle-seconds", "How long after its last use a browser's session ends. Default: 1800.")
+  static let outgoingAllow = setting(
+    "outgoing-allow",
+    "Addresses that URLs of tenants (webhooks) may lead to although they are not public, such as 10.20.0.0/16; repeat it for several. Default: none."
+  )
+  static let outgoingAllowHTTP = setting(
+    "outgoing-allow-http", "Lets URLs of tenants (webhooks) be http, not only https.")
+  static let outgoingCACert = setting(
+    "outgoing-ca-cert",
+    "Authorities in PEM that are trusted for URLs of tenants (webhooks). Default: those of the operating system.")
   static let validateResponses = setting("validate-responses", "Check every answer against the contract, for tests.")
 
   static let all = [
     databaseURL, databaseConnections, share, logLevel, listen, advertiseURL, tlsCert, tlsKey, caCert, caKey,
-    sealingKeyFile, imageStore, leaseSeconds, rateLimit, publicURL, sessionSeconds, sessionIdleSeconds, validateResponses,
+    sealingKeyFile, imageStore, leaseSeconds, rateLimit, publicURL, sessionSeconds, sessionIdleSeconds,
+    outgoingAllow, outgoingAllowHTTP, outgoingCACert, validateResponses,
   ]
 
   private static func setting(_ name: String, _ explanation: String) -> Setting {

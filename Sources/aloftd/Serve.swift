@@ -41,6 +41,7 @@ struct Serve: AsyncParsableCommand {
   var sessionSeconds: Int?
   @Option(name: PlaneSetting.sessionIdleSeconds.flag, help: PlaneSetting.sessionIdleSeconds.help)
   var sessionIdleSeconds: Int?
+  @OptionGroup var outgoing: OutgoingOptions
   @Flag(name: PlaneSetting.validateResponses.flag, help: PlaneSetting.validateResponses.help)
   var validateResponses = false
 
@@ -70,6 +71,7 @@ struct Serve: AsyncParsableCommand {
       validateResponses: try source.flag(PlaneSetting.validateResponses, validateResponses),
       schema: try FileManager.default.contentsOfDirectory(atPath: share + "/migrations")
         .compactMap { Int($0.prefix(4)) }.max())
+    settings.outgoing = try outgoing.settings(source)
     settings.rateLimit = rate == 0 ? nil : RateLimit(perSecond: rate, burst: rate * 10)
     try setLogins(&settings, source)
     let plane = try ControlPlane(

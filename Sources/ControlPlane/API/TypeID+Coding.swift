@@ -35,4 +35,7 @@ extension OperationKind: PostgresCodable, JSONWritable {}
 extension OperationFailure: PostgresCodable, JSONWritable {}
 extension Observation.Power: PostgresCodable {}
 extension Assignment.Request.Kind: PostgresCodable {}
+extension WebhookDeliveryState: PostgresCodable, JSONWritable {}
+extension WebhookDisabling: PostgresCodable, JSONWritable {}
+extension WebhookFailure: PostgresCodable, JSONWritable {}
 extension ProblemCode: JSONWritable {}

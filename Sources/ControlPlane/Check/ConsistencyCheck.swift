@@ -122,6 +122,15 @@ public struct ConsistencyCheck: Sendable {
       """
     ),
     (
+      "what is to be sent to a webhook is looked after",
+      """
+      SELECT format('webhook %s: %s deliveries', w.id, count(*))
+        FROM webhooks w JOIN webhook_deliveries d ON d.webhook_id = w.id AND d.state = 'pending'
+       WHERE w.enabled AND NOT EXISTS (SELECT 1 FROM work k WHERE k.kind = 'webhook' AND k.id = w.id)
+       GROUP BY w.id
+      """
+    ),
+    (
       "no reconciler keeps failing",
       "SELECT format('%s %s: %s', kind, id, last_error) FROM work WHERE last_error IS NOT NULL AND attempts > 5"
     ),

@@ -35,6 +35,13 @@ enum EventKind: String, Sendable, CaseIterable, PostgresEncodable {
   case userDeleted = "user.deleted"
   case tokenCreated = "token.created"
   case tokenDeleted = "token.deleted"
+  case webhookCreated = "webhook.created"
+  case webhookUpdated = "webhook.updated"
+  case webhookSecretRotated = "webhook.secret_rotated"
+  case webhookDisabled = "webhook.disabled"
+  case webhookDeleted = "webhook.deleted"
+  /// Never happens: it is sent to a webhook that is tried.
+  case webhookPing = "webhook.ping"
 }
 
 /// The outbox: the transaction that changes something writes what happened.
@@ -227,6 +234,7 @@ extension EventStore.Record: JSONWritable {
     case "node_token": NodeTokenID(resourceID).description
     case "user": UserID(resourceID).description
     case "token": APITokenID(resourceID).description
+    case "webhook": WebhookID(resourceID).description
     default: OperationID(resourceID).description
     }
   }

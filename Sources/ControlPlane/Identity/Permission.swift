@@ -18,6 +18,8 @@ enum Permission: String, Sendable, CaseIterable {
   case vmWrite = "vm.write"
   case imageRead = "image.read"
   case imageWrite = "image.write"
+  case webhookRead = "webhook.read"
+  case webhookWrite = "webhook.write"
   case operationGet = "operation.get"
   case operationRead = "operation.read"
   case eventRead = "event.read"
@@ -54,7 +56,7 @@ enum Permission: String, Sendable, CaseIterable {
     case .projectRead, .projectWrite, .memberRead, .memberWrite: .project
     case .projectCreate, .projectDelete: .cloud
     case .vmRead, .vmWrite, .imageRead, .imageWrite, .operationRead, .eventRead, .placementRead: .project
-    case .projectAuditRead: .project
+    case .webhookRead, .webhookWrite, .projectAuditRead: .project
     case .nodeRead, .nodeWrite, .metricsRead, .userRead, .userWrite, .auditRead: .cloud
     case .quotaRead, .quotaWrite: .cloud
     }
@@ -80,7 +82,7 @@ extension ProjectRole: Comparable {
     guard permission.scope == .project else { return false }
     return switch permission {
     case .vmWrite, .imageWrite: self >= .member
-    case .projectWrite, .memberWrite, .projectAuditRead: self == .admin
+    case .projectWrite, .memberWrite, .webhookWrite, .projectAuditRead: self == .admin
     default: permission.isRead
     }
   }

@@ -3,7 +3,8 @@ import Logging
 import Postgres
 
 /// Forgets what has had its time: idempotency keys after a day, events and ended operations after a month, API tokens a month behind
-/// their end, sessions that have ended, audit records after more than a year, stream requests that nobody fetched, uploads that a crash cut off.
+/// their end, sessions that have ended, audit records after more than a year, deliveries to webhooks after a week, stream requests that
+/// nobody fetched, uploads that a crash cut off.
 ///
 /// Every replica has one; at any time one of them works. Each transaction is small, because a long one holds back what
 /// readers of events may see.
@@ -57,6 +58,7 @@ struct Janitor: Sendable {
       try SessionStore.expire(idleSeconds: settings.sessions.idleSeconds, atMost: Self.batch, in: session)
     }
     try await remove { session in try SessionStore.expireSites(atMost: Self.batch, in: session) }
+    try await remove { session in try WebhookDeliveryStore.expire(atMost: Self.batch, in: session) }
     // A renewal that met the node's deletion leaves one behind.
     try await remove { session in
       try session.execute(

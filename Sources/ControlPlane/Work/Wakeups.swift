@@ -13,6 +13,8 @@ enum Topic: Hashable, Sendable {
   case node(UUID)
   /// An operation ended.
   case operation(UUID)
+  /// There is something to send to a webhook.
+  case webhooks
   /// This replica is going down. Never travels.
   case draining
 
@@ -23,6 +25,7 @@ enum Topic: Hashable, Sendable {
     case .events: "events"
     case .node(let id): "node:\(id.uuidString)"
     case .operation(let id): "operation:\(id.uuidString)"
+    case .webhooks: "webhooks"
     case .draining: "draining"
     }
   }
@@ -32,6 +35,7 @@ enum Topic: Hashable, Sendable {
     switch (parts.first, parts.count == 2 ? UUID(uuidString: String(parts[1])) : nil) {
     case ("work", _): self = .work
     case ("events", _): self = .events
+    case ("webhooks", _): self = .webhooks
     case ("node", let id?): self = .node(id)
     case ("operation", let id?): self = .operation(id)
     default: return nil
@@ -99,6 +103,9 @@ final class Wakeups: Sendable {
     }
     if start { Task { await self.sendOutgoing() } }
   }
+
+  /// Wakes whoever waits at this replica.
+  func signalHere(_ topic: Topic) { deliver([topic]) }
 
   /// Where a topic stands now; take it before looking at the database.
   func ticket(_ topic: Topic) -> Ticket {

@@ -5,6 +5,8 @@ import Postgres
 /// What kinds of resources have a reconciler.
 enum WorkKind: String, Sendable, CaseIterable {
   case vm
+  /// There is something to send to a webhook: for ``WebhookSender``, not for ``Worker``.
+  case webhook
 }
 
 /// A row of the queue that this replica holds for a while.
