@@ -104,6 +104,11 @@ import Testing
       "token create --description d --ttl 90d --project p --role member --user u --idempotency-key k", "token show t",
       "token delete t u", "audit list --user u --operation createVM --refused --project p --limit 3",
       "audit list --resource vm_1 --since 2026-01-01T00:00:00Z", "audit export --until 2026-01-01T00:00:00Z",
+      "webhook list -l a=b", "webhook show w", "webhook label w a=b", "webhook delete w x --dry-run",
+      "webhook create w --to https://h.example/ --event vm.* --event image.ready --label a=b --disabled",
+      "webhook update w --rename x --to https://h.example/ --event * --enable", "webhook rotate-secret w --overlap 0s",
+      "webhook ping w", "webhook deliveries w --state failed --limit 3", "webhook delivery w d",
+      "webhook redeliver w d e",
     ])
   func everyCommandParses(line: String) throws {
     let command = try Aloft.parseAsRoot(line.split(separator: " ").map(String.init))
@@ -120,7 +125,9 @@ import Testing
       "user create", "user create u --kind robot", "user create u --cloud-role root", "user update u",
       "user update u --enable --disable", "user update u --cloud-role admin --no-cloud-role",
       "token create --project p",
-      "token create --role viewer", "token create --project p --role owner", "token delete",
+      "token create --role viewer", "token create --project p --role owner", "token delete", "webhook create w",
+      "webhook update w", "webhook update w --enable --disable", "webhook deliveries w --state lost",
+      "webhook redeliver w",
     ])
   func usageErrors(line: String) async {
     let outcome = await Outcome.of(

@@ -278,6 +278,33 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(201, {**token, "secret": "aloft_s"})
         self.answer(200, token if path else {"items": [token], "next_cursor": None})
 
+    def webhooks(self, path, query, body, _):
+        hook = {"id": "whk_1", "name": path[0] if path else "billing", "project_id": "prj_1", "url": "https://h.example/",
+                "events": ["*"], "labels": {}, "enabled": True, "disabled_reason": None, "failing_since": None,
+                "previous_secret_expires_at": None, "created_at": TIME, "updated_at": TIME, **body}
+        hook.pop("overlap_seconds", None)
+        delivery = {"id": path[2] if len(path) > 2 else "dlv_1", "webhook_id": "whk_1", "kind": "vm.created",
+                    "state": "failed", "attempts": 3, "event": {"kind": "vm.created"}, "last_attempt_at": TIME,
+                    "next_attempt_at": None, "duration_ms": 12, "status": 500, "response": "no", "created_at": TIME,
+                    "error": {"code": "status_refused", "detail": "the target answered 500"}}
+        if path[1:2] == ["deliveries"]:
+            if path[2:3] == ["dlv_9"]:
+                return self.answer(*problem(404, "not_found", "the webhook has no delivery dlv_9"))
+            if self.command == "POST":
+                return self.answer(202, delivery)
+            return self.answer(200, delivery if path[2:] else {"items": [delivery], "next_cursor": None})
+        if path[1:] == ["ping"]:
+            return self.answer(202, delivery)
+        if path[1:] == ["rotate-secret"]:
+            return self.answer(200, {**hook, "secret": "whsec_new"})
+        if self.command == "DELETE":
+            return self.answer(204, None)
+        if self.command == "POST":
+            if body["url"].startswith("http:"):
+                return self.answer(*problem(422, "url_refused", "the operator of this cloud allows https only"))
+            return self.answer(201, {**hook, "secret": "whsec_s"})
+        self.answer(200, hook if path else {"items": [hook], "next_cursor": None})
+
     def events(self, path, query, *_):
         last = self.headers.get("Last-Event-ID")
         self.send_response(200)

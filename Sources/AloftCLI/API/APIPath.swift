@@ -13,7 +13,7 @@ enum APIPath {
   /// The command group that a path belongs to. None where it is open which part of the path a problem is about.
   static func noun(of path: String) -> String? {
     let segments = path.prefix { $0 != "?" }.split(separator: "/")
-    if segments.count > 3, segments[3] == "members" { return nil }
+    if segments.count > 3, segments[3] == "members" || segments[3] == "deliveries" { return nil }
     return switch segments.dropFirst().first {
     case "vms": "vm"
     case "images": "image"
@@ -24,6 +24,7 @@ enum APIPath {
     case "projects": "project"
     case "users": "user"
     case "tokens": "token"
+    case "webhooks": "webhook"
     default: nil
     }
   }

@@ -17,7 +17,9 @@ struct Aloft: ParsableCommand {
     version: AloftVersion.number,
     groupedSubcommands: [
       CommandGroup(name: "Machines", subcommands: [VMCommand.self, ImageCommand.self, PlacementCommand.self]),
-      CommandGroup(name: "Changes", subcommands: [OperationCommand.self, EventCommand.self, AuditCommand.self]),
+      CommandGroup(
+        name: "Changes",
+        subcommands: [OperationCommand.self, EventCommand.self, WebhookCommand.self, AuditCommand.self]),
       CommandGroup(
         name: "Fleet",
         subcommands: [NodeCommand.self, NodePoolCommand.self, NodeTokenCommand.self]),

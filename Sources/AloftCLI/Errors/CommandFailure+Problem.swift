@@ -62,6 +62,7 @@ extension CommandFailure {
     case .idempotencyKeyReused: return "Use another --idempotency-key for another request."
     case .checksumMismatch, .uploadIncomplete: return "Nothing was kept; upload the file again."
     case .imageInvalid: return "The content must be a qcow2 or raw disk; `qemu-img info` tells what the file is."
+    case .urlRefused: return "The operator of the cloud decides where webhooks may lead; ask for it to be allowed."
     case .unavailable, .nodeUnreachable, .timeout, .rateLimited: return "Try again in a moment."
     case .internal: return "This is a fault of the server; tell its operator the request id."
     default: return status == 400 ? "`--help` behind the command lists what it takes." : nil

@@ -103,6 +103,19 @@ extension Presentation {
       .age("AGE", "created_at"),
     ], nameMember: "user_name")
 
+  static let webhook = Presentation(
+    columns: [
+      .member("NAME", "name"), .member("ENABLED", "enabled"), .member("DISABLED-BECAUSE", "disabled_reason"),
+      .age("FAILING", "failing_since"), .member("EVENTS", "events"), .member("URL", "url"), .age("AGE", "created_at"),
+    ], nameMember: "name")
+
+  static let webhookDelivery = Presentation(
+    columns: [
+      .member("ID", "id"), .member("KIND", "kind"), .state("STATE", "state"), .member("ATTEMPTS", "attempts"),
+      .member("STATUS", "status"), .age("TRIED", "last_attempt_at"),
+      Column("ERROR") { item, _ in Table.Cell(plain(item["error"]?["code"])) },
+    ], nameMember: "id")
+
   static let usage = Presentation(
     columns: [
       .member("QUOTA", "quota"), .member("USED", "used"), .member("LIMIT", "limit"), .member("DEFAULT", "is_default"),

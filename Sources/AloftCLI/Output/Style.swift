@@ -18,8 +18,10 @@ struct Style: Sendable {
   /// The tone of a state or status word.
   static func tone(ofState state: String) -> Tone? {
     switch state {
-    case "running", "ready", "succeeded": .good
-    case "creating", "starting", "stopping", "rebooting", "deleting", "queued", "awaiting_upload", "cordoned": .busy
+    case "running", "ready", "succeeded", "delivered": .good
+    case "creating", "starting", "stopping", "rebooting", "deleting", "queued", "awaiting_upload", "cordoned",
+      "pending":
+      .busy
     case "failed", "unknown", "down": .bad
     default: nil
     }
