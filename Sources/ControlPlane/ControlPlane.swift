@@ -105,6 +105,7 @@ public final class ControlPlane: Sendable {
       group.addTask { await self.janitor.run() }
       group.addTask { await self.dispatcher.run() }
       group.addTask { await self.sender.run() }
+      group.addTask { await DatabaseRoles.warn(self.plane.database, logger: self.plane.logger) }
     }
   }
 

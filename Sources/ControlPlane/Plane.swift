@@ -44,9 +44,9 @@ public struct Settings: Sendable {
   public var rateLimit: RateLimit?
   /// Where requests may go whose URL a tenant gave.
   public var outgoing = OutgoingSettings()
-  /// How long ended operations and audit records are kept, in days.
+  /// How long events and ended operations are kept, in days. How long audit records are is the database owner's business.
+  public var keepEventsDays = 30
   public var keepOperationsDays = 30
-  public var keepAuditDays = 400
   /// Where browsers reach the cloud, such as `https://cloud.example`.
   public var publicURL: String
   public var sessions = SessionSettings()

@@ -7,9 +7,17 @@ import ProgramSettings
 /// Brings the database's tables up to date.
 struct Migrate: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Bring the database up to date. Harmless to repeat; several may run at once.")
+    abstract: "Bring the database up to date. Harmless to repeat; several may run at once.",
+    discussion: """
+      Runs as the owner of the tables. aloftd serve may connect as another role, named here once, which can then use them; of \
+      the audit it can neither change nor remove anything.
+      """)
 
   @OptionGroup var common: CommonOptions
+  @Option(name: PlaneSetting.runtimeRole.flag, help: PlaneSetting.runtimeRole.help)
+  var runtimeRole: String?
+  @Option(name: PlaneSetting.keepAuditDays.flag, help: PlaneSetting.keepAuditDays.help)
+  var keepAuditDays: Int?
 
   func run() async throws {
     let source = try common.source()
@@ -19,6 +27,12 @@ struct Migrate: AsyncParsableCommand {
       .apply(to: database, logger: logger)
     for entry in applied { print("applied \(entry.name)") }
     if applied.isEmpty { print("nothing to do") }
+    if let role = try source.text(PlaneSetting.runtimeRole, runtimeRole) {
+      try await DatabaseRoles.allow(role, in: database)
+    }
+    if let days = try source.integer(PlaneSetting.keepAuditDays, keepAuditDays, 1...36_500) {
+      try await DatabaseRoles.keepAudit(days: days, in: database)
+    }
     await database.shutdown()
   }
 }

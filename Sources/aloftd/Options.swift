@@ -54,12 +54,20 @@ enum PlaneSetting {
   static let outgoingCACert = setting(
     "outgoing-ca-cert",
     "Authorities in PEM that are trusted for URLs of tenants (webhooks). Default: those of the operating system.")
+  static let keepEventsDays = setting("keep-events-days", "For how many days events are kept. Default: 30.")
+  static let keepOperationsDays = setting(
+    "keep-operations-days", "For how many days operations that have ended are kept. Default: 30.")
+  static let runtimeRole = setting(
+    "runtime-role", "The role of PostgreSQL that aloftd serve connects as, where that is not the tables' owner.")
+  static let keepAuditDays = setting(
+    "keep-audit-days", "For how many days audit records are kept from now on. Default: as it was, 400 at first.")
   static let validateResponses = setting("validate-responses", "Check every answer against the contract, for tests.")
 
   static let all = [
     databaseURL, databaseConnections, share, logLevel, listen, advertiseURL, tlsCert, tlsKey, caCert, caKey,
     sealingKeyFile, imageStore, leaseSeconds, rateLimit, publicURL, sessionSeconds, sessionIdleSeconds,
-    outgoingAllow, outgoingAllowHTTP, outgoingCACert, validateResponses,
+    outgoingAllow, outgoingAllowHTTP, outgoingCACert, keepEventsDays,
+    keepOperationsDays, runtimeRole, keepAuditDays, validateResponses,
   ]
 
   private static func setting(_ name: String, _ explanation: String) -> Setting {

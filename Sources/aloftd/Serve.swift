@@ -42,6 +42,10 @@ struct Serve: AsyncParsableCommand {
   @Option(name: PlaneSetting.sessionIdleSeconds.flag, help: PlaneSetting.sessionIdleSeconds.help)
   var sessionIdleSeconds: Int?
   @OptionGroup var outgoing: OutgoingOptions
+  @Option(name: PlaneSetting.keepEventsDays.flag, help: PlaneSetting.keepEventsDays.help)
+  var keepEventsDays: Int?
+  @Option(name: PlaneSetting.keepOperationsDays.flag, help: PlaneSetting.keepOperationsDays.help)
+  var keepOperationsDays: Int?
   @Flag(name: PlaneSetting.validateResponses.flag, help: PlaneSetting.validateResponses.help)
   var validateResponses = false
 
@@ -74,6 +78,9 @@ struct Serve: AsyncParsableCommand {
     settings.outgoing = try outgoing.settings(source)
     settings.rateLimit = rate == 0 ? nil : RateLimit(perSecond: rate, burst: rate * 10)
     try setLogins(&settings, source)
+    settings.keepEventsDays = try source.integer(PlaneSetting.keepEventsDays, keepEventsDays, 1...3650) ?? 30
+    settings.keepOperationsDays =
+      try source.integer(PlaneSetting.keepOperationsDays, keepOperationsDays, 1...3650) ?? 30
     let plane = try ControlPlane(
       contract: try Contract.load(file: share + "/openapi/aloft.yaml"), database: database,
       images: try ImageFiles(directory: try source.required(PlaneSetting.imageStore, imageStore)),

@@ -14,6 +14,7 @@ struct LockOrderTests {
   /// Ends the plane's connections, so that all their statistics are written, and reads the database's count.
   private func deadlocks(_ test: TestPlane) async throws -> Int {
     let name = try #require(try await test.database.one("SELECT current_database()")?.get(0, as: String.self))
+    await test.runtime.shutdown()
     await test.database.shutdown()
     let url = await (try PostgresServer.shared).url(database: "postgres")
     let outside = try Database(configuration: DatabaseConfiguration(url: url, poolSize: 1), logger: quiet)

@@ -34,7 +34,7 @@ struct RequestTests {
   func unavailable() async throws {
     try await TestPlane.with { test async throws in
       try await test.makeImage()
-      await test.database.shutdown()
+      await test.runtime.shutdown()
       for (method, path) in [("GET", "/v1/vms"), ("POST", "/v1/images"), ("GET", "/readyz")] {
         let answer = await test.call(.init(method) ?? .get, path, method == "POST" ? ["name": "other"] : nil)
         #expect(answer.status == 503, "\(path): \(answer)")

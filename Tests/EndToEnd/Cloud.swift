@@ -49,7 +49,8 @@ final class Cloud: Sendable {
       )
       .trimmingCharacters(in: .whitespacesAndNewlines)
     }
-    _ = try await aloftd("migrate")
+    try await postgres.administer("CREATE ROLE aloftd LOGIN")
+    _ = try await aloftd("migrate", "--runtime-role", "aloftd")
     _ = try await aloftd("pki", "init", "--directory", folder + "/pki")
     _ = try await aloftd("sealing-key", "create", "--out", folder + "/sealing.key")
     // libvirtd has its own view of the file systems, as they are when it starts.
@@ -103,7 +104,8 @@ final class Cloud: Sendable {
         pki + "/server.key", "--ca-cert", pki + "/ca.crt", "--ca-key", pki + "/ca.key", "--image-store",
         folder + "/images", "--sealing-key-file", folder + "/sealing.key", "--lease-seconds", "\(shape.leaseSeconds)",
         "--validate-responses",
-      ], environment: ["ALOFT_DATABASE_URL": databaseURL], folder: folder, log: "\(folder)/aloftd-\(index).log")
+      ], environment: ["ALOFT_DATABASE_URL": databaseURL.replacing("user=postgres", with: "user=aloftd")],
+      folder: folder, log: "\(folder)/aloftd-\(index).log")
     replicas.withLock { $0[index] = daemon }
     try await eventually("aloftd answers", within: .seconds(30)) {
       (try? await self.curl("/readyz", replica: index)) != nil

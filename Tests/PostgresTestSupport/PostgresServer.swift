@@ -75,8 +75,8 @@ public final class PostgresServer: Sendable {
   }
 
   /// The URL of a database of this server.
-  public func url(database: String) -> String {
-    "postgresql:///\(database)?host=\(directory)&user=postgres"
+  public func url(database: String, user: String = "postgres") -> String {
+    "postgresql:///\(database)?host=\(directory)&user=\(user)"
   }
 
   /// Runs one statement as the superuser in the database `postgres`.

@@ -34,10 +34,11 @@ public enum APITokens {
         }
         (root.cloudRole, root.disabled) = (.admin, false)
         try UserStore.update(root, in: session)
-        try recordChange("restoreRootUser", .userUpdated, root.id, name: root.name, in: session)
+        try record("restoreRootUser", .userUpdated, root.id.uuid, data: ["name": root.name], in: session)
       }
       let token = NewToken(description: description, user: root.id, limit: nil, seconds: seconds)
       try TokenStore.insert(id, secret: secret, token, in: session)
+      try record("createToken", .tokenCreated, id.uuid, data: ["user": root.name], in: session)
     }
     return secret
   }
@@ -68,21 +69,21 @@ public enum APITokens {
       }
       let token = NewToken(description: "made by aloftd bootstrap", user: user, limit: nil, seconds: nil)
       try TokenStore.insert(id, secret: secret, token, in: session)
-      try recordChange("bootstrapUser", .userCreated, user, name: name, in: session)
+      try record("bootstrapUser", .userCreated, user.uuid, data: ["name": name], in: session)
     }
     return secret
   }
 
   /// Audit and event, as of a change by the API.
-  private static func recordChange(
-    _ operation: String, _ kind: EventKind, _ user: UserID, name: String, in session: Session
+  private static func record(
+    _ operation: String, _ kind: EventKind, _ resource: UUID, data: [String: String], in session: Session
   ) throws {
     try session.execute(
       """
       INSERT INTO audit (actor, peer, request_id, operation, resource_id)
-      VALUES ('aloftd', 'local', '', \(operation), \(user))
+      VALUES ('aloftd', 'local', '', \(operation), \(resource))
       """)
-    try EventStore.append(kind, project: nil, resource: user.uuid, data: ["name": name], in: session)
+    try EventStore.append(kind, project: nil, resource: resource, data: data, in: session)
   }
 
   /// As the contract's `Name`.

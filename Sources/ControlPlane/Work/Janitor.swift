@@ -3,7 +3,7 @@ import Logging
 import Postgres
 
 /// Forgets what has had its time: idempotency keys after a day, events and ended operations after a month, API tokens a month behind
-/// their end, sessions that have ended, audit records after more than a year, deliveries to webhooks after a week, stream requests that
+/// their end, sessions that have ended, audit records when their owner says (`audit_retention`), deliveries to webhooks after a week, stream requests that
 /// nobody fetched, uploads that a crash cut off.
 ///
 /// Every replica has one; at any time one of them works. Each transaction is small, because a long one holds back what
@@ -28,7 +28,9 @@ struct Janitor: Sendable {
 
   func step() async throws {
     try await remove { session in try IdempotencyKeys.expire(atMost: Self.batch, in: session) }
-    try await remove { session in try EventStore.expire(days: 30, atMost: Self.batch, in: session) }
+    try await remove { [settings] session in
+      try EventStore.expire(days: settings.keepEventsDays, atMost: Self.batch, in: session)
+    }
     try await remove { [settings] session in
       try session.execute(
         """
@@ -37,14 +39,7 @@ struct Janitor: Sendable {
            ORDER BY finished_at LIMIT \(Self.batch) FOR UPDATE SKIP LOCKED)
         """)
     }
-    try await remove { [settings] session in
-      try session.execute(
-        """
-        DELETE FROM audit WHERE id IN (
-          SELECT id FROM audit WHERE at < aloft_now() - make_interval(days => \(settings.keepAuditDays))
-           ORDER BY at LIMIT \(Self.batch) FOR UPDATE SKIP LOCKED)
-        """)
-    }
+    try await remove { session in try session.one("SELECT aloft_forget_audit(\(Self.batch)::integer)")?.get(0) ?? 0 }
     try await remove { session in
       try session.execute(
         """

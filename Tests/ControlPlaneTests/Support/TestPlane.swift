@@ -11,8 +11,13 @@ import Postgres
 import PostgresTestSupport
 
 /// A control plane on a database of its own, called without a server in between. Everything but the sockets is real.
+///
+/// The plane runs as the role `aloftd`, as it should in production.
 final class TestPlane: Sendable {
+  /// The test's own way into the database: as its owner.
   let database: Database
+  /// The plane's.
+  let runtime: Database
   let databaseURL: String
   let plane: ControlPlane
   let files: ImageFiles
@@ -27,11 +32,13 @@ final class TestPlane: Sendable {
   private let settings: Settings
 
   private init(
-    database: Database, databaseURL: String, plane: ControlPlane, files: ImageFiles, imageDirectory: String,
+    database: Database, runtime: Database, databaseURL: String, plane: ControlPlane, files: ImageFiles,
+    imageDirectory: String,
     token: String,
     authority: CertificateAuthority, authorityPEM: String, settings: Settings
   ) {
     self.database = database
+    self.runtime = runtime
     self.databaseURL = databaseURL
     self.plane = plane
     self.files = files
@@ -63,6 +70,7 @@ final class TestPlane: Sendable {
     }
     running?.cancel()
     await running?.value
+    await test.runtime.shutdown()
     await test.database.shutdown()
     try? FileManager.default.removeItem(atPath: test.imageDirectory)
     try outcome.get()
@@ -73,8 +81,12 @@ final class TestPlane: Sendable {
   ) async throws -> TestPlane {
     let server = try await PostgresServer.shared
     let url = try await server.createDatabase(template: try await template.value)
-    let database = try Database(
-      configuration: DatabaseConfiguration(url: url, poolSize: poolSize, poolTimeout: .seconds(60)), logger: quiet)
+    func open(_ url: String, _ size: Int) throws -> Database {
+      try Database(
+        configuration: DatabaseConfiguration(url: url, poolSize: size, poolTimeout: .seconds(60)), logger: quiet)
+    }
+    let database = try open(url, 3)
+    let runtime = try open(url.replacing("user=postgres", with: "user=aloftd"), poolSize)
     let directory = NSTemporaryDirectory() + "aloft-images-\(UUID().uuidString)"
     let files = try ImageFiles(directory: directory)
     let (certificate, key) = try CertificateAuthority.create(name: "test", now: Date())
@@ -85,11 +97,14 @@ final class TestPlane: Sendable {
     settings.passwordCost = PasswordCost(cost: 16, blockSize: 8, parallelism: 1)
     configure(&settings)
     let plane = try ControlPlane(
-      contract: try Repository.contract.get(), database: database, images: files, authority: authority,
+      contract: try Repository.contract.get(), database: runtime, images: files, authority: authority,
       sealing: try Self.sealing.get(), settings: settings, logger: quiet)
     let token = try await APITokens.create(description: "test", expiresAfter: nil, in: database)
+    // A test's events and audit records are its own.
+    try await database.execute("TRUNCATE events, audit RESTART IDENTITY")
     return TestPlane(
-      database: database, databaseURL: url, plane: plane, files: files, imageDirectory: directory, token: token,
+      database: database, runtime: runtime, databaseURL: url, plane: plane, files: files, imageDirectory: directory,
+      token: token,
       authority: authority,
       authorityPEM: certificate, settings: settings)
   }
@@ -99,6 +114,8 @@ final class TestPlane: Sendable {
     let url = try await PostgresServer.shared.createDatabase()
     let database = try Database(configuration: DatabaseConfiguration(url: url, poolSize: 1), logger: quiet)
     _ = try await Migrator(directory: Repository.root + "/migrations").apply(to: database, logger: quiet)
+    try await PostgresServer.shared.administer("CREATE ROLE aloftd LOGIN")
+    try await DatabaseRoles.allow("aloftd", in: database)
     await database.shutdown()
     return String(url.dropFirst("postgresql:///".count).prefix { $0 != "?" })
   }
@@ -106,7 +123,7 @@ final class TestPlane: Sendable {
   /// Another replica on the same database and image store.
   func replica() throws -> ControlPlane {
     try ControlPlane(
-      contract: try Repository.contract.get(), database: database, images: files, authority: authority,
+      contract: try Repository.contract.get(), database: runtime, images: files, authority: authority,
       sealing: try Self.sealing.get(), settings: settings, logger: quiet)
   }
 
