@@ -66,7 +66,8 @@ let cloud: [Target] = [
   .executableTarget(
     name: "aloftd",
     dependencies: [
-      "Contract", "ControlPlane", "HTTP", "HTTPClient", "Postgres", "ProgramSettings", arguments, logging,
+      "AloftModel", "Contract", "ControlPlane", "HTTP", "HTTPClient", "Postgres", "ProgramSettings", arguments, logging,
+      yams,
     ],
     swiftSettings: strict),
   .executableTarget(
@@ -109,7 +110,7 @@ let tests: [Target] = [
     name: "ControlPlaneTests",
     dependencies: [
       "AloftModel", "Contract", "ControlPlane", "Execution", "HTTP", "HTTPClient", "JSON", "Postgres",
-      "PostgresTestSupport", "TestSupport", crypto, jwt, x509, asn1, logging, httpTypes,
+      "PostgresTestSupport", "TestSupport", crypto, cryptoExtras, x509, asn1, logging, httpTypes,
     ], swiftSettings: strict),
   .testTarget(
     name: "NodeAgentTests",

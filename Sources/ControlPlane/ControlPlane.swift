@@ -22,15 +22,20 @@ public final class ControlPlane: Sendable {
     sealing: SealingKey, settings: Settings, environment: Environment = .live, logger: Logger
   ) throws {
     let wakeups = Wakeups(database: database, environment: environment, logger: logger)
+    let issued = IssuedUsers(
+      issuers: try Issuers(settings.issuers, environment: environment, logger: logger), database: database,
+      environment: environment)
     plane = Plane(
       database: database, wakeups: wakeups, environment: environment,
       inventory: NodeInventory(database: database, environment: environment), images: images,
       authorizer: Authorizer(
         tokens: TokenCache(
-          database: database, environment: environment, idleSeconds: settings.sessions.idleSeconds, logger: logger),
+          database: database, environment: environment, idleSeconds: settings.sessions.idleSeconds, issuers: issued,
+          logger: logger),
         rates: RateLimiter(settings.rateLimit, environment: environment)),
       refusals: RefusalLog(database: database, environment: environment, logger: logger),
-      logins: LoginGate(cost: settings.passwordCost, environment: environment), authority: authority, sealing: sealing,
+      logins: LoginGate(cost: settings.passwordCost, environment: environment), issued: issued, authority: authority,
+      sealing: sealing,
       leases: LeaseRenewals(
         database: database, environment: environment, seconds: settings.leaseSeconds, logger: logger),
       streams: StreamSwitchboard(
@@ -46,6 +51,7 @@ public final class ControlPlane: Sendable {
     TokenHandlers(plane: plane).register(in: &handlers)
     SelfHandlers().register(in: &handlers)
     LoginHandler(plane: plane).register(in: &handlers)
+    IssuerLoginHandlers(plane: plane).register(in: &handlers)
     SessionHandlers(plane: plane).register(in: &handlers)
     PasswordHandlers(plane: plane).register(in: &handlers)
     VMHandlers(plane: plane).register(in: &handlers)

@@ -13,6 +13,7 @@ struct Plane: Sendable {
   let authorizer: Authorizer
   let refusals: RefusalLog
   let logins: LoginGate
+  let issued: IssuedUsers
   let authority: CertificateAuthority
   let sealing: SealingKey
   let leases: LeaseRenewals
@@ -50,6 +51,10 @@ public struct Settings: Sendable {
   /// Where browsers reach the cloud, such as `https://cloud.example`.
   public var publicURL: String
   public var sessions = SessionSettings()
+  /// Who may say who somebody is, besides the database.
+  public var issuers: [IssuerSettings] = []
+  /// Where a browser goes behind a login by an issuer: a path of ours.
+  public var consolePath = "/docs"
   /// What a password costs to try.
   public var passwordCost = PasswordCost.standard
 

@@ -41,6 +41,10 @@ enum PlaneSetting {
   )
   static let publicURL = setting(
     "public-url", "Where browsers reach the cloud, such as https://cloud.example. Default: --advertise-url.")
+  static let oidcFile = setting(
+    "oidc-file", "A YAML file with the issuers of OpenID Connect that may say who somebody is.")
+  static let consolePath = setting(
+    "console-path", "Where at this server a browser goes behind a login at an issuer. Default: /docs.")
   static let sessionSeconds = setting(
     "session-seconds", "How long after the login a browser's session ends. Default: 43200.")
   static let sessionIdleSeconds = setting(
@@ -65,8 +69,8 @@ enum PlaneSetting {
 
   static let all = [
     databaseURL, databaseConnections, share, logLevel, listen, advertiseURL, tlsCert, tlsKey, caCert, caKey,
-    sealingKeyFile, imageStore, leaseSeconds, rateLimit, publicURL, sessionSeconds, sessionIdleSeconds,
-    outgoingAllow, outgoingAllowHTTP, outgoingCACert, keepEventsDays,
+    sealingKeyFile, imageStore, leaseSeconds, rateLimit, publicURL, oidcFile, consolePath, sessionSeconds,
+    sessionIdleSeconds, outgoingAllow, outgoingAllowHTTP, outgoingCACert, keepEventsDays,
     keepOperationsDays, runtimeRole, keepAuditDays, validateResponses,
   ]
 

@@ -37,6 +37,10 @@ struct Serve: AsyncParsableCommand {
   var rateLimit: Int?
   @Option(name: PlaneSetting.publicURL.flag, help: PlaneSetting.publicURL.help)
   var publicURL: String?
+  @Option(name: PlaneSetting.oidcFile.flag, help: PlaneSetting.oidcFile.help)
+  var oidcFile: String?
+  @Option(name: PlaneSetting.consolePath.flag, help: PlaneSetting.consolePath.help)
+  var consolePath: String?
   @Option(name: PlaneSetting.sessionSeconds.flag, help: PlaneSetting.sessionSeconds.help)
   var sessionSeconds: Int?
   @Option(name: PlaneSetting.sessionIdleSeconds.flag, help: PlaneSetting.sessionIdleSeconds.help)
@@ -125,6 +129,13 @@ struct Serve: AsyncParsableCommand {
         throw ValidationError("--public-url is \(url), which is no URL such as https://cloud.example")
       }
       settings.publicURL = url.hasSuffix("/") ? String(url.dropLast()) : url
+    }
+    if let path = try source.text(PlaneSetting.oidcFile, oidcFile) { settings.issuers = try IssuerFile.read(path) }
+    if let path = try source.text(PlaneSetting.consolePath, consolePath) {
+      guard path.hasPrefix("/"), !path.hasPrefix("//"), !path.contains("\\") else {
+        throw ValidationError("--console-path is \(path), which is no path at this server, such as /console")
+      }
+      settings.consolePath = path
     }
     let range = 60...31_536_000
     if let seconds = try source.integer(PlaneSetting.sessionSeconds, sessionSeconds, range) {

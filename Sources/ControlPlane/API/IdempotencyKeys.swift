@@ -107,7 +107,16 @@ enum IdempotencyKeys {
   }
 
   private static func open(_ sealed: [UInt8], key: String, call: Call) throws -> [UInt8] {
-    Array(try AES.GCM.open(AES.GCM.SealedBox(combined: sealed), using: sealingKey(key, call)))
+    let box = try AES.GCM.SealedBox(combined: sealed)
+    do {
+      return Array(try AES.GCM.open(box, using: sealingKey(key, call)))
+    } catch {
+      // Tokens of an issuer change every few minutes, and the user that they are of stays.
+      throw Problem(
+        .idempotencyKeyReused,
+        "the first try with the key \(key) was carried out; its answer can be read only with the token that made it",
+        errors: [.init(code: .idempotencyKeyReused, detail: "used with another token", parameter: "Idempotency-Key")])
+    }
   }
 
   private static func sealingKey(_ key: String, _ call: Call) -> SymmetricKey {

@@ -17,6 +17,8 @@ struct Principal: Sendable, Equatable {
   enum Means: Sendable, Equatable {
     case token(APITokenID)
     case session(SessionID)
+    /// What an issuer has signed about this user.
+    case assertion(UserID)
   }
 
   /// What the call was made with; nil if the operation is open to all.
@@ -31,6 +33,8 @@ struct Principal: Sendable, Equatable {
   var seal: [UInt8] = []
   /// What a page of ours can send with a change and a page of somebody else cannot; nil: it need not.
   var csrfToken: String?
+  /// What the user may by what an issuer says, besides what the database gives them; it is part of ``cloudRole`` and ``grants``.
+  var claimed = ClaimGrants()
   /// Nil where the token is for one project.
   var cloudRole: CloudRole?
   var grants: [Grant] = []
@@ -49,6 +53,7 @@ struct Principal: Sendable, Equatable {
     switch means {
     case .token(let id): "token:\(id.uuid.uuidString.lowercased())"
     case .session(let id): "session:\(id.uuid.uuidString.lowercased())"
+    case .assertion(let id): "oidc:\(id.uuid.uuidString.lowercased())"
     case nil: "anonymous"
     }
   }
@@ -58,6 +63,7 @@ struct Principal: Sendable, Equatable {
     switch means {
     case .token(let id): id.uuid
     case .session(let id): id.uuid
+    case .assertion(let id): id.uuid
     case nil: nil
     }
   }
@@ -85,6 +91,20 @@ struct Principal: Sendable, Equatable {
   }
 
   private init() {}
+
+  /// Adds what an issuer's claims give; `projects` are those of their names that there are.
+  mutating func add(_ claimed: ClaimGrants, in projects: [(id: ProjectID, name: String)]) {
+    self.claimed = claimed
+    cloudRole = [cloudRole, claimed.cloudRole].compactMap(\.self).max(by: CloudRole.isSmaller)
+    for (id, name) in projects {
+      guard let role = claimed.projects[name] else { continue }
+      if let index = grants.firstIndex(where: { $0.project == id }) {
+        grants[index].role = max(grants[index].role, role)
+      } else {
+        grants.append(Grant(project: id, name: name, role: role))
+      }
+    }
+  }
 
   enum Access: Equatable {
     case granted

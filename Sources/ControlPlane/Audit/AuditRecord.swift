@@ -72,7 +72,8 @@ struct AuditRecord: Sendable, JSONWritable {
     ("Node", { NodeID($0).description }), ("Project", { ProjectID($0).description }),
     ("Member", { UserID($0).description }), ("User", { UserID($0).description }),
     ("Token", { APITokenID($0).description }), ("Quotas", { ProjectID($0).description }),
-    ("Session", { SessionID($0).description }), ("Password", { UserID($0).description }),
+    ("Session", { SessionID($0).description }), ("Login", { SessionID($0).description }),
+    ("Password", { UserID($0).description }),
     ("Webhook", { WebhookID($0).description }), ("WebhookSecret", { WebhookID($0).description }),
     ("WebhookDelivery", { WebhookDeliveryID($0).description }),
   ]

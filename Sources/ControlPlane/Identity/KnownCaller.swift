@@ -2,7 +2,7 @@ import AloftModel
 import Foundation
 import Postgres
 
-/// What the database knows of a token or a session: for whom it acts, what it allows, and why it is refused.
+/// What the database knows of a token, a session or a user about whom an issuer has spoken: for whom it acts, what it allows, and why it is refused.
 struct KnownCaller: Sendable {
   var principal: Principal
   var refusal: Problem?
@@ -50,22 +50,33 @@ struct KnownCaller: Sendable {
     }
   }
 
-  /// The session that meets `condition` on `s`.
-  static func sessionQuery(_ condition: SQL, idleSeconds: Int?, locking: SQL = "") -> SQL {
+  /// The session that meets `condition` on `s`, and which of the projects there are that claims name.
+  static func sessionQuery(_ condition: SQL, projects: [String], idleSeconds: Int?, locking: SQL = "") -> SQL {
     """
-    SELECT \(fragment: userColumns), s.id, s.expires_at, s.expires_at <= aloft_now(),
-           s.last_used_at + make_interval(secs => \(idleSeconds.map(Double.init))) <= aloft_now()
-      FROM sessions s JOIN users a ON a.id = s.user_id, \(fragment: memberships("true"))
+    SELECT \(fragment: userColumns), n.projects, n.names, s.id, s.expires_at, s.expires_at <= aloft_now(),
+           s.last_used_at + make_interval(secs => \(idleSeconds.map(Double.init))) <= aloft_now(), s.issuer, s.claim_values
+      FROM sessions s JOIN users a ON a.id = s.user_id, \(fragment: memberships("true")), \(fragment: named(projects))
      WHERE \(fragment: condition) \(fragment: locking)
     """
   }
 
-  /// Reads a row of ``sessionQuery(_:idleSeconds:locking:)``.
-  init(session row: Row, seal: [UInt8], csrfToken: String?) throws {
-    let column = Self.ownColumn
+  /// Reads a row of ``sessionQuery(_:projects:idleSeconds:locking:)``.
+  ///
+  /// - Parameter claimed: what an issuer's claims give; nil when nobody trusts the issuer any more.
+  init(
+    session row: Row, seal: [UInt8], csrfToken: String?, claimed: (String, [String]) throws -> ClaimGrants?
+  ) throws {
+    let column = Self.ownColumn + 2
     principal = try Self.principal(row, means: .session(try row.get(column)), seal: seal, limit: nil)
     principal.expiresAt = try row.get(column + 1)
     principal.csrfToken = csrfToken
+    if let issuer = try row.get(column + 4, as: String?.self) {
+      guard let claimed = try claimed(issuer, try row.get(column + 5)) else {
+        refusal = Self.ended
+        return
+      }
+      principal.add(claimed, in: try Self.namedProjects(row))
+    }
     if try row.get(column + 2) {
       refusal = Problem(.sessionExpired, "the session has had its time; log in again: POST /v1/sessions")
     } else if try row.get(column + 3, as: Bool?.self) == true {
@@ -73,6 +84,36 @@ struct KnownCaller: Sendable {
     } else {
       refusal = try Self.refusalOfUser(row)
     }
+  }
+
+  /// What the database knows of the user that `condition` finds as `a`, and of the projects that claims name.
+  static func userQuery(_ condition: SQL, projects: [String]) -> SQL {
+    """
+    SELECT \(fragment: userColumns), n.projects, n.names
+      FROM users a, \(fragment: memberships("true")), \(fragment: named(projects)) WHERE \(fragment: condition)
+    """
+  }
+
+  /// Reads a row of ``userQuery(_:projects:)``.
+  init(assertedBy row: Row, claimed: ClaimGrants, expiresAt: Date?, seal: [UInt8]) throws {
+    principal = try Self.principal(row, means: .assertion(try row.get(0)), seal: seal, limit: nil)
+    principal.expiresAt = expiresAt
+    principal.add(claimed, in: try Self.namedProjects(row))
+    refusal = try Self.refusalOfUser(row)
+  }
+
+  /// Which of these projects there are, as `n`.
+  private static func named(_ projects: [String]) -> SQL {
+    """
+    LATERAL (SELECT coalesce(array_agg(q.id ORDER BY q.name), '{}') AS projects,
+                    coalesce(array_agg(q.name ORDER BY q.name), '{}') AS names
+               FROM projects q WHERE q.name = ANY(\(projects))) n
+    """
+  }
+
+  private static func namedProjects(_ row: Row) throws -> [(id: ProjectID, name: String)] {
+    let ids = try row.get(ownColumn, as: [UUID].self).map { ProjectID($0) }
+    return zip(ids, try row.get(ownColumn + 1, as: [String].self)).map { ($0, $1) }
   }
 
   private static func principal(
@@ -126,11 +167,16 @@ extension Principal {
       guard let row = try session.one(query) else { throw KnownCaller.unknown }
       known = try KnownCaller(token: row, seal: seal)
     case .session(let id):
-      // Whether it is idle was judged when the call came.
+      // Whether it is idle, and what the claims give, was judged when the call came.
       let query = KnownCaller.sessionQuery(
-        "s.id = \(id)", idleSeconds: nil, locking: isLocking ? "FOR KEY SHARE OF s" : "")
+        "s.id = \(id)", projects: claimed.projects.keys.sorted(), idleSeconds: nil,
+        locking: isLocking ? "FOR KEY SHARE OF s" : "")
       guard let row = try session.one(query) else { throw KnownCaller.ended }
-      known = try KnownCaller(session: row, seal: seal, csrfToken: csrfToken)
+      known = try KnownCaller(session: row, seal: seal, csrfToken: csrfToken) { _, _ in claimed }
+    case .assertion(let id):
+      let query = KnownCaller.userQuery("a.id = \(id)", projects: claimed.projects.keys.sorted())
+      guard let row = try session.one(query) else { throw KnownCaller.unknown }
+      known = try KnownCaller(assertedBy: row, claimed: claimed, expiresAt: expiresAt, seal: seal)
     case nil:
       throw KnownCaller.unknown
     }

@@ -37,7 +37,7 @@ final class TokenCache: Sendable {
       switch known.principal.means {
       case .token(let token): used.insert(token.uuid)
       case .session(let session): if isFirst { usedSessions.insert(session.uuid) }
-      case nil: break
+      case .assertion, nil: break
       }
     }
 
@@ -54,8 +54,14 @@ final class TokenCache: Sendable {
   /// After how many seconds a session ends that is not used.
   private let idleSeconds: Int
 
-  init(database: Database, environment: Environment, idleSeconds: Int = SessionSettings().idleSeconds, logger: Logger) {
+  private let issuers: IssuedUsers?
+
+  init(
+    database: Database, environment: Environment, idleSeconds: Int = SessionSettings().idleSeconds,
+    issuers: IssuedUsers? = nil, logger: Logger
+  ) {
     self.database = database
+    self.issuers = issuers
     self.idleSeconds = idleSeconds
     self.environment = environment
     self.logger = logger
@@ -99,16 +105,20 @@ final class TokenCache: Sendable {
   private func find(_ shown: Credentials.Shown) async throws -> KnownCaller {
     switch shown {
     case .bearer(let secret):
+      if let issuers, JSONWebToken.isMeant(by: secret) { return try await issuers.caller(bearer: secret) }
       try TokenSecret.check(secret)
       let query = KnownCaller.tokenQuery("t.secret_hash = \(Secret.hash(secret))")
       guard let row = try await database.query(query).first else { throw KnownCaller.unknown }
       return try KnownCaller(token: row, seal: Secret.hash("seal:" + secret))
     case .session(let secret):
       guard SessionCookie.isSecret(secret) else { throw KnownCaller.ended }
-      let query = KnownCaller.sessionQuery("s.secret_hash = \(Secret.hash(secret))", idleSeconds: idleSeconds)
+      let query = KnownCaller.sessionQuery(
+        "s.secret_hash = \(Secret.hash(secret))", projects: issuers?.issuers.projectNames ?? [],
+        idleSeconds: idleSeconds)
       guard let row = try await database.query(query).first else { throw KnownCaller.ended }
       return try KnownCaller(
-        session: row, seal: Secret.hash("seal:" + secret), csrfToken: SessionCookie.csrfToken(secret))
+        session: row, seal: Secret.hash("seal:" + secret), csrfToken: SessionCookie.csrfToken(secret)
+      ) { issuer, values in issuers?.issuers.grants(values, of: issuer) }
     }
   }
 

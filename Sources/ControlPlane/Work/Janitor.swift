@@ -53,6 +53,7 @@ struct Janitor: Sendable {
       try SessionStore.expire(idleSeconds: settings.sessions.idleSeconds, atMost: Self.batch, in: session)
     }
     try await remove { session in try SessionStore.expireSites(atMost: Self.batch, in: session) }
+    try await remove { session in try UsedLogins.expire(atMost: Self.batch, in: session) }
     try await remove { session in try WebhookDeliveryStore.expire(atMost: Self.batch, in: session) }
     // A renewal that met the node's deletion leaves one behind.
     try await remove { session in

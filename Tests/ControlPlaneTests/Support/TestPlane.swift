@@ -121,8 +121,10 @@ final class TestPlane: Sendable {
   }
 
   /// Another replica on the same database and image store.
-  func replica() throws -> ControlPlane {
-    try ControlPlane(
+  func replica(_ change: (inout Settings) -> Void = { _ in }) throws -> ControlPlane {
+    var settings = settings
+    change(&settings)
+    return try ControlPlane(
       contract: try Repository.contract.get(), database: runtime, images: files, authority: authority,
       sealing: try Self.sealing.get(), settings: settings, logger: quiet)
   }
