@@ -72,7 +72,7 @@ let cloud: [Target] = [
     swiftSettings: strict),
   .executableTarget(
     name: "aloft-agent",
-    dependencies: ["AloftModel", "HTTPClient", "NodeAgent", "ProgramSettings", arguments, logging],
+    dependencies: ["AloftModel", "Execution", "HTTPClient", "NodeAgent", "ProgramSettings", arguments, logging],
     swiftSettings: strict),
   .executableTarget(name: "aloft", dependencies: ["AloftCLI"], swiftSettings: strict),
   .executableTarget(

@@ -24,10 +24,27 @@ public struct JoinAnswer: Sendable, Codable {
   public var nodeId: NodeID
   /// The client certificate and what it chains to, in PEM.
   public var certificate: String
+  /// Whom to trust from now on. Nil from control planes that do not tell.
+  public var trust: TrustAnchors?
 
-  public init(nodeId: NodeID, certificate: String) {
+  public init(nodeId: NodeID, certificate: String, trust: TrustAnchors? = nil) {
     self.nodeId = nodeId
     self.certificate = certificate
+    self.trust = trust
+  }
+}
+
+/// The control plane's own authorities: what it tells agents to trust, beside the file that their operator gave them.
+public struct TrustAnchors: Sendable, Codable, Equatable {
+  /// Certificates in PEM, one after another.
+  public var authorities: String
+  /// Fingerprints of authorities that are not to be trusted any more, whatever file holds them: SHA-256 of the certificate in
+  /// DER, in lower-case hexadecimal.
+  public var retired: [String]
+
+  public init(authorities: String, retired: [String]) {
+    self.authorities = authorities
+    self.retired = retired
   }
 }
 
@@ -47,10 +64,15 @@ public struct NodeReport: Sendable, Codable, Equatable {
   public var diskGib: Int
   /// Versions, CPU model and the like; shown to operators.
   public var facts: [String: String]
+  /// Fingerprints of the control plane's authorities that the agent trusts, in order; see ``TrustAnchors``. Nil from agents
+  /// that do not tell.
+  public var trust: [String]?
 
   public init(
-    architecture: String, accelerator: Accelerator, vcpus: Int, memoryMib: Int, diskGib: Int, facts: [String: String]
+    architecture: String, accelerator: Accelerator, vcpus: Int, memoryMib: Int, diskGib: Int, facts: [String: String],
+    trust: [String]? = nil
   ) {
+    self.trust = trust
     self.architecture = architecture
     self.accelerator = accelerator
     self.vcpus = vcpus
@@ -65,8 +87,14 @@ public struct LeaseAnswer: Sendable, Codable {
   public var leaseSeconds: Int
   /// VMs that were reported and that the control plane does not know on this node. They are left alone.
   public var unknownVms: [VMID]
+  /// Whom to trust from now on, if the agent told that it trusts others.
+  public var trust: TrustAnchors?
+  /// The certificate's authority is being replaced: the agent asks for a new one now, whenever its own ends.
+  public var renew: Bool?
 
-  public init(leaseSeconds: Int, unknownVms: [VMID] = []) {
+  public init(leaseSeconds: Int, unknownVms: [VMID] = [], trust: TrustAnchors? = nil, renew: Bool? = nil) {
+    self.trust = trust
+    self.renew = renew
     self.leaseSeconds = leaseSeconds
     self.unknownVms = unknownVms
   }

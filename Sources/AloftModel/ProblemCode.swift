@@ -47,6 +47,8 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
   case urlRefused = "url_refused"
   case nodeUnreachable = "node_unreachable"
   case joinTokenInvalid = "join_token_invalid"
+  case certificateExpired = "certificate_expired"
+  case certificateUntrusted = "certificate_untrusted"
   case unavailable = "unavailable"
   case rateLimited = "rate_limited"
   case timeout = "timeout"
@@ -59,7 +61,7 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
       .duplicateItem, .unknownParameter, .badID, .badCursor, .badHTTP, .notJSON, .badEncoding, .bodyRequired:
       400
     case .unauthenticated, .tokenInvalid, .tokenExpired, .sessionInvalid, .sessionExpired, .loginFailed, .userDisabled,
-      .joinTokenInvalid:
+      .joinTokenInvalid, .certificateExpired, .certificateUntrusted:
       401
     case .forbidden, .csrfRefused: 403
     case .notFound: 404
@@ -129,6 +131,8 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .urlRefused: "URL not allowed"
     case .nodeUnreachable: "Node unreachable"
     case .joinTokenInvalid: "Join token not valid"
+    case .certificateExpired: "Certificate expired"
+    case .certificateUntrusted: "Certificate not trusted"
     case .unavailable: "Not available now"
     case .rateLimited: "Too many requests"
     case .timeout: "Took too long"

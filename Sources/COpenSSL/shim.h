@@ -1,6 +1,7 @@
 // OpenSSL 3. Function-like macros are invisible to Swift: the handful that are needed are wrapped here.
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
@@ -23,6 +24,16 @@ static inline void aloft_ssl_ctx_disable_sessions(SSL_CTX *ctx) {
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
   SSL_CTX_set_num_tickets(ctx, 0);
+}
+
+static inline long aloft_ssl_ctx_add1_chain_cert(SSL_CTX *ctx, X509 *certificate) {
+  return SSL_CTX_add1_chain_cert(ctx, certificate);
+}
+
+// Whether reading PEM stopped because there is nothing more.
+static inline int aloft_pem_at_end(void) {
+  unsigned long code = ERR_peek_last_error();
+  return ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE;
 }
 
 // Chooses http/1.1 when the client offers it; otherwise goes on without ALPN.

@@ -18,8 +18,8 @@ public final class ControlPlane: Sendable {
   private let sender: WebhookSender
 
   public init(
-    contract: Contract, database: Database, images: ImageFiles, authority: CertificateAuthority,
-    sealing: SealingKey, settings: Settings, environment: Environment = .live, logger: Logger
+    contract: Contract, database: Database, images: ImageFiles, sealing: SealingKey, settings: Settings,
+    environment: Environment = .live, logger: Logger
   ) throws {
     let wakeups = Wakeups(database: database, environment: environment, logger: logger)
     let issued = IssuedUsers(
@@ -34,7 +34,8 @@ public final class ControlPlane: Sendable {
           logger: logger),
         rates: RateLimiter(settings.rateLimit, environment: environment)),
       refusals: RefusalLog(database: database, environment: environment, logger: logger),
-      logins: LoginGate(cost: settings.passwordCost, environment: environment), issued: issued, authority: authority,
+      logins: LoginGate(cost: settings.passwordCost, environment: environment), issued: issued,
+      authorities: Authorities(database: database, sealing: sealing, environment: environment, logger: logger),
       sealing: sealing,
       leases: LeaseRenewals(
         database: database, environment: environment, seconds: settings.leaseSeconds, logger: logger),
@@ -104,6 +105,7 @@ public final class ControlPlane: Sendable {
       group.addTask { await self.plane.wakeups.listen() }
       group.addTask { await self.worker.run() }
       group.addTask { await self.plane.leases.run() }
+      group.addTask { await self.plane.authorities.run() }
       group.addTask { await self.plane.authorizer.tokens.run() }
       group.addTask { await self.plane.refusals.run() }
       group.addTask { await self.plane.inventory.run() }
@@ -120,6 +122,12 @@ public final class ControlPlane: Sendable {
 
   /// Writes the lease renewals that have come in.
   public func stepLeases() async throws { try await plane.leases.step() }
+
+  /// Reads the authorities anew, and takes the next step of a rotation if it is due.
+  public func stepAuthorities() async throws { try await plane.authorities.step() }
+
+  /// Who signs, and who is trusted. Throws while the database holds no authority.
+  public func authorities() async throws -> AuthoritySet { try await plane.authorities.current() }
 
   /// Writes when tokens and sessions were used.
   public func stepTokens() async throws { try await plane.authorizer.tokens.step() }

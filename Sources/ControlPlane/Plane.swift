@@ -14,7 +14,7 @@ struct Plane: Sendable {
   let refusals: RefusalLog
   let logins: LoginGate
   let issued: IssuedUsers
-  let authority: CertificateAuthority
+  let authorities: Authorities
   let sealing: SealingKey
   let leases: LeaseRenewals
   let streams: StreamSwitchboard

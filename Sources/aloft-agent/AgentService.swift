@@ -1,4 +1,5 @@
 import AloftModel
+import Execution
 import HTTPClient
 import Logging
 import NodeAgent
@@ -30,9 +31,15 @@ struct AgentService {
     let store = IdentityStore(data: settings.data)
     let identity = try await identify(store, clock, name: name, report: report)
     let nodeLogger = logger(of: identity)
+    let trust = Lock(try await trustRoots(store))
     let link = link(
       HTTPClientConfiguration.ClientCertificate(
-        certificateFile: identity.certificatePath, keyFile: identity.keyPath))
+        certificateFile: identity.certificatePath, keyFile: identity.keyPath), trust: trust)
+    let reconnect = { @Sendable () async throws(AgentFailure) in
+      let roots = try await trustRoots(store)
+      trust.withLock { $0 = roots }
+      link.reconnect()
+    }
     let enrolment = Enrolment(store: store, link: link, clock: clock, logger: nodeLogger)
     let performer = EffectPerformer(
       hypervisor: hypervisor, storage: storage,
@@ -41,11 +48,24 @@ struct AgentService {
         let now = try await reporter.report()
         return DomainPlatform(architecture: now.architecture, accelerator: now.accelerator, directIO: directIO)
       },
-      nodeReport: { () async throws(AgentFailure) in try await reporter.report() },
+      nodeReport: { () async throws(AgentFailure) in
+        var report = try await reporter.report()
+        report.trust = try await store.trusted()
+        return report
+      },
       refreshFacts: { () async throws(AgentFailure) in
         if try await reporter.refresh() { nodeLogger.notice("the host is not what it was; the control plane is told") }
       },
-      renewIdentity: { () async throws(AgentFailure) in try await enrolment.renew(name: name) }, logger: nodeLogger)
+      renewIdentity: { () async throws(AgentFailure) in
+        let validity = try await enrolment.renew(name: name)
+        try await reconnect()
+        return validity
+      },
+      adoptTrust: { trust async throws(AgentFailure) in
+        try await store.keep(trust)
+        try await reconnect()
+        nodeLogger.notice("the control plane's authorities have changed; they are trusted from now on")
+      }, logger: nodeLogger)
     var options = AgentMachine.Options()
     options.parallelSteps = settings.parallel
     let machine = AgentMachine(
@@ -84,15 +104,29 @@ struct AgentService {
   private func identify(
     _ store: IdentityStore, _ clock: SystemClock, name: String, report: NodeReport
   ) async throws -> NodeIdentity {
-    let enrolment = Enrolment(store: store, link: link(nil), clock: clock, logger: logger)
+    let enrolment = Enrolment(
+      store: store, link: link(nil, trust: Lock(try await trustRoots(store))), clock: clock, logger: logger)
     return try await enrolment.identify(name: name, token: settings.joinToken, report: report)
   }
 
-  private func link(_ certificate: HTTPClientConfiguration.ClientCertificate?) -> HTTPControlPlaneLink {
-    let configuration = HTTPClientConfiguration(
-      trustRoots: settings.ca.map { .file($0) } ?? .system, clientCertificate: certificate,
-      userAgent: "aloft-agent/\(version)")
+  /// Whose certificates the control plane's replicas may have. The system's authorities are not ours to add to: whoever has a
+  /// certificate of theirs does not depend on Aloft's.
+  private func trustRoots(_ store: IdentityStore) async throws(AgentFailure) -> HTTPClientConfiguration.TrustRoots {
+    guard let base = settings.ca else { return .system }
+    return .file(try await store.trustFile(base: base))
+  }
+
+  /// - Parameter trust: is looked at with each new connection.
+  private func link(
+    _ certificate: HTTPClientConfiguration.ClientCertificate?, trust: Lock<HTTPClientConfiguration.TrustRoots>
+  ) -> HTTPControlPlaneLink {
+    let (version, logger) = (version, logger)
     return HTTPControlPlaneLink(
-      urls: settings.urls, client: HTTPClient(configuration: configuration, logger: logger), logger: logger)
+      urls: settings.urls,
+      client: {
+        let configuration = HTTPClientConfiguration(
+          trustRoots: trust.withLock { $0 }, clientCertificate: certificate, userAgent: "aloft-agent/\(version)")
+        return HTTPClient(configuration: configuration, logger: logger)
+      }, logger: logger)
   }
 }

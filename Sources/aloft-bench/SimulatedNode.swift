@@ -40,8 +40,10 @@ struct SimulatedNode: Sendable {
     }
     return HTTPControlPlaneLink(
       urls: [url],
-      client: HTTPClient(
-        configuration: HTTPClientConfiguration(trustRoots: .file(ca), clientCertificate: certificate), logger: logger),
+      client: { [ca] in
+        HTTPClient(
+          configuration: HTTPClientConfiguration(trustRoots: .file(ca), clientCertificate: certificate), logger: logger)
+      },
       logger: logger)
   }
 }

@@ -10,6 +10,6 @@ struct Aloftd: AsyncParsableCommand {
       each option. The command line wins over the environment, and that over the file. All commands may share one file.
       """,
     version: "0.1.0",
-    subcommands: [Serve.self, Migrate.self, Check.self, PKI.self, Token.self, Bootstrap.self, SealingKeys.self],
+    subcommands: [Serve.self, Migrate.self, Check.self, Authority.self, Token.self, Bootstrap.self, SealingKeys.self],
     defaultSubcommand: Serve.self)
 }

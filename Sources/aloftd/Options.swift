@@ -22,10 +22,18 @@ enum PlaneSetting {
   )
   static let advertiseURL = setting(
     "advertise-url", "Where agents reach this very replica. Default: https:// and the first --listen.")
-  static let tlsCert = setting("tls-cert", "The server's certificate chain in PEM.")
-  static let tlsKey = setting("tls-key", "The server's key in PEM.")
-  static let caCert = setting("ca-cert", "The certificate of Aloft's authority in PEM, made by aloftd pki init.")
-  static let caKey = setting("ca-key", "The key of Aloft's authority in PEM.")
+  static let tlsCert = setting(
+    "tls-cert",
+    "The server's certificate chain in PEM. Default: a certificate that Aloft's authority gives each replica.")
+  static let tlsKey = setting("tls-key", "The key of --tls-cert in PEM.")
+  static let tlsName = setting(
+    "tls-name",
+    "A name or address that clients reach this replica by, for the certificate of Aloft's authority; repeat it for several. Default: the host of --advertise-url, localhost, 127.0.0.1 and ::1."
+  )
+  static let caCert = setting(
+    "ca-cert",
+    "The certificate of the authority of a cloud from before it lay in the database, in PEM: it is taken over once.")
+  static let caKey = setting("ca-key", "The key of --ca-cert in PEM; when it was taken over, the file may be deleted.")
   static let sealingKeyFile = setting(
     "sealing-key-file",
     "The file with the key that protects secrets in the database, made by aloftd sealing-key create; all replicas need the same."
@@ -68,7 +76,7 @@ enum PlaneSetting {
   static let validateResponses = setting("validate-responses", "Check every answer against the contract, for tests.")
 
   static let all = [
-    databaseURL, databaseConnections, share, logLevel, listen, advertiseURL, tlsCert, tlsKey, caCert, caKey,
+    databaseURL, databaseConnections, share, logLevel, listen, advertiseURL, tlsCert, tlsKey, tlsName, caCert, caKey,
     sealingKeyFile, imageStore, leaseSeconds, rateLimit, publicURL, oidcFile, consolePath, sessionSeconds,
     sessionIdleSeconds, outgoingAllow, outgoingAllowHTTP, outgoingCACert, keepEventsDays,
     keepOperationsDays, runtimeRole, keepAuditDays, validateResponses,

@@ -25,10 +25,9 @@ struct Serve: AsyncParsableCommand {
   var tlsCert: String?
   @Option(name: PlaneSetting.tlsKey.flag, help: PlaneSetting.tlsKey.help)
   var tlsKey: String?
-  @Option(name: PlaneSetting.caCert.flag, help: PlaneSetting.caCert.help)
-  var caCert: String?
-  @Option(name: PlaneSetting.caKey.flag, help: PlaneSetting.caKey.help)
-  var caKey: String?
+  @Option(name: PlaneSetting.tlsName.flag, help: PlaneSetting.tlsName.help)
+  var tlsName: [String] = []
+  @OptionGroup var importing: ImportOptions
   @Option(name: PlaneSetting.imageStore.flag, help: PlaneSetting.imageStore.help)
   var imageStore: String?
   @Option(name: PlaneSetting.leaseSeconds.flag, help: PlaneSetting.leaseSeconds.help)
@@ -60,11 +59,6 @@ struct Serve: AsyncParsableCommand {
     let database = try common.database(source, logger: logger)
     let share = try common.shareDirectory(source)
     let sealing = try sealing.key(source)
-    let caFile = try source.required(PlaneSetting.caCert, caCert)
-    let tls = TLSConfiguration(
-      certificateChainFile: try source.required(PlaneSetting.tlsCert, tlsCert),
-      privateKeyFile: try source.required(PlaneSetting.tlsKey, tlsKey),
-      clientCAFile: caFile, clientCertificate: .optional)
     let addresses = try Self.addresses(try source.text(PlaneSetting.listen, listen) ?? "127.0.0.1:8443")
     guard let first = addresses.first else { throw ValidationError("--listen names no address") }
     let advertised = try source.text(PlaneSetting.advertiseURL, advertiseURL)
@@ -88,10 +82,10 @@ struct Serve: AsyncParsableCommand {
     let plane = try ControlPlane(
       contract: try Contract.load(file: share + "/openapi/aloft.yaml"), database: database,
       images: try ImageFiles(directory: try source.required(PlaneSetting.imageStore, imageStore)),
-      authority: try CertificateAuthority(
-        certificatePEM: try String(contentsOfFile: caFile, encoding: .utf8),
-        privateKeyPEM: try String(contentsOfFile: try source.required(PlaneSetting.caKey, caKey), encoding: .utf8)),
       sealing: sealing, settings: settings, logger: logger)
+    let certificate = ServerCertificate(try self.certificate(source, advertised: settings.advertisedURL))
+    try await waitForAuthority(AuthorityCommands(database: database, sealing: sealing), source, logger)
+    guard let tls = try await certificate.change(to: try await plane.authorities(), now: Date()) else { return }
     let server = Server(
       configuration: ServerConfiguration(
         listeners: addresses.map { .ip(host: $0.host, port: $0.port, tls: tls) }, errorBody: Self.errorBody),
@@ -101,6 +95,7 @@ struct Serve: AsyncParsableCommand {
 
     let signals = SignalWatch()
     let background = Task { await plane.run() }
+    let keeping = Task { await certificate.keep(server, of: plane, logger: logger) }
     while true {
       switch await signals.next() {
       case .reload:
@@ -119,7 +114,9 @@ struct Serve: AsyncParsableCommand {
     plane.drain()
     await server.shutdown(grace: .seconds(10))
     background.cancel()
+    keeping.cancel()
     await background.value
+    await keeping.value
     await database.shutdown()
   }
 
@@ -143,6 +140,45 @@ struct Serve: AsyncParsableCommand {
     }
     if let seconds = try source.integer(PlaneSetting.sessionIdleSeconds, sessionIdleSeconds, range) {
       settings.sessions.idleSeconds = seconds
+    }
+  }
+
+  private func certificate(_ source: SettingsReader, advertised: String) throws -> ServerCertificate.Source {
+    let (certificate, key) = (
+      try source.text(PlaneSetting.tlsCert, tlsCert), try source.text(PlaneSetting.tlsKey, tlsKey)
+    )
+    if let certificate, let key { return .files(certificate: certificate, key: key) }
+    guard certificate == nil, key == nil else {
+      throw ValidationError(
+        "--tls-cert and --tls-key belong together: give both, or none for a certificate of Aloft's own")
+    }
+    let given = try source.list(PlaneSetting.tlsName, tlsName)
+    if !given.isEmpty { return .own(names: given) }
+    let host = URLComponents(string: advertised)?.host?.trimmingCharacters(in: ["[", "]"])
+    var names: [String] = []
+    for name in [host, "localhost", "127.0.0.1", "::1"].compactMap({ $0 }) where !names.contains(name) {
+      names.append(name)
+    }
+    return .own(names: names)
+  }
+
+  /// Without the authority there is nothing that agents could be told apart by: a replica that comes before its database, or
+  /// before its migrations, waits.
+  private func waitForAuthority(
+    _ authority: AuthorityCommands, _ source: SettingsReader, _ logger: Logger
+  ) async throws {
+    var tries = 0
+    while true {
+      do {
+        return try await importing.prepare(authority, source, logger: logger)
+      } catch let error as PostgresError {
+        if tries % 10 == 0 {
+          logger.warning(
+            "waiting for the database; if it answers, aloftd migrate has not been run", metadata: ["error": "\(error)"])
+        }
+        tries += 1
+        try await Task.sleep(for: .seconds(1))
+      }
     }
   }
 

@@ -45,14 +45,19 @@ final class Cloud: Sendable {
     let database = try await postgres.createDatabase()
     func aloftd(_ arguments: String...) async throws -> String {
       try await run(
-        ["env", "ALOFT_DATABASE_URL=\(database)", "ALOFT_LOG_LEVEL=warning", "\(Daemon.programs)/aloftd"] + arguments
+        [
+          "env", "ALOFT_DATABASE_URL=\(database)", "ALOFT_SEALING_KEY_FILE=\(folder)/sealing.key",
+          "ALOFT_LOG_LEVEL=warning", "\(Daemon.programs)/aloftd",
+        ] + arguments
       )
       .trimmingCharacters(in: .whitespacesAndNewlines)
     }
     try await postgres.administer("CREATE ROLE aloftd LOGIN")
     _ = try await aloftd("migrate", "--runtime-role", "aloftd")
-    _ = try await aloftd("pki", "init", "--directory", folder + "/pki")
     _ = try await aloftd("sealing-key", "create", "--out", folder + "/sealing.key")
+    try FileManager.default.createDirectory(atPath: folder + "/pki", withIntermediateDirectories: true)
+    _ = try await aloftd("ca", "init")
+    _ = try await aloftd("ca", "export", "--out", folder + "/pki/ca.crt")
     // libvirtd has its own view of the file systems, as they are when it starts.
     var disk: TemporaryFileSystem?
     if let size = shape.nodeDiskMiB { disk = try await TemporaryFileSystem(at: folder + "/agent", mebibytes: size) }
@@ -96,12 +101,10 @@ final class Cloud: Sendable {
   // MARK: Parts
 
   func startReplica(_ index: Int) async throws {
-    let pki = folder + "/pki"
     let daemon = try await Daemon(
       "aloftd",
       [
-        "serve", "--listen", "127.0.0.1:\(ports[index])", "--tls-cert", pki + "/server.crt", "--tls-key",
-        pki + "/server.key", "--ca-cert", pki + "/ca.crt", "--ca-key", pki + "/ca.key", "--image-store",
+        "serve", "--listen", "127.0.0.1:\(ports[index])", "--image-store",
         folder + "/images", "--sealing-key-file", folder + "/sealing.key", "--lease-seconds", "\(shape.leaseSeconds)",
         "--validate-responses",
       ], environment: ["ALOFT_DATABASE_URL": databaseURL.replacing("user=postgres", with: "user=aloftd")],
@@ -116,12 +119,13 @@ final class Cloud: Sendable {
     try await replicas.withLock { $0.removeValue(forKey: index) }?.kill9()
   }
 
-  func startAgent() async throws {
+  /// - Parameter ca: whom the agent's operator lets it trust; nil: the file that clients use.
+  func startAgent(ca: String? = nil) async throws {
     let urls = ports.flatMap { ["--url", "https://127.0.0.1:\($0)"] }
     let daemon = try await Daemon(
       "aloft-agent",
       urls + [
-        "--ca", folder + "/pki/ca.crt", "--data", folder + "/agent", "--libvirt", libvirt.uri, "--name", "node1",
+        "--ca", ca ?? folder + "/pki/ca.crt", "--data", folder + "/agent", "--libvirt", libvirt.uri, "--name", "node1",
         "--vcpus", "\(shape.vcpus)", "--memory-mib", "\(shape.memoryMiB)", "--disk-gib", "100", "--reserved-disk-gib",
         "0",
       ], environment: ["ALOFT_AGENT_JOIN_TOKEN": joinToken.withLock { $0 }], folder: folder, log: folder + "/agent.log")
@@ -156,6 +160,16 @@ final class Cloud: Sendable {
   @discardableResult
   func aloft(_ arguments: String..., replica: Int = 0) async throws -> String {
     try await run(["env"] + environment(replica: replica) + ["\(Daemon.programs)/aloft"] + arguments)
+  }
+
+  /// What aloftd prints that is run beside the replicas.
+  @discardableResult
+  func aloftd(_ arguments: String...) async throws -> String {
+    try await run(
+      [
+        "env", "ALOFT_DATABASE_URL=\(databaseURL)", "ALOFT_SEALING_KEY_FILE=\(folder)/sealing.key",
+        "ALOFT_LOG_LEVEL=warning", "\(Daemon.programs)/aloftd",
+      ] + arguments)
   }
 
   /// What a shell prints that has sourced what `make up` writes to `.aloft/env`, in `folder`.

@@ -221,7 +221,7 @@ struct TLSTests {
   func badFiles() async throws {
     try await Self.withAuthority { authority in
       var configuration = authority.configuration()
-      configuration.privateKeyFile = authority.directory + "/absent.key"
+      configuration.privateKey = .file(authority.directory + "/absent.key")
       do {
         try await withServer(tls: configuration, responder: echo) { _, _ in }
         Issue.record("started")

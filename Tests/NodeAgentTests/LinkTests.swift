@@ -18,7 +18,7 @@ struct LinkTests {
   }
 
   static func link(_ urls: [String]) -> HTTPControlPlaneLink {
-    HTTPControlPlaneLink(urls: urls, client: HTTPClient(logger: quietLogger), logger: quietLogger)
+    HTTPControlPlaneLink(urls: urls, client: { HTTPClient(logger: quietLogger) }, logger: quietLogger)
   }
 
   @Test("documents are asked for behind a revision and read")

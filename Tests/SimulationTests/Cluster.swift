@@ -136,7 +136,7 @@ final class Cluster: Sendable {
   private func makePlane(_ replica: Int) throws -> ControlPlane {
     try ControlPlane(
       contract: laboratory.contract, database: databases[replica], images: laboratory.images,
-      authority: laboratory.authority, sealing: laboratory.sealing,
+      sealing: laboratory.sealing,
       settings: Settings(
         leaseSeconds: World.leaseSeconds, advertisedURL: "https://127.0.0.1:1", validateResponses: true),
       environment: environments[replica], logger: Laboratory.silent)

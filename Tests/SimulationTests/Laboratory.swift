@@ -11,14 +11,13 @@ import PostgresTestSupport
 import SimulatedHypervisor
 
 /// What all histories share: a PostgreSQL server, a database with schema, token and images to copy, the image store, and
-/// the authority that signs nodes.
+/// the sealing key of its authority.
 struct Laboratory: Sendable {
   let server: PostgresServer
   /// The name of the database that each history gets a copy of.
   let template: String
   let images: ImageFiles
   let contract: Contract
-  let authority: CertificateAuthority
   let sealing: SealingKey
   let token: String
 
@@ -51,9 +50,7 @@ struct Laboratory: Sendable {
     images = try ImageFiles(directory: imageDirectory)
     contract = try Contract.load(file: Self.root + "/openapi/aloft.yaml")
     let start = Date(timeIntervalSince1970: Double(VirtualClock().now().wall) / 1000)
-    let (certificate, key) = try CertificateAuthority.create(name: "simulation", now: start)
     sealing = try SealingKey(SealingKey.generate())
-    authority = try CertificateAuthority(certificatePEM: certificate, privateKeyPEM: key)
 
     let setup = ["SET aloft.now = '\(start.formatted(.iso8601))'"]
     let database = try Database(
@@ -64,8 +61,10 @@ struct Laboratory: Sendable {
       now: { start }, random: { random.next() }, sleep: { _ in throw CancellationError() })
     token = try await APITokens.create(
       description: "simulation", expiresAfter: nil, in: database, environment: environment)
+    _ = try await AuthorityCommands(database: database, sealing: sealing, environment: environment)
+      .prepare()
     let plane = try ControlPlane(
-      contract: contract, database: database, images: images, authority: authority, sealing: sealing,
+      contract: contract, database: database, images: images, sealing: sealing,
       settings: Settings(advertisedURL: "https://127.0.0.1:1"), environment: environment, logger: Self.silent)
     for name in Self.imageNames { try await Self.makeImage(name, plane, token: token) }
     await database.shutdown()

@@ -151,22 +151,25 @@ pgbench_rate() {
 
 # --- aloftd
 
-make_certificates() {
-  [ -s "$work/pki/server.crt" ] || "$programs/aloftd" pki init --directory "$work/pki" >"$work/pki.log"
+# make_authority DATABASE
+make_authority() {
+  export ALOFT_SEALING_KEY_FILE=$work/sealing.key
   [ -s "$work/sealing.key" ] || "$programs/aloftd" sealing-key create --out "$work/sealing.key"
+  mkdir -p "$work/pki"
+  "$programs/aloftd" ca init --database-url "$(database_url "$1")" 2>>"$work/ca.log"
+  "$programs/aloftd" ca export --database-url "$(database_url "$1")" --out "$work/pki/ca.crt" 2>>"$work/ca.log"
 }
 
 # start_aloftd DATABASE: sets url, token, aloftd_pid
 start_aloftd() {
   local port
-  make_certificates
+  make_authority "$1"
   port=$(free_port)
   url=https://127.0.0.1:$port
   mkdir -p "$work/image-store"
   token=$("$programs/aloftd" token create --database-url "$(database_url "$1")" 2>>"$work/token.log")
   launch aloftd "$programs/aloftd" serve --rate-limit 0 --share "$root" --listen "127.0.0.1:$port" --database-url "$(database_url "$1")" \
-    --tls-cert "$work/pki/server.crt" --tls-key "$work/pki/server.key" --ca-cert "$work/pki/ca.crt" \
-    --ca-key "$work/pki/ca.key" --sealing-key-file "$work/sealing.key" --image-store "$work/image-store"
+    --image-store "$work/image-store"
   aloftd_pid=$launched
   until_true 30 "an answer of $url/readyz" api "$url/readyz"
 }

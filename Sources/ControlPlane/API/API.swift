@@ -234,6 +234,9 @@ final class API: Sendable {
     switch problem.code {
     case .unauthenticated, .tokenInvalid, .tokenExpired, .sessionInvalid, .sessionExpired, .loginFailed, .userDisabled:
       reply.headers[.wwwAuthenticate] = "Bearer realm=\"aloft\""
+    case .certificateExpired, .certificateUntrusted:
+      // An agent that has another one by now shows it on its next connection.
+      reply.headers[.connection] = "close"
     case .unavailable, .nodeUnreachable: reply.headers[.retryAfter] = "1"
     default: break
     }

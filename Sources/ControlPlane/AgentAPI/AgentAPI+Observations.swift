@@ -25,6 +25,7 @@ extension AgentAPI {
       unknown += batch.map(\.vm).filter { !known.contains($0) }
       plane.wakeups.signal(effects.wake)
     }
+    if !unknown.isEmpty { refused("observations", unknown.prefix(10).map(\.description).joined(separator: " "), node) }
     plane.leases.renew(node.uuid)
     return try .encoded(LeaseAnswer(leaseSeconds: plane.settings.leaseSeconds, unknownVms: unknown))
   }

@@ -33,12 +33,13 @@ struct AgentAPI: Sendable {
         try await decode(JoinRequest.self, request, limit: Self.identityBodyLimit), peer: request.peer.address,
         requestID: requestID)
     }
-    let node = try authenticate(request)
+    let caller = try await authenticate(request)
+    let node = caller.node
     switch (request.method, segments.first ?? "", segments.count) {
     case (.post, "renew", 1):
       return try await renew(
         try await decode(RenewRequest.self, request, limit: Self.identityBodyLimit), node: node)
-    case (.put, "node", 1): return try await report(try await decode(NodeReport.self, request), node: node)
+    case (.put, "node", 1): return try await report(try await decode(NodeReport.self, request), caller: caller)
     case (.get, "assignments", 1): return try await assignments(of: node, query: request.query)
     case (.post, "observations", 1):
       return try await observe(try await decode(ReceivedObservations.self, request), node: node)
@@ -46,7 +47,12 @@ struct AgentAPI: Sendable {
       return try await imageContent(segments[1], node: node)
     case (.post, "streams", 2):
       guard let id = StreamID(segments[1]) else { throw notFound }
-      try await plane.streams.deliver(id, from: node, request: request)
+      do {
+        try await plane.streams.deliver(id, from: node, request: request)
+      } catch let problem as Problem {
+        refused("stream", segments[1], node)
+        throw problem
+      }
       return .noContent
     default: throw notFound
     }
@@ -55,14 +61,18 @@ struct AgentAPI: Sendable {
   private var notFound: Problem { Problem(.notFound, "the agent protocol has no such call") }
 
   /// The node that the client certificate names.
-  private func authenticate(_ request: Request) throws -> NodeID {
+  private func authenticate(_ request: Request) async throws -> NodeCaller {
     guard let certificate = request.peer.certificate else {
       throw Problem(.unauthenticated, "agents show a client certificate; this connection has none")
     }
-    guard let node = NodeIdentity.node(certificate: certificate) else {
-      throw Problem(.tokenInvalid, "the client certificate names no node")
-    }
-    return node
+    return try await plane.authorities.current().caller(certificate: certificate, now: plane.environment.now())
+  }
+
+  /// Something that is not assigned to the node that wants it, or not any more. Agents that are in order hardly ever ask.
+  func refused(_ what: String, _ names: String, _ node: NodeID) {
+    plane.logger.warning(
+      "a node was refused what is not assigned to it",
+      metadata: ["node": "\(node)", "what": "\(what)", "of": "\(AgentText.shortened(names))"])
   }
 
   /// A call of a node that was removed: its certificate is good no more.
@@ -103,7 +113,7 @@ struct AgentAPI: Sendable {
     let csr = try NodeCertificateRequest(pem: join.certificateRequest)
     try NodeName.check(join.name)
     let fresh = NodeID(plane.environment.newUUID())
-    let node = try await plane.database.transaction { session -> NodeID in
+    let answer = try await plane.database.transaction { session -> JoinAnswer in
       guard
         let token = try session.one(
           """
@@ -117,7 +127,7 @@ struct AgentAPI: Sendable {
         guard same != nil else {
           throw Problem(.joinTokenInvalid, "the join token was used by another node; each is good for one")
         }
-        return NodeID(used)
+        return try issue(NodeID(used), csr, in: session)
       }
       guard try token.get(4, as: Bool.self) else {
         throw Problem(
@@ -126,7 +136,7 @@ struct AgentAPI: Sendable {
       if let known = try Self.rejoin(
         join, csr, token: try token.get(0), peer: peer, requestID: requestID, in: session)
       {
-        return known
+        return try issue(known, csr, in: session)
       }
       try NodeStore.insert(
         fresh, name: join.name, pool: try token.get(1), labels: try token.get(2, as: JSONText.self).text,
@@ -137,11 +147,25 @@ struct AgentAPI: Sendable {
       try LeaseRenewals.renew([fresh.uuid], seconds: plane.settings.leaseSeconds, in: session)
       try EventStore.append(.nodeJoined, project: nil, resource: fresh.uuid, data: ["name": join.name], in: session)
       try AuditTrail.joined(fresh, peer: peer, requestID: requestID, in: session)
-      return fresh
+      return try issue(fresh, csr, in: session)
     }
     plane.wakeups.signal([.events])
-    let certificate = try plane.authority.issueNode(node, request: csr, now: plane.environment.now())
-    return try .encoded(JoinAnswer(nodeId: node, certificate: certificate))
+    return try .encoded(answer)
+  }
+
+  /// A certificate of the authority that is active in this transaction. A node that joins has no other.
+  private func issue(
+    _ node: NodeID, _ csr: NodeCertificateRequest, in session: Session
+  ) throws -> JoinAnswer {
+    let set = try plane.authorities.signing(in: session)
+    let issued = try set.signer.issueNode(node, request: csr, now: plane.environment.now())
+    try session.execute(
+      """
+      UPDATE nodes SET certificate_authority = \(set.signer.certificate.fingerprint),
+                       certificate_expires_at = \(issued.notAfter)
+       WHERE id = \(node)
+      """)
+    return JoinAnswer(nodeId: node, certificate: issued.pem, trust: set.anchors)
   }
 
   private static let unknownToken = Problem(
@@ -171,24 +195,34 @@ struct AgentAPI: Sendable {
 
   private func renew(_ renew: RenewRequest, node: NodeID) async throws -> Reply {
     let csr = try NodeCertificateRequest(pem: renew.certificateRequest)
-    try await plane.database.transaction { session in
+    let answer = try await plane.database.transaction { session -> JoinAnswer in
       let known = try session.execute("UPDATE nodes SET public_key_sha256 = \(csr.keyHash) WHERE id = \(node)")
       guard known == 1 else { throw Self.removed(node) }
+      // The answer may be lost: what the node has is known when it shows it.
+      let set = try plane.authorities.signing(in: session)
+      let issued = try set.signer.issueNode(node, request: csr, now: plane.environment.now())
+      return JoinAnswer(nodeId: node, certificate: issued.pem, trust: set.anchors)
     }
-    let certificate = try plane.authority.issueNode(node, request: csr, now: plane.environment.now())
-    return try .encoded(JoinAnswer(nodeId: node, certificate: certificate))
+    return try .encoded(answer)
   }
 
-  private func report(_ report: NodeReport, node: NodeID) async throws -> Reply {
+  private func report(_ report: NodeReport, caller: NodeCaller) async throws -> Reply {
+    let node = caller.node
     try AgentInput.check(report)
+    let set = try await plane.authorities.current()
+    let isActive = caller.authority == set.signer.certificate.fingerprint
     try await plane.database.transaction { session in
       guard try session.one("SELECT 1 FROM nodes WHERE id = \(node)") != nil else { throw Self.removed(node) }
       if try NodeStore.report(node, report, in: session) {
         try EventStore.append(.nodeUpdated, project: nil, resource: node.uuid, in: session)
       }
+      try AuthorityStore.shown(caller, isActive: isActive, trusted: report.trust, in: session)
     }
     plane.leases.renew(node.uuid)
-    return try .encoded(LeaseAnswer(leaseSeconds: plane.settings.leaseSeconds))
+    return try .encoded(
+      LeaseAnswer(
+        leaseSeconds: plane.settings.leaseSeconds, trust: report.trust == set.fingerprints ? nil : set.anchors,
+        renew: isActive ? nil : true))
   }
 
   // MARK: Images
@@ -205,7 +239,10 @@ struct AgentAPI: Sendable {
         """)
       return wanted == nil ? nil : try ImageStore.find(id, in: session)
     }
-    guard let upload = image?.upload else { throw Problem(.notFound, "no VM of this node needs image \(text)") }
+    guard let upload = image?.upload else {
+      refused("image", text, node)
+      throw Problem(.notFound, "no VM of this node needs image \(text)")
+    }
     let images = plane.images
     let (descriptor, size) = try await images.open(upload)
     let file = OpenImage(descriptor: descriptor)

@@ -28,6 +28,7 @@ struct AgentInput {
   private static let memoryMiB = 0...(1 << 32)
   private static let diskGiB = 0...(1 << 30)
   private static let vcpus = 0...65_536
+  private static let mostAuthorities = 16
 
   private var faults: [Problem.FieldError] = []
 
@@ -49,6 +50,10 @@ struct AgentInput {
     number(report.vcpus, Self.vcpus, at: place.appending("vcpus"))
     number(report.memoryMib, Self.memoryMiB, at: place.appending("memory_mib"))
     number(report.diskGib, Self.diskGiB, at: place.appending("disk_gib"))
+    if let trust = report.trust, trust.count > Self.mostAuthorities || trust.contains(where: { $0.utf8.count != 64 }) {
+      fault(
+        .badFormat, "at most \(Self.mostAuthorities) SHA-256 fingerprints in hexadecimal", at: place.appending("trust"))
+    }
     let facts = place.appending("facts")
     if report.facts.count > Self.mostFacts { return fault(.tooLong, "at most \(Self.mostFacts) facts", at: facts) }
     for (key, value) in report.facts.sorted(by: { $0.key < $1.key }) {

@@ -4,17 +4,49 @@ import Foundation
 import SwiftASN1
 import X509
 
+/// What an authority vouches with, without its key.
+public struct AuthorityCertificate: Sendable {
+  public let pem: String
+  /// SHA-256 of the certificate in DER, in lower-case hexadecimal.
+  public let fingerprint: String
+  /// When it ends, and all that it has signed with it.
+  public let notAfter: Date
+  fileprivate let certificate: Certificate
+
+  /// Reads one certificate. Throws when it is none of an authority.
+  public init(pem: String) throws {
+    certificate = try Certificate(pemEncoded: pem)
+    guard case .isCertificateAuthority? = try certificate.extensions.basicConstraints else {
+      throw CommandRefusal("the certificate is none of an authority: it may not sign others")
+    }
+    self.pem = pem
+    notAfter = certificate.notValidAfter
+    var serializer = DER.Serializer()
+    try serializer.serialize(certificate)
+    fingerprint = SHA256.hash(data: serializer.serializedBytes)
+      .map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+  }
+
+  /// Whether this authority signed the certificate.
+  func signed(_ other: Certificate) -> Bool {
+    other.issuer == certificate.subject && certificate.publicKey.isValidSignature(other.signature, for: other)
+  }
+}
+
 /// Aloft's own certificate authority: signs what nodes present, and the server's own certificate.
 public struct CertificateAuthority: Sendable {
-  private let certificate: Certificate
+  public let certificate: AuthorityCertificate
   private let key: Certificate.PrivateKey
   /// How long a node's certificate is good.
   public static let nodeLifetime: TimeInterval = 7 * 24 * 3600
 
-  /// Reads the authority from PEM.
+  /// Reads the authority from PEM. Throws when the key is not the certificate's.
   public init(certificatePEM: String, privateKeyPEM: String) throws {
-    certificate = try Certificate(pemEncoded: certificatePEM)
+    certificate = try AuthorityCertificate(pem: certificatePEM)
     key = try Certificate.PrivateKey(pemEncoded: privateKeyPEM)
+    guard key.publicKey == certificate.certificate.publicKey else {
+      throw CommandRefusal("the authority's key does not belong to its certificate")
+    }
   }
 
   /// A new authority, for ten years from `now`. Returns its certificate and its key in PEM.
@@ -45,11 +77,13 @@ public struct CertificateAuthority: Sendable {
   }
 
   /// Signs a node's request. What the request says about the subject does not matter: the certificate names the node.
-  func issueNode(_ node: NodeID, request: NodeCertificateRequest, now: Date) throws -> String {
+  func issueNode(_ node: NodeID, request: NodeCertificateRequest, now: Date) throws -> (
+    pem: String, notAfter: Date
+  ) {
     let certificate = try sign(
       request.publicKey, subject: try DistinguishedName { CommonName(node.description) }, now: now,
       lifetime: Self.nodeLifetime, usage: .clientAuth, names: [])
-    return try certificate.serializeAsPEM().pemString
+    return (try certificate.serializeAsPEM().pemString, certificate.notValidAfter)
   }
 
   private func sign(
@@ -58,10 +92,12 @@ public struct CertificateAuthority: Sendable {
   ) throws -> Certificate {
     try Certificate(
       version: .v3, serialNumber: .init(), publicKey: publicKey, notValidBefore: now.addingTimeInterval(-300),
-      notValidAfter: now.addingTimeInterval(lifetime), issuer: certificate.subject, subject: subject,
+      notValidAfter: min(now.addingTimeInterval(lifetime), certificate.notAfter),
+      issuer: certificate.certificate.subject, subject: subject,
       signatureAlgorithm: .ecdsaWithSHA256,
       extensions: try Certificate.Extensions {
         Critical(BasicConstraints.notCertificateAuthority)
+        AuthorityKeyIdentifier(keyIdentifier: SubjectKeyIdentifier(hash: key.publicKey).keyIdentifier)
         Critical(KeyUsage(digitalSignature: true))
         try ExtendedKeyUsage([usage])
         if !names.isEmpty { SubjectAlternativeNames(names.map(Self.generalName)) }
@@ -105,11 +141,10 @@ struct NodeCertificateRequest: Sendable {
   }
 }
 
-/// Who a verified client certificate speaks for.
+/// Who a client certificate speaks for.
 enum NodeIdentity {
   /// Nil when the certificate names no node.
-  static func node(certificate der: [UInt8]) -> NodeID? {
-    guard let certificate = try? Certificate(derEncoded: der) else { return nil }
+  static func node(_ certificate: Certificate) -> NodeID? {
     for name in certificate.subject {
       for attribute in name where attribute.type == .RDNAttributeType.commonName {
         return NodeID(String(describing: attribute.value))

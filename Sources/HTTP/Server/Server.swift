@@ -97,6 +97,13 @@ public final class Server: Sendable {
     for store in state.withLock({ $0.certificates }) { try store.reload() }
   }
 
+  /// Lets new connections of all TLS listeners use another configuration; open ones keep theirs. Throws ``ServerError`` and
+  /// changes nothing when it is not good.
+  public func use(_ configuration: TLSConfiguration) throws {
+    let fresh = try TLSContext(configuration)
+    for store in state.withLock({ $0.certificates }) { store.use(configuration, fresh) }
+  }
+
   /// What the server has done and holds.
   public func statistics() -> Statistics {
     var total = Statistics()

@@ -55,32 +55,51 @@ public enum BoundAddress: Sendable, Hashable {
   public var port: Int? { if case .ip(_, let port) = self { port } else { nil } }
 }
 
-/// TLS 1.2 and 1.3 with forward secrecy and AEAD ciphers only. Files are PEM and are read at start and by
-/// ``Server/reloadCertificates()``.
+/// Certificates or a key in PEM.
+public enum PEMSource: Sendable, Hashable {
+  /// A file, which is read at start and by ``Server/reloadCertificates()``.
+  case file(String)
+  /// The text itself: a key that lies in no file.
+  case text(String)
+
+  /// For errors.
+  var place: String { if case .file(let path) = self { path } else { "PEM text" } }
+}
+
+/// TLS 1.2 and 1.3 with forward secrecy and AEAD ciphers only.
 public struct TLSConfiguration: Sendable, Hashable {
   public enum ClientCertificate: Sendable, Hashable {
     /// Not asked for.
     case none
     /// Asked for; a client without one is let in, one with a bad one is not.
     case optional
-    /// The handshake fails without one that `clientCAFile` vouches for.
+    /// The handshake fails without one that `clientAuthorities` vouch for.
     case required
   }
 
   /// The server's certificate followed by its intermediates.
-  public var certificateChainFile: String
-  public var privateKeyFile: String
+  public var certificateChain: PEMSource
+  public var privateKey: PEMSource
   /// The authorities that client certificates must come from; needed unless `clientCertificate` is `.none`.
-  public var clientCAFile: String?
+  public var clientAuthorities: PEMSource?
   public var clientCertificate: ClientCertificate
 
   public init(
     certificateChainFile: String, privateKeyFile: String, clientCAFile: String? = nil,
     clientCertificate: ClientCertificate = .none
   ) {
-    self.certificateChainFile = certificateChainFile
-    self.privateKeyFile = privateKeyFile
-    self.clientCAFile = clientCAFile
+    self.init(
+      certificateChain: .file(certificateChainFile), privateKey: .file(privateKeyFile),
+      clientAuthorities: clientCAFile.map { .file($0) }, clientCertificate: clientCertificate)
+  }
+
+  public init(
+    certificateChain: PEMSource, privateKey: PEMSource, clientAuthorities: PEMSource? = nil,
+    clientCertificate: ClientCertificate = .none
+  ) {
+    self.certificateChain = certificateChain
+    self.privateKey = privateKey
+    self.clientAuthorities = clientAuthorities
     self.clientCertificate = clientCertificate
   }
 }

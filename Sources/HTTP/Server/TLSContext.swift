@@ -18,13 +18,9 @@ final class TLSContext: @unchecked Sendable {
     aloft_ssl_ctx_set_event_loop_modes(context)
     aloft_ssl_ctx_select_http11(context)
     aloft_ssl_ctx_set_server_options(context)
-    try check(
-      SSL_CTX_use_certificate_chain_file(context, configuration.certificateChainFile),
-      configuration.certificateChainFile)
-    try check(
-      SSL_CTX_use_PrivateKey_file(context, configuration.privateKeyFile, SSL_FILETYPE_PEM),
-      configuration.privateKeyFile)
-    try check(SSL_CTX_check_private_key(context), configuration.privateKeyFile)
+    try useChain(configuration.certificateChain)
+    try useKey(configuration.privateKey)
+    try check(SSL_CTX_check_private_key(context), configuration.privateKey)
     try setClientVerification(configuration)
   }
 
@@ -44,11 +40,17 @@ final class TLSContext: @unchecked Sendable {
 
   private func setClientVerification(_ configuration: TLSConfiguration) throws(ServerError) {
     if configuration.clientCertificate == .none { return }
-    guard let file = configuration.clientCAFile else {
-      throw .tls(file: "clientCAFile", reason: "client certificates cannot be verified without it")
+    guard let source = configuration.clientAuthorities else {
+      throw .tls(file: "clientAuthorities", reason: "client certificates cannot be verified without them")
     }
-    try check(SSL_CTX_load_verify_locations(context, file, nil), file)
-    SSL_CTX_set_client_CA_list(context, SSL_load_client_CA_file(file))
+    let authorities = try PEM.certificates(source)
+    guard !authorities.isEmpty else { throw .tls(file: source.place, reason: "it holds no certificate") }
+    let store = SSL_CTX_get_cert_store(context)
+    for authority in authorities {
+      try check(X509_STORE_add_cert(store, authority.x509), source)
+      // The names that a client is told: which of its certificates to show.
+      try check(SSL_CTX_add_client_CA(context, authority.x509), source)
+    }
     var mode = SSL_VERIFY_PEER
     if configuration.clientCertificate == .required { mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT }
     SSL_CTX_set_verify(context, mode, nil)
@@ -58,8 +60,24 @@ final class TLSContext: @unchecked Sendable {
     SSL_CTX_set_session_id_context(context, &id, UInt32(id.count))
   }
 
-  private func check(_ result: Int32, _ file: String) throws(ServerError) {
-    if result != 1 { throw .tls(file: file, reason: Self.reason()) }
+  /// The first certificate is the server's own; the others are sent with it.
+  private func useChain(_ source: PEMSource) throws(ServerError) {
+    let chain = try PEM.certificates(source)
+    guard let own = chain.first else { throw .tls(file: source.place, reason: "it holds no certificate") }
+    try check(SSL_CTX_use_certificate(context, own.x509), source)
+    for other in chain.dropFirst() {
+      try check(Int32(aloft_ssl_ctx_add1_chain_cert(context, other.x509)), source)
+    }
+  }
+
+  private func useKey(_ source: PEMSource) throws(ServerError) {
+    let key = try PEM.privateKey(source)
+    defer { EVP_PKEY_free(key) }
+    try check(SSL_CTX_use_PrivateKey(context, key), source)
+  }
+
+  private func check(_ result: Int32, _ source: PEMSource) throws(ServerError) {
+    if result != 1 { throw .tls(file: source.place, reason: Self.reason()) }
   }
 
   /// The oldest error of this thread's queue; empties the queue.
@@ -75,19 +93,21 @@ final class TLSContext: @unchecked Sendable {
 
 /// The TLS context that a listener uses now.
 final class TLSStore: Sendable {
-  private let configuration: TLSConfiguration
-  private let context: Lock<TLSContext>
+  private let state: Lock<(configuration: TLSConfiguration, context: TLSContext)>
 
   init(_ configuration: TLSConfiguration) throws(ServerError) {
-    self.configuration = configuration
-    context = Lock(try TLSContext(configuration))
+    state = Lock((configuration, try TLSContext(configuration)))
   }
 
-  var current: TLSContext { context.withLock { $0 } }
+  var current: TLSContext { state.withLock { $0.context } }
 
   /// Reads the files again. On an error the old context stays in use.
   func reload() throws(ServerError) {
-    let fresh = try TLSContext(configuration)
-    context.withLock { $0 = fresh }
+    let configuration = state.withLock { $0.configuration }
+    use(configuration, try TLSContext(configuration))
+  }
+
+  func use(_ configuration: TLSConfiguration, _ context: TLSContext) {
+    state.withLock { $0 = (configuration, context) }
   }
 }

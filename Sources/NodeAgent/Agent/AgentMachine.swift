@@ -60,6 +60,8 @@ public struct AgentMachine: Sendable {
   var retellAt: Int
   var identity: CertificateValidity?
   var renewal = Timer()
+  /// The control plane wants a new certificate to be asked for now.
+  var isAskedToRenew = false
   /// Streams that were taken up already.
   var streams: [StreamID] = []
 
@@ -131,7 +133,7 @@ public struct AgentMachine: Sendable {
     if due(&sweep, uptime) { effects.append(.listDomains) }
     if due(&facts, uptime) { effects.append(.readFacts) }
     if due(&heartbeat, uptime) { effects.append(.heartbeat) }
-    if let identity, now.wall >= identity.renewAt, due(&renewal, uptime) {
+    if let identity, isAskedToRenew || now.wall >= identity.renewAt, due(&renewal, uptime) {
       effects.append(.renewIdentity)
     }
     startPoll(uptime, &effects)
@@ -179,6 +181,7 @@ public struct AgentMachine: Sendable {
   private mutating func takeHeartbeat(_ result: Result<LeaseAnswer, AgentFailure>, _ now: AgentTime) {
     if case .success(let answer) = result {
       heartbeatInterval = max(250, answer.leaseSeconds * 250)
+      isAskedToRenew = answer.renew == true
     }
     finish(\.heartbeat, failed: result.failed, every: heartbeatInterval, now.uptime)
   }
@@ -186,7 +189,10 @@ public struct AgentMachine: Sendable {
   private mutating func takeRenewal(
     _ result: Result<CertificateValidity, AgentFailure>, _ now: AgentTime
   ) {
-    if case .success(let validity) = result { identity = validity }
+    if case .success(let validity) = result {
+      identity = validity
+      isAskedToRenew = false
+    }
     finish(\.renewal, failed: result.failed, every: 60_000, now.uptime)
   }
 }

@@ -16,6 +16,8 @@ public struct EffectPerformer: Sendable {
   public var refreshFacts: @Sendable () async throws(AgentFailure) -> Void
   /// Renews the client certificate.
   public var renewIdentity: @Sendable () async throws(AgentFailure) -> CertificateValidity
+  /// Trusts from now on whom the control plane names.
+  public var adoptTrust: @Sendable (TrustAnchors) async throws(AgentFailure) -> Void
   public var logger: Logger
 
   public init(
@@ -25,6 +27,9 @@ public struct EffectPerformer: Sendable {
     nodeReport: @escaping @Sendable () async throws(AgentFailure) -> NodeReport,
     refreshFacts: @escaping @Sendable () async throws(AgentFailure) -> Void = { () async throws(AgentFailure) in },
     renewIdentity: @escaping @Sendable () async throws(AgentFailure) -> CertificateValidity,
+    adoptTrust: @escaping @Sendable (TrustAnchors) async throws(AgentFailure) -> Void = {
+      (_) async throws(AgentFailure) in
+    },
     logger: Logger
   ) {
     self.hypervisor = hypervisor
@@ -36,6 +41,7 @@ public struct EffectPerformer: Sendable {
     self.nodeReport = nodeReport
     self.refreshFacts = refreshFacts
     self.renewIdentity = renewIdentity
+    self.adoptTrust = adoptTrust
     self.logger = logger
   }
 
@@ -79,7 +85,9 @@ public struct EffectPerformer: Sendable {
       return .reported(number: number, answer)
     case .heartbeat:
       let answer = await attempt { () async throws(AgentFailure) in
-        try await link.report(try await nodeReport())
+        let answer = try await link.report(try await nodeReport())
+        if let trust = answer.trust { try await adoptTrust(trust) }
+        return answer
       }
       log(answer, "the node could not be reported")
       return .heartbeatAnswered(answer)

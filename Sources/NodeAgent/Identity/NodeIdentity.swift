@@ -11,6 +11,8 @@ import X509
 //   key.pem     the node's private key (P-256), made here; never leaves the node, never changes
 //   node.pem    the client certificate and what it chains to
 //   node.json   the node's id, and a digest of the token it joined with
+//   trust.json  the control plane's authorities, as it told them last
+//   trust.pem   whom to trust: the operator's file and these, without what was retired
 //
 // The key is written before the first request to join, and the server knows a node by its key: a join whose answer was
 // lost is simply made again.
@@ -101,6 +103,7 @@ public struct IdentityStore: Sendable {
     let validity = try await thread.run { () throws(AgentFailure) in
       let validity = try Self.validity(of: answer.certificate)
       try FileSystem.replace(certificatePath, with: Array(answer.certificate.utf8))
+      if let trust = answer.trust { try TrustFiles(folder: folder).keep(trust) }
       let kept = Stored(
         nodeId: answer.nodeId, joinTokenSha256: token.map(Self.digest) ?? (try? stored())?.joinTokenSha256)
       let bytes: [UInt8]
@@ -112,6 +115,22 @@ public struct IdentityStore: Sendable {
     }
     return NodeIdentity(
       id: answer.nodeId, certificatePath: certificatePath, keyPath: keyPath, validity: validity)
+  }
+
+  /// Keeps whom the control plane wants to be trusted.
+  public func keep(_ trust: TrustAnchors) async throws(AgentFailure) {
+    try await thread.run { () throws(AgentFailure) in try TrustFiles(folder: folder).keep(trust) }
+  }
+
+  /// Fingerprints of the control plane's authorities that were kept, in order.
+  public func trusted() async throws(AgentFailure) -> [String] {
+    try await thread.run { () throws(AgentFailure) in try TrustFiles(folder: folder).fingerprints() }
+  }
+
+  /// Writes the file that servers are verified by, of `base`, which the operator gave, and what was kept. Returns its path; as
+  /// long as nothing was kept, `base` itself.
+  public func trustFile(base: String) async throws(AgentFailure) -> String {
+    try await thread.run { () throws(AgentFailure) in try TrustFiles(folder: folder).file(base: base) }
   }
 
   /// When the first certificate of a PEM text is valid.

@@ -10,17 +10,29 @@ import Logging
 /// Several URLs are tried in turn, beginning with the one that answered last: replicas are equal.
 public final class HTTPControlPlaneLink: ControlPlaneLink {
   private let urls: [String]
-  private let client: HTTPClient
+  private let connections: Lock<HTTPClient>
+  private let makeClient: @Sendable () -> HTTPClient
   private let logger: Logger
   /// Which URL answered last.
   private let current = Lock(0)
 
-  /// - Parameter urls: the control plane's base URLs, without a path; at least one.
-  public init(urls: [String], client: HTTPClient, logger: Logger) {
+  /// - Parameters:
+  ///   - urls: the control plane's base URLs, without a path; at least one.
+  ///   - client: makes the client, now and with each ``reconnect()``.
+  public init(urls: [String], client: @escaping @Sendable () -> HTTPClient, logger: Logger) {
     self.urls = urls.map { $0.hasSuffix("/") ? String($0.dropLast()) : $0 }
-    self.client = client
+    makeClient = client
+    connections = Lock(client())
     self.logger = logger
   }
+
+  /// Makes new connections from now on: the certificate, or whom to trust, has changed. What is under way ends as it began.
+  public func reconnect() {
+    let client = makeClient()
+    connections.withLock { $0 = client }
+  }
+
+  private var client: HTTPClient { connections.withLock { $0 } }
 
   /// How long a call that is answered at once may take.
   private static let patience = Duration.seconds(15)

@@ -1,4 +1,5 @@
 import AloftModel
+import ControlPlane
 import Crypto
 import Execution
 import Foundation
@@ -52,6 +53,33 @@ final class FakeAgent: Sendable {
     return FakeAgent(test: test, name: name, id: joined.nodeId, certificate: serializer.serializedBytes)
   }
 
+  /// The same node with the certificate that a renewal gives it.
+  func renewed() async throws -> FakeAgent {
+    let request = RenewRequest(certificateRequest: try Self.certificateRequest())
+    let answer = await send(.post, "renew", bytes: try JSONCoder.encode(request))
+    try #require(answer.status == 200, "\(answer)")
+    let renewed = try JSONCoder.decode(JoinAnswer.self, from: answer.bytes)
+    var serializer = DER.Serializer()
+    try serializer.serialize(try Certificate(pemEncoded: renewed.certificate))
+    return FakeAgent(test: test, name: name, id: id, certificate: serializer.serializedBytes)
+  }
+
+  /// An agent that shows another certificate.
+  func showing(_ certificatePEM: String) throws -> FakeAgent {
+    var serializer = DER.Serializer()
+    try serializer.serialize(try Certificate(pemEncoded: certificatePEM))
+    return FakeAgent(test: test, name: name, id: id, certificate: serializer.serializedBytes)
+  }
+
+  /// Reports the node with whom it trusts.
+  func report(trusting fingerprints: [String]) async throws -> LeaseAnswer {
+    var report = Self.report()
+    report.trust = fingerprints
+    let answer = try await send(report: report)
+    try #require(answer.status == 200, "\(answer)")
+    return try JSONCoder.decode(LeaseAnswer.self, from: answer.bytes)
+  }
+
   /// The join call alone.
   static func join(
     _ test: TestPlane, _ name: String, token: String, key: P256.Signing.PrivateKey, report: NodeReport = report()
@@ -61,8 +89,10 @@ final class FakeAgent: Sendable {
     return await test.send(.post, "/agent/v1/join", bytes: try JSONCoder.encode(request))
   }
 
-  func send(_ method: HTTPRequest.Method, _ target: String, bytes: [UInt8] = []) async -> Answer {
-    await test.send(method, "/agent/v1/" + target, bytes: bytes, peer: peer)
+  func send(
+    _ method: HTTPRequest.Method, _ target: String, bytes: [UInt8] = [], on replica: ControlPlane? = nil
+  ) async -> Answer {
+    await test.send(method, "/agent/v1/" + target, bytes: bytes, peer: peer, on: replica)
   }
 
   func send(report: NodeReport) async throws -> Answer {

@@ -96,8 +96,11 @@ final class TestPlane: Sendable {
     settings.rateLimit = rateLimit
     settings.passwordCost = PasswordCost(cost: 16, blockSize: 8, parallelism: 1)
     configure(&settings)
+    _ = try await AuthorityCommands(database: database, sealing: try Self.sealing.get())
+      .prepare(importing: (certificate, key))
+    try await database.execute("DELETE FROM audit")
     let plane = try ControlPlane(
-      contract: try Repository.contract.get(), database: runtime, images: files, authority: authority,
+      contract: try Repository.contract.get(), database: runtime, images: files,
       sealing: try Self.sealing.get(), settings: settings, logger: quiet)
     let token = try await APITokens.create(description: "test", expiresAfter: nil, in: database)
     // A test's events and audit records are its own.
@@ -121,12 +124,20 @@ final class TestPlane: Sendable {
   }
 
   /// Another replica on the same database and image store.
-  func replica(_ change: (inout Settings) -> Void = { _ in }) throws -> ControlPlane {
+  func replica(
+    sealing: SealingKey? = nil, environment: Environment = .live, logger: Logger = quiet,
+    _ change: (inout Settings) -> Void = { _ in }
+  ) throws -> ControlPlane {
     var settings = settings
     change(&settings)
     return try ControlPlane(
-      contract: try Repository.contract.get(), database: runtime, images: files, authority: authority,
-      sealing: try Self.sealing.get(), settings: settings, logger: quiet)
+      contract: try Repository.contract.get(), database: runtime, images: files,
+      sealing: try sealing ?? Self.sealing.get(), settings: settings, environment: environment, logger: logger)
+  }
+
+  /// What `aloftd ca` does.
+  var authorities: AuthorityCommands {
+    get throws { AuthorityCommands(database: database, sealing: try Self.sealing.get()) }
   }
 
   /// Runs the reconcilers until nothing is due.
