@@ -76,7 +76,7 @@ public final class ControlPlane: Sendable {
       transport: WebhookTransport(
         client: plane.outgoing, deadline: settings.outgoing.webhookDeadline, sealing: plane.sealing,
         environment: environment),
-      environment: environment, logger: logger)
+      metrics: plane.metrics, environment: environment, logger: logger)
     watch = NodeWatch(
       database: database, wakeups: wakeups, environment: environment, settings: settings, logger: logger)
     janitor = Janitor(

@@ -25,10 +25,10 @@ struct SealingOptions: ParsableArguments {
 }
 
 /// Makes sealing keys.
-struct SealingKeys: ParsableCommand {
+struct SealingKeys: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "sealing-key", abstract: "The key that protects secrets in the database.",
-    subcommands: [Create.self, Rotate.self])
+    subcommands: [Create.self, Rotate.self, Reseal.self])
 
   struct Create: ParsableCommand {
     static let configuration = CommandConfiguration(

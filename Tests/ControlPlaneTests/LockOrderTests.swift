@@ -77,6 +77,51 @@ struct LockOrderTests {
     }
   }
 
+  @Test(
+    "webhooks are changed, deleted and go with projects while events become deliveries and are sent, and nothing locks")
+  func webhooks() async throws {
+    try await WebhookTarget.with(answer: { _, before in .init(status: before % 3 == 0 ? .badGateway : .ok) }) {
+      target async throws in
+      try await TestPlane.with(background: true, poolSize: 16, outgoing: .loopback) { test async throws in
+        let second = try test.replica()
+        let running = Task { await second.run() }
+        for project in 0..<4 {
+          _ = await test.call(.post, "/v1/projects", ["name": .string("p\(project)")])
+          for number in 0..<5 { try await test.makeWebhook("h\(number)", to: target.url, project: "p\(project)") }
+        }
+        let answers = await withTaskGroup(of: Answer.self) { group in
+          for number in 0..<160 {
+            let place = "?project=p\(number % 4)"
+            let hook = "/v1/webhooks/h\(number % 5)"
+            group.addTask {
+              switch number % 8 {
+              case 0, 1, 2: await test.call(.post, "/v1/images" + place, ["name": .string("i\(number)")])
+              case 3: await test.call(.post, hook + "/ping" + place, on: second)
+              case 4: await test.call(.patch, hook + place, ["enabled": .bool(number % 16 < 8)])
+              case 5: await test.call(.post, hook + "/rotate-secret" + place, on: second)
+              case 6 where number > 120: await test.call(.delete, hook + place)
+              default: await test.call(.patch, hook + place, ["labels": ["n": .string("\(number)")]], on: second)
+              }
+            }
+          }
+          for project in 0..<2 {
+            group.addTask { await test.call(.delete, "/v1/projects/p\(project)", on: second) }
+          }
+          return await group.reduce(into: []) { $0.append($1) }
+        }
+        #expect(answers.allSatisfy { $0.status < 500 }, "\(answers.filter { $0.status >= 500 })")
+        for image in await test.call(.get, "/v1/images?project=p2")["items"]?.arrayValue ?? [] {
+          _ = await test.call(.delete, "/v1/images/\(image["id"]?.stringValue ?? "")?project=p2")
+        }
+        #expect(await test.call(.delete, "/v1/projects/p2").status == 204)
+        running.cancel()
+        await running.value
+        #expect(try await test.findings() == [])
+        #expect(try await deadlocks(test) == 0)
+      }
+    }
+  }
+
   @Test("changes of members, tokens and users, renames and deletions of projects never lock each other out")
   func projectsAndMembers() async throws {
     try await TestPlane.with(poolSize: 16) { test async throws in

@@ -79,6 +79,9 @@ struct WebhookRuleTests {
     #expect(other.record(.failed, milliseconds: 5, at: start) == nil)
     #expect(other.record(.delivered, milliseconds: 5, at: start.addingTimeInterval(86_400)) == nil)
     #expect(other.record(.failed, milliseconds: 5, at: start.addingTimeInterval(4 * 86_400)) == nil)
+    var unsent = WebhookHealth()
+    #expect(unsent.record(.unsent, milliseconds: 0, at: start) == nil)
+    #expect(unsent.failures == 0 && unsent.failingSince == nil && unsent.retryAt == start.addingTimeInterval(60))
     #expect(other.record(.gone, milliseconds: 5, at: start.addingTimeInterval(4 * 86_400)) == .gone)
   }
 
@@ -91,6 +94,7 @@ struct WebhookRuleTests {
     for status in [301, 302, 303, 304, 307, 308] { #expect(judge(status).failure == .redirected, "\(status)") }
     for status in [400, 401, 404, 410, 429, 500, 503] { #expect(judge(status).failure == .statusRefused, "\(status)") }
     #expect(judge(410).outcome == .gone)
+    #expect(WebhookResult(failure: .secretUnreadable).outcome == .unsent)
     #expect(judge(404).outcome == .failed)
     #expect(judge(200, [0x61, 0, 0xFF, 0x62]).response == "a\u{FFFD}\u{FFFD}b")
     #expect(judge(200, [UInt8](repeating: 0x61, count: 9_000)).response?.utf8.count == 1_024)

@@ -1,10 +1,11 @@
 import AloftModel
-import ControlPlane
 import Foundation
 import JSON
 import Postgres
 import TestSupport
 import Testing
+
+@testable import ControlPlane
 
 @Suite("Webhooks")
 struct WebhookTests {
@@ -286,6 +287,80 @@ struct WebhookTests {
         #expect(try await signers() == [false, true])
         secrets.append(try await rotate(["overlap_seconds": 0]))
         #expect(try await signers() == [false, false, true])
+      }
+    }
+  }
+
+  @Test("the example of docs/WEBHOOKS.md takes what is sent, and refuses what was changed, signed by others, or is old")
+  func example() async throws {
+    try await WebhookTarget.with { target async throws in
+      try await TestPlane.with(outgoing: .loopback) { test async throws in
+        let (_, secret) = try await test.makeWebhook(to: target.url)
+        _ = await test.call(.post, "/v1/webhooks/hook/ping")
+        try await test.sendWebhooks()
+        let received = try #require(target.received.first)
+        let page = try String(contentsOfFile: Repository.root + "/docs/WEBHOOKS.md", encoding: .utf8)
+        let code = try #require(page.split(separator: "```python\n").last?.split(separator: "```").first)
+        var headers = JSONObject()
+        for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
+          headers[name] = .string(received.header(name))
+        }
+        let script = """
+          \(code)
+          import json, sys
+          secret, headers, body = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3].encode()
+          other = "whsec_" + base64.b64encode(bytes(32)).decode()
+          print(is_genuine(secret, headers, body), is_genuine(secret, headers, body + b" "), is_genuine(other, headers, body),
+                is_genuine(secret, headers, body, time.time() + 400))
+          """
+        let said = try await run(
+          "python3", "-c", script, secret, String(decoding: JSONValue.object(headers).bytes, as: UTF8.self),
+          String(decoding: received.body, as: UTF8.self))
+        #expect(said == "True False False False\n")
+      }
+    }
+  }
+
+  @Test("secrets under an old key are sealed anew with the newest, and the old key can go")
+  func resealed() async throws {
+    try await TestPlane.with { test async throws in
+      let (text, newer) = (SealingKey.generate(), SealingKey.generate())
+      let (old, both, new) = (
+        try SealingKey(text), try SealingKey(newer + "\n" + text), try SealingKey(newer)
+      )
+      let id = WebhookID(try #require(WebhookID(try await test.makeWebhook(to: "https://host.example/").id)).uuid)
+      let (secret, previous) = (WebhookSecret.make(.live), WebhookSecret.make(.live))
+      let (sealed, sealedPrevious) = (try old.seal(secret, of: id), try old.seal(previous, of: id))
+      try await test.database.execute(
+        """
+        UPDATE webhooks SET secret = \(sealed), previous_secret = \(sealedPrevious),
+                            previous_expires_at = aloft_now() + interval '1 day'
+        """)
+      #expect(try await Resealing.webhooks(with: new, in: test.database) == .init(resealed: 0, unreadable: 2))
+      #expect(try await Resealing.webhooks(with: both, in: test.database) == .init(resealed: 2, unreadable: 0))
+      #expect(try await Resealing.webhooks(with: both, in: test.database) == .init(resealed: 0, unreadable: 0))
+      let row = try #require(try await test.database.one("SELECT secret, previous_secret FROM webhooks"))
+      #expect(try new.open(try row.get(0), of: id) == secret)
+      #expect(try new.open(try row.get(1), of: id) == previous)
+    }
+  }
+
+  @Test("what is sent is counted by its outcome")
+  func counted() async throws {
+    try await WebhookTarget.with(answer: { _, before in .init(status: before == 0 ? .ok : .notFound) }) {
+      target async throws in
+      try await TestPlane.with(outgoing: .loopback) { test async throws in
+        try await test.makeWebhook(to: target.url)
+        for _ in 0..<2 {
+          _ = await test.call(.post, "/v1/webhooks/hook/ping")
+          try await test.sendWebhooks()
+        }
+        let figures = String(decoding: await test.call(.get, "/metrics").bytes, as: UTF8.self)
+        for line in [
+          #"aloft_webhook_attempts_total{result="delivered"} 1"#,
+          #"aloft_webhook_attempts_total{result="status_refused"} 1"#,
+          #"aloft_webhooks{state="failing"} 1"#, "aloft_webhook_deliveries_pending 1",
+        ] { #expect(figures.contains(line + "\n"), "\(line)") }
       }
     }
   }

@@ -94,8 +94,9 @@ enum ProjectStore {
       unique: "projects_name_key", else: taken(name))
   }
 
-  /// Deletes a project that holds nothing, with its members and the tokens that are for it alone.
+  /// Deletes a project that holds nothing, with its members, its webhooks and the tokens that are for it alone.
   static func delete(_ project: ProjectRecord, in session: Session) throws {
+    try WebhookStore.lockAll(of: project.id, in: session)
     try session.execute("DELETE FROM projects WHERE id = \(project.id)") { error in
       error.isForeignKeyViolation()
         ? Problem(.inUse, "project \(project.name) holds something still; delete all that is in it first") : nil

@@ -32,7 +32,7 @@ final class OutgoingClient: Sendable {
   /// For name, TCP and TLS together.
   static let connectTimeout = Duration.seconds(5)
   /// What one host may hold up: requests beyond it wait, and their time runs.
-  private static let connectionsPerHost = 8
+  private static let connectionsPerHost = 32
 
   private let settings: OutgoingSettings
   private let logger: Logger

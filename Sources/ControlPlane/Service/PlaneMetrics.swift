@@ -1,3 +1,4 @@
+import AloftModel
 import Execution
 import Foundation
 import HTTP
@@ -26,6 +27,7 @@ final class PlaneMetrics: Sendable {
   private struct State {
     var requests: [Key: UInt64] = [:]
     var durations: [String: Histogram] = [:]
+    var webhookAttempts: [WebhookFailure?: UInt64] = [:]
   }
 
   private let state = Lock(State())
@@ -38,6 +40,20 @@ final class PlaneMetrics: Sendable {
       state.requests[Key(operation: operation, status: status), default: 0] += 1
       state.durations[operation, default: Histogram()].add(seconds)
     }
+  }
+
+  /// Counts an attempt to deliver to a webhook; nil: it was taken.
+  func attempted(_ failure: WebhookFailure?) {
+    state.withLock { $0.webhookAttempts[failure, default: 0] += 1 }
+  }
+
+  private var webhookLines: [String] {
+    let attempts = state.withLock { $0.webhookAttempts }
+    let results = [nil] + WebhookFailure.allCases.map { Optional($0) }
+    return ["# TYPE aloft_webhook_attempts_total counter"]
+      + results.map { result in
+        "aloft_webhook_attempts_total{result=\"\(result?.rawValue ?? "delivered")\"} \(attempts[result] ?? 0)"
+      }
   }
 
   /// - Parameter streams: how many serial logs agents bring to clients of this replica now.
@@ -71,6 +87,7 @@ final class PlaneMetrics: Sendable {
       lines.append("aloft_http_request_duration_seconds_count{operation=\"\(operation)\"} \(total)")
     }
     lines += ["# TYPE aloft_streams_open gauge", "aloft_streams_open \(streams)"]
+    lines += webhookLines
     lines += serverLines
     lines += gauges.lines
     return Array((lines.joined(separator: "\n") + "\n").utf8)
@@ -127,6 +144,14 @@ struct PlaneGauges: Sendable {
         SELECT count(*), CASE WHEN down_since IS NOT NULL THEN 'down' WHEN schedulable THEN 'ready' ELSE 'cordoned' END
           FROM nodes GROUP BY 2 ORDER BY 2
         """),
+    Source(
+      name: "aloft_webhooks", label: "state",
+      sql: """
+        SELECT count(*), CASE WHEN NOT enabled THEN 'disabled' WHEN failures > 0 THEN 'failing' ELSE 'healthy' END
+          FROM webhooks GROUP BY 2 ORDER BY 2
+        """),
+    Source(
+      name: "aloft_webhook_deliveries_pending", sql: "SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'"),
     Source(name: "aloft_operations_open", sql: "SELECT count(*) FROM operations WHERE finished_at IS NULL"),
     Source(name: "aloft_work_due", sql: "SELECT count(*) FROM work WHERE due_at <= aloft_now()"),
     Source(name: "aloft_work_failing", sql: "SELECT count(*) FROM work WHERE last_error IS NOT NULL"),

@@ -156,7 +156,7 @@ enum WebhookDeliveryStore {
        WHERE id IN (SELECT id FROM webhook_deliveries
                      WHERE webhook_id = \(webhook) AND state = 'pending' AND due_at <= aloft_now()
                        AND expires_at <= aloft_now()
-                     ORDER BY due_at LIMIT \(mostExpired))
+                     ORDER BY due_at LIMIT \(mostExpired) FOR UPDATE SKIP LOCKED)
       """)
   }
 

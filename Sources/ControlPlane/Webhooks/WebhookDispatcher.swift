@@ -113,13 +113,14 @@ struct WebhookDispatcher: Sendable {
     let projects = Set(events.compactMap(\.projectID?.uuid)).sorted { $0.uuidString < $1.uuidString }
     let transactions = Set(events.map(\.cursor.transaction)).sorted().map { String($0) }
     guard !projects.isEmpty else { return [] }
-    // Which of the transactions are news to which webhook.
+    // Which of the transactions are news to which webhook. None is deleted before its deliveries are made.
     let rows = try session.query(
       """
       SELECT w.id, w.project_id, w.events, array(
                SELECT t FROM unnest(\(transactions)::text[]) AS t
                 WHERE NOT pg_visible_in_snapshot(t::xid8, w.since) AND t::xid8 <> w.made_in)
         FROM webhooks w WHERE w.enabled AND w.project_id = ANY(\(projects)::uuid[]) ORDER BY w.id
+         FOR KEY SHARE OF w
       """)
     struct Reader {
       var id: WebhookID

@@ -30,6 +30,8 @@ struct WebhookHealth: Sendable, Equatable {
     case failed
     /// The target answered 410.
     case gone
+    /// Aloft could not send: that says nothing about the target.
+    case unsent
   }
 
   /// Takes an attempt into account. Returns why the webhook is to be disabled, if so.
@@ -37,6 +39,10 @@ struct WebhookHealth: Sendable, Equatable {
     isSlow = milliseconds >= Self.slowMilliseconds
     guard outcome != .delivered else {
       (failures, failingSince, retryAt) = (0, nil, nil)
+      return nil
+    }
+    if outcome == .unsent {
+      retryAt = now.addingTimeInterval(Self.longestPause)
       return nil
     }
     failures += 1

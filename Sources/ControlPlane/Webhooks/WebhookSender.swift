@@ -14,8 +14,8 @@ import Postgres
 /// - Targets that fail or are slow share a part of the turns: they cannot hold up those that do well.
 struct WebhookSender: Sendable {
   /// Webhooks that are sent to at once by this replica, and how many of those may be failing or slow.
-  static let width = 24
-  static let slowWidth = 8
+  static let width = 64
+  static let slowWidth = 16
   /// Deliveries at once to one webhook that does well. One that fails gets one at a time.
   static let perWebhook = 4
   /// Looks at the queue at least this often, whatever wake-ups were lost.
@@ -24,6 +24,7 @@ struct WebhookSender: Sendable {
   let database: Database
   let wakeups: Wakeups
   let transport: WebhookTransport
+  let metrics: PlaneMetrics
   let environment: Environment
   let logger: Logger
   private let running = Lock(Running())
@@ -33,10 +34,14 @@ struct WebhookSender: Sendable {
     var slow = 0
   }
 
-  init(database: Database, wakeups: Wakeups, transport: WebhookTransport, environment: Environment, logger: Logger) {
+  init(
+    database: Database, wakeups: Wakeups, transport: WebhookTransport, metrics: PlaneMetrics, environment: Environment,
+    logger: Logger
+  ) {
     self.database = database
     self.wakeups = wakeups
     self.transport = transport
+    self.metrics = metrics
     self.environment = environment
     self.logger = logger
   }
@@ -150,6 +155,7 @@ struct WebhookSender: Sendable {
 
   private func attempt(_ delivery: WebhookDeliveryRecord, _ webhook: WebhookRecord) async {
     guard let result = await transport.send(delivery, to: webhook) else { return }
+    metrics.attempted(result.failure)
     let random = environment.random()
     do {
       let disabled = try await database.transaction { session in

@@ -4,7 +4,7 @@ import Postgres
 
 /// The rows of `webhooks`.
 ///
-/// Locks: the webhook before its deliveries. Webhooks go with their project.
+/// Locks: webhooks in the order of ids, then their deliveries, then their rows of the work queue. Webhooks go with their project.
 enum WebhookStore {
   /// How many webhooks a project may have.
   static let mostInProject = 20
@@ -127,6 +127,11 @@ enum WebhookStore {
   static func delete(_ id: WebhookID, in session: Session) throws {
     try session.execute("DELETE FROM webhooks WHERE id = \(id)")
     try session.execute("DELETE FROM work WHERE kind = \(WorkKind.webhook.rawValue) AND id = \(id)")
+  }
+
+  /// Locks what goes with a project, before it goes in any order.
+  static func lockAll(of project: ProjectID, in session: Session) throws {
+    try session.execute("SELECT 1 FROM webhooks WHERE project_id = \(project) ORDER BY id FOR UPDATE")
   }
 
   static func count(in project: ProjectID, in session: Session) throws -> Int {

@@ -14,7 +14,13 @@ struct WebhookResult: Sendable, Equatable {
   var milliseconds: Int = 0
 
   var isDelivered: Bool { failure == nil }
-  var outcome: WebhookHealth.Outcome { isDelivered ? .delivered : status == 410 ? .gone : .failed }
+  var outcome: WebhookHealth.Outcome {
+    switch failure {
+    case nil: .delivered
+    case .secretUnreadable, .internal: .unsent
+    default: status == 410 ? .gone : .failed
+    }
+  }
 }
 
 /// Sends one delivery once, as Standard Webhooks 1.0 says (standardwebhooks.com).
