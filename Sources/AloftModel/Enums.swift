@@ -25,6 +25,7 @@ public enum OperationKind: String, Sendable, Codable, CaseIterable {
   case stopVM = "vm.stop"
   case rebootVM = "vm.reboot"
   case deleteVM = "vm.delete"
+  case deleteProject = "project.delete"
 }
 
 /// Why an operation failed: a closed list.

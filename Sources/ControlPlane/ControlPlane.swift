@@ -68,8 +68,9 @@ public final class ControlPlane: Sendable {
     ServiceHandlers(plane: plane, contract: contract).register(in: &handlers)
     api = try API(contract: contract, handlers: handlers, plane: plane)
     worker = Worker(
-      database: database, wakeups: wakeups, reconcilers: [.vm: VMReconciler()], environment: environment, logger: logger
-    )
+      database: database, wakeups: wakeups, images: images,
+      reconcilers: [.vm: VMReconciler(), .project: ProjectReconciler(environment: environment)],
+      environment: environment, logger: logger)
     dispatcher = WebhookDispatcher(database: database, wakeups: wakeups, environment: environment, logger: logger)
     sender = WebhookSender(
       database: database, wakeups: wakeups,

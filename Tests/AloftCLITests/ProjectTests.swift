@@ -29,6 +29,18 @@ import Testing
     #expect(requests[1]["query"] == ["dry_run": "true"])
   }
 
+  @Test("a project that holds something is deleted with it when that is asked for, and its end is waited for")
+  func cascade() async throws {
+    let server = try await CannedServer()
+    let deleted = await server.aloft("project", "delete", "full", "--cascade")
+    #expect(deleted.status == .success && deleted.errors.contains("deleted project full"), "\(deleted)")
+    let begun = await server.aloft("project", "delete", "full", "--cascade", "--no-wait", "-o", "json")
+    #expect(try JSONValue.parse(begun.output)["state"] == "deleting")
+    let requests = try await server.requests()
+    #expect(requests[0]["query"] == ["cascade": "true"])
+    #expect(requests.contains { $0["path"] == "/v1/operations/op_1" })
+  }
+
   @Test("the project of members is the one that is named, else the environment's, else default")
   func place() async throws {
     let server = try await CannedServer()

@@ -216,8 +216,12 @@ class Handler(BaseHTTPRequestHandler):
             return self.members(path[0], path[2:], body)
         if path[1:2] == ["audit"]:
             return self.audit([])
-        project = {"id": "prj_1", "name": path[0] if path else "shop", "created_at": TIME, "updated_at": TIME, **body}
+        project = {"id": "prj_1", "name": path[0] if path else "shop", "state": "active", "operation": None,
+                   "created_at": TIME, "updated_at": TIME, **body}
         if self.command == "DELETE":
+            if query.get("cascade") == "true":
+                return self.answer(202, {**project, "state": "deleting",
+                                         "operation": operation("op_1", "project.delete")})
             if path[0] == "full":
                 return self.answer(*problem(409, "in_use", "project full holds 2 VMs, 1 image"))
             return self.answer(204, None)

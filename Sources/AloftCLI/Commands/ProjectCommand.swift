@@ -79,15 +79,26 @@ struct ProjectCommand: ParsableCommand {
   struct Delete: ServerCommand {
     static let configuration = CommandConfiguration(
       abstract: "Delete projects that hold nothing.",
-      discussion: "Their members, and the tokens that are for them alone, go with them.")
+      discussion: "Their members, their webhooks, and the tokens that are for them alone, go with them.")
 
     @Argument(help: "The projects, by id or name.")
     var names: [String]
 
+    @Flag(help: "Delete all that they hold first: virtual machines with their disks, and images.")
+    var cascade = false
+
+    @OptionGroup var wait: WaitOptions
     @OptionGroup var dryRun: DryRunOption
     @OptionGroup var common: CommonOptions
 
     func perform(_ session: Session) async throws(CommandFailure) {
+      if cascade {
+        let query = Session.query(dryRun) + [("cascade", "true")]
+        let changes = WaitedChanges(
+          session: session, wait: wait, isDryRun: dryRun.dryRun, query: [], deletes: true, collection: "projects",
+          word: "project", presentation: .project)
+        return try await changes.run(names) { name in APICall(.delete, APIPath.path("projects", name), query: query) }
+      }
       try await session.delete("project", names, query: Session.query(dryRun), dryRun: dryRun.dryRun) {
         APIPath.path("projects", $0)
       }

@@ -60,7 +60,7 @@ extension VMCommand {
       let body = try await requestBody()
       let query = session.query(project, dryRun: dryRun)
       let key = session.key(key)
-      let changes = VMChanges(session: session, wait: wait, isDryRun: dryRun.dryRun, query: session.query(project))
+      let changes = WaitedChanges(session: session, wait: wait, isDryRun: dryRun.dryRun, query: session.query(project))
       try await changes.run([name]) { _ in
         APICall(.post, APIPath.path("vms"), query: query, body: body, key: key)
       }

@@ -15,8 +15,8 @@ extension VMCommand {
     @OptionGroup var project: ProjectOption
     @OptionGroup var common: CommonOptions
 
-    func changes(_ session: Session, deletes: Bool = false) -> VMChanges {
-      VMChanges(
+    func changes(_ session: Session, deletes: Bool = false) -> WaitedChanges {
+      WaitedChanges(
         session: session, wait: wait, isDryRun: dryRun.dryRun, query: session.query(project), deletes: deletes)
     }
 

@@ -95,7 +95,9 @@ extension Presentation {
     ], nameMember: "id")
 
   static let project = Presentation(
-    columns: [.member("NAME", "name"), .member("ID", "id"), .age("AGE", "created_at")], nameMember: "name")
+    columns: [
+      .member("NAME", "name"), .state("STATE", "state"), .member("ID", "id"), .age("AGE", "created_at"),
+    ], nameMember: "name")
 
   static let member = Presentation(
     columns: [

@@ -18,6 +18,9 @@ struct Call: Sendable {
   /// What the principal had to show; a call that goes on for long shows it again, for the project that it has found.
   var requirement: Authorizer.Requirement?
 
+  /// On whose behalf an operation is carried out that this call begins.
+  var author: OperationStore.Author { .init(actor: principal.name, requestID: requestID) }
+
   func string(_ name: String) -> String? { parameters[name]?.stringValue }
   func int(_ name: String) -> Int? { parameters[name]?.intValue }
   func bool(_ name: String) -> Bool { parameters[name]?.boolValue ?? false }

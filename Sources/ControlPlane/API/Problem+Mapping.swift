@@ -24,7 +24,14 @@ extension Problem {
   }
 
   private static func of(_ error: PostgresError) -> Problem {
-    switch error.kind {
+    if error.isCheckViolation("project_stays") {
+      return Problem(.wrongState, "the project is being deleted with all that it holds; nothing can come into it")
+    }
+    return of(error.kind)
+  }
+
+  private static func of(_ kind: PostgresError.Kind) -> Problem {
+    switch kind {
     case .connectFailed, .connectionLost, .poolExhausted, .shutDown, .timeout, .cancelled:
       Problem(.unavailable, "the database cannot be reached now; nothing was changed, try again")
     case .outcomeUnknown:

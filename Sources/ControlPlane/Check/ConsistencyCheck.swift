@@ -95,7 +95,7 @@ public struct ConsistencyCheck: Sendable {
       """
       SELECT format('operation %s (%s)', o.id, o.kind) FROM operations o
        WHERE o.finished_at IS NULL
-         AND NOT EXISTS (SELECT 1 FROM work w WHERE w.kind = 'vm' AND w.id = o.resource_id)
+         AND NOT EXISTS (SELECT 1 FROM work w WHERE w.kind = split_part(o.kind, '.', 1) AND w.id = o.resource_id)
       """
     ),
     (

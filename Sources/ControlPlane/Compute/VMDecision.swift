@@ -107,7 +107,7 @@ struct VMDecision: Sendable, Equatable {
     case .startVM: return seen.power == .running || seen.guestStopped
     case .stopVM: return isOff(seen)
     case .rebootVM: return operation.request.map { !facts.pendingRequests.contains($0) } ?? true
-    case .deleteVM: return purge
+    case .deleteVM, .deleteProject: return purge
     }
   }
 

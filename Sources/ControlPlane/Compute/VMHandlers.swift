@@ -88,8 +88,11 @@ struct VMHandlers: Sendable {
     }
   }
 
+  /// How long a VM may take to be deleted.
+  static let deletionSeconds = 600
+
   private func delete(_ call: Call) async throws -> Reply {
-    try await verb(call, .deleteVM, seconds: 600) { vm, _, session in
+    try await verb(call, .deleteVM, seconds: Self.deletionSeconds) { vm, _, session in
       // Asking again is harmless: the deletion under way is the answer, unless its operation has given up.
       if vm.facts.intent.deleted && vm.operation?.kind == .deleteVM { return nil }
       return try VMStore.intend(vm.id, deleted: true, in: session)
@@ -141,13 +144,9 @@ struct VMHandlers: Sendable {
       let vm = try lock(call, in: session)
       var changed = Changed(reply: .noContent, resource: vm.id.uuid, project: vm.projectID)
       if let intended = try intend(vm, request, session) {
-        try OperationStore.insert(
-          operation, kind: kind, project: vm.projectID, resource: vm.id.uuid, generation: intended.generation,
-          request: kind == .rebootVM ? request : nil, seconds: seconds, call: call, in: session)
-        try EventStore.append(
-          .operationAccepted, project: vm.projectID, resource: operation.uuid, data: ["kind": kind.rawValue],
-          in: session)
-        try WorkQueue.wake(.vm, vm.id.uuid, in: session)
+        try OperationStore.accept(
+          operation, kind, project: vm.projectID, vm: vm.id, generation: intended.generation,
+          request: kind == .rebootVM ? request : nil, seconds: seconds, author: call.author, in: session)
         if let node = intended.node { changed.effects.wake.insert(.node(node.uuid)) }
         changed.effects.wake.formUnion([.work, .events])
       }

@@ -36,6 +36,9 @@ struct VMReconciler: Reconciler {
     }
     if decision.purge {
       try VMStore.purge(id, in: session)
+      // Whoever empties the project waits for this.
+      try session.execute(WorkQueue.hastening(.project, vm.projectID.uuid))
+      effects.wake.insert(.work)
       try EventStore.append(.vmDeleted, project: vm.projectID, resource: id, data: ["name": vm.name], in: session)
       effects.wake.insert(.events)
       return nil

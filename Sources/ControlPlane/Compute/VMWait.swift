@@ -5,7 +5,7 @@ import JSON
 import Postgres
 
 extension Plane {
-  /// Honours `Prefer: wait`: 200 with the VM and its ended operation, or the 202 when the time is over. The change is
+  /// Honours `Prefer: wait`: 200 with the resource and its ended operation, or the 202 when the time is over. The change is
   /// committed: whatever goes wrong while its end is waited for, the 202 is the truth.
   func waited(_ call: Call, _ reply: Reply) async -> Reply {
     guard let wait = call.preferredWait, reply.status == .accepted, case .bytes(let bytes) = reply.body else {
@@ -27,13 +27,13 @@ extension Plane {
   private func ended(_ reply: Reply, _ body: [UInt8], within wait: Duration) async throws -> Reply? {
     guard case .object(let accepted) = try JSONValue.parse(body),
       let operation = accepted["operation"]?["id"]?.stringValue.flatMap({ OperationID($0) }),
-      let vm = accepted["id"]?.stringValue.flatMap({ VMID($0) }),
       let ended = try await self.operation(operation, waitingUpTo: wait), ended.finishedAt != nil
     else { return nil }
     var answer = reply
     answer.status = .ok
     answer.headers[header: "Preference-Applied"] = "wait=\(wait.components.seconds)"
-    if var record = try await database.run({ session in try VMStore.find(vm, in: session) }) {
+    let vm = accepted["id"]?.stringValue.flatMap { VMID($0) }
+    if let vm, var record = try await database.run({ session in try VMStore.find(vm, in: session) }) {
       record.operation = ended
       answer.body = .bytes(record.jsonBytes)
       answer.headers[.eTag] = record.etag

@@ -32,8 +32,9 @@ struct OperationRecord: Sendable {
     kind = try row.get(first + 1)
     status = try row.get(first + 2)
     projectID = try row.get(first + 3)
-    // Every kind of operation there is changes a VM.
-    resourceID = try row.get(first + 4, as: VMID.self).description
+    resourceID =
+      kind == .deleteProject
+      ? try row.get(first + 4, as: ProjectID.self).description : try row.get(first + 4, as: VMID.self).description
     waitingFor = try row.get(first + 5)
     progress = try row.get(first + 6)
     failure = try row.get(first + 7)

@@ -4,18 +4,36 @@ import Postgres
 
 /// The rows of `operations`.
 enum OperationStore {
+  /// On whose behalf an operation is carried out.
+  struct Author: Sendable {
+    var actor: String
+    var requestID: String
+  }
+
   /// Records an accepted change. It starts as `queued`, or ended when there was nothing to do.
   static func insert(
     _ id: OperationID, kind: OperationKind, project: ProjectID, resource: UUID, generation: Int,
-    request: VMRequestID? = nil,
-    seconds: Int, call: Call, in session: Session
+    request: VMRequestID? = nil, seconds: Int, author: Author, in session: Session
   ) throws {
     _ = try session.execute(
       """
       INSERT INTO operations (id, project_id, kind, resource_id, generation, vm_request, actor, request_id, deadline)
-      VALUES (\(id), \(project), \(kind), \(resource), \(generation), \(request), \(call.principal.name), \(call.requestID),
+      VALUES (\(id), \(project), \(kind), \(resource), \(generation), \(request), \(author.actor), \(author.requestID),
               aloft_now() + make_interval(secs => \(Double(seconds))))
       """)
+  }
+
+  /// Records a change to a VM whose intent was just written, with its event, and asks for a look at the VM.
+  static func accept(
+    _ id: OperationID, _ kind: OperationKind, project: ProjectID, vm: VMID, generation: Int,
+    request: VMRequestID? = nil, seconds: Int, author: Author, in session: Session
+  ) throws {
+    try insert(
+      id, kind: kind, project: project, resource: vm.uuid, generation: generation, request: request, seconds: seconds,
+      author: author, in: session)
+    try EventStore.append(
+      .operationAccepted, project: project, resource: id.uuid, data: ["kind": kind.rawValue], in: session)
+    try WorkQueue.wake(.vm, vm.uuid, in: session)
   }
 
   /// Nil when there is none of that id.

@@ -27,9 +27,9 @@ struct ProjectHandlers: Sendable {
     let records = try await plane.database.run { session in
       try session.query(
         """
-        SELECT \(fragment: ProjectRecord.columns) FROM projects p
-         WHERE (\(cursor)::uuid IS NULL OR p.id > \(cursor)) AND (\(visible)::uuid[] IS NULL OR p.id = ANY(\(visible)))
-         ORDER BY p.id LIMIT \(call.limit + 1)
+        SELECT \(fragment: ProjectRecord.columns) FROM \(fragment: ProjectRecord.source)
+         WHERE (\(cursor)::uuid IS NULL OR j.id > \(cursor)) AND (\(visible)::uuid[] IS NULL OR j.id = ANY(\(visible)))
+         ORDER BY j.id LIMIT \(call.limit + 1)
         """
       ).map { try ProjectRecord($0) }
     }
@@ -68,11 +68,12 @@ struct ProjectHandlers: Sendable {
   }
 
   private func delete(_ call: Call) async throws -> Reply {
-    try await plane.change(call) { session in
+    if call.bool("cascade") { return try await deleteWithContents(call) }
+    return try await plane.change(call) { session in
       let project = try ProjectStore.lock(call, to: .change, in: session)
       try call.requireMatch(project.etag)
       if let contents = try ProjectStore.contents(project.id, in: session) {
-        throw Problem(.inUse, "project \(project.name) holds \(contents); it can be deleted when it holds nothing")
+        throw Problem(.inUse, "project \(project.name) holds \(contents); delete that first, or ask with cascade=true")
       }
       try ProjectStore.delete(project, in: session)
       try EventStore.append(
@@ -80,6 +81,33 @@ struct ProjectHandlers: Sendable {
       return Changed(
         reply: .noContent, effects: Effects(wake: [.events]), resource: project.id.uuid, project: project.id)
     }
+  }
+
+  /// Accepts the operation that empties and removes a project. Asking again is harmless: the one under way is the answer.
+  private func deleteWithContents(_ call: Call) async throws -> Reply {
+    let operation = OperationID(plane.environment.newUUID())
+    let reply = try await plane.change(call) { session in
+      let project = try ProjectStore.lock(call, to: .change, in: session)
+      try call.requireMatch(project.etag)
+      // Who may delete empty projects may not for that alone delete what others have made.
+      for permission in [Permission.vmWrite, .imageWrite, .webhookWrite] {
+        try call.principal.require(permission, project: project.id.description)
+      }
+      if project.deletion == nil {
+        try OperationStore.insert(
+          operation, kind: .deleteProject, project: project.id, resource: project.id.uuid, generation: 0,
+          seconds: ProjectReconciler.operationSeconds, author: call.author, in: session)
+        try QuotaStore.takeCreditAway(.project(project.id), in: session)
+        try EventStore.append(
+          .operationAccepted, project: project.id, resource: operation.uuid,
+          data: ["kind": OperationKind.deleteProject.rawValue], in: session)
+        try WorkQueue.wake(.project, project.id.uuid, in: session)
+      }
+      var changed = try changed(project.id, status: call.isDryRun ? .ok : .accepted, in: session)
+      changed.effects.wake.insert(.work)
+      return changed
+    }
+    return await plane.waited(call, reply)
   }
 
   private func changed(_ id: ProjectID, status: HTTPResponse.Status = .ok, in session: Session) throws -> Changed {

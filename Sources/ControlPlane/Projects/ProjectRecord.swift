@@ -10,10 +10,18 @@ struct ProjectRecord: Sendable, JSONWritable {
   var revision: Int
   var createdAt: Date
   var updatedAt: Date
+  /// What empties the project, so that it can go; nil: nobody asked for that.
+  var deletion: OperationRecord?
 
   var etag: String { "\"\(revision)\"" }
 
-  static let columns: SQL = "p.id, p.name, p.revision, p.created_at, p.updated_at"
+  static let columns: SQL = """
+    j.id, j.name, j.revision, j.created_at, j.updated_at, \(fragment: OperationRecord.columns)
+    """
+  /// `j` is the project, `p` the operation that empties it.
+  static let source: SQL = """
+    projects j LEFT JOIN operations p ON p.resource_id = j.id AND p.finished_at IS NULL
+    """
 
   init(_ row: Row) throws {
     id = try row.get(0)
@@ -21,12 +29,16 @@ struct ProjectRecord: Sendable, JSONWritable {
     revision = try row.get(2)
     createdAt = try row.get(3)
     updatedAt = try row.get(4)
+    deletion = try OperationRecord(row, from: 5)
   }
 
   func write(to writer: inout JSONWriter) {
     writer.object { writer in
       writer.field("id", id)
       writer.field("name", name)
+      writer.field("state", deletion == nil ? "active" : "deleting")
+      writer.key("operation")
+      if let deletion { deletion.write(to: &writer) } else { writer.writeNull() }
       writer.field("created_at", createdAt)
       writer.field("updated_at", updatedAt)
     }
@@ -42,9 +54,10 @@ struct ProjectRecord: Sendable, JSONWritable {
 enum ProjectStore {
   /// By id or name.
   static func find(_ reference: String, in session: Session) throws -> ProjectRecord? {
-    let condition: SQL = ProjectID(reference).map { "p.id = \($0)" } ?? "p.name = \(reference)"
-    return try session.one("SELECT \(fragment: ProjectRecord.columns) FROM projects p WHERE \(fragment: condition)").map
-    { try ProjectRecord($0) }
+    let condition: SQL = ProjectID(reference).map { "j.id = \($0)" } ?? "j.name = \(reference)"
+    return try session.one(
+      "SELECT \(fragment: ProjectRecord.columns) FROM \(fragment: ProjectRecord.source) WHERE \(fragment: condition)"
+    ).map { try ProjectRecord($0) }
   }
 
   /// The id of the project that a call is about, as part of a statement; NULL if there is no such project.
@@ -76,11 +89,15 @@ enum ProjectStore {
 
   /// Locks the project that a call is about.
   static func lock(_ call: Call, to purpose: Purpose, in session: Session) throws -> ProjectRecord {
-    guard let found = try find(call.project, in: session),
-      try session.one("SELECT 1 FROM projects WHERE id = \(found.id) \(fragment: purpose.clause)") != nil,
-      let project = try find(found.id.description, in: session)
+    guard let found = try find(call.project, in: session), let project = try lock(found.id, to: purpose, in: session)
     else { throw absent(call.project) }
     return project
+  }
+
+  /// Locks a project and reads it as it is then; nil when there is none.
+  static func lock(_ id: ProjectID, to purpose: Purpose, in session: Session) throws -> ProjectRecord? {
+    let row = try session.one("SELECT 1 FROM projects WHERE id = \(id) \(fragment: purpose.clause)")
+    return row == nil ? nil : try find(id.description, in: session)
   }
 
   static func insert(_ id: ProjectID, name: String, in session: Session) throws {

@@ -44,16 +44,23 @@ enum QuotaStore {
   /// Sets all limits of an owner that is locked.
   static func set(_ owner: Owner, to limits: String, in session: Session) throws {
     let limits = JSONText(limits)
-    let scope: SQL
     switch owner {
     case .everyProject:
       try session.execute("UPDATE quota_defaults SET limits = \(limits)::jsonb, revision = revision + 1")
-      scope = "true"
     case .project(let id):
       try session.execute(
         "UPDATE project_quotas SET limits = \(limits)::jsonb, revision = revision + 1 WHERE project_id = \(id)")
-      scope = "project_id = \(id)"
     }
+    try takeCreditAway(owner, in: session)
+  }
+
+  /// Whatever comes next into these projects asks what they may have.
+  static func takeCreditAway(_ owner: Owner, in session: Session) throws {
+    let scope: SQL =
+      switch owner {
+      case .everyProject: "true"
+      case .project(let id): "project_id = \(id)"
+      }
     try session.execute(
       """
       WITH held AS (

@@ -5,6 +5,8 @@ import Postgres
 /// What kinds of resources have a reconciler.
 enum WorkKind: String, Sendable, CaseIterable {
   case vm
+  /// A project that is being emptied.
+  case project
   /// There is something to send to a webhook: for ``WebhookSender``, not for ``Worker``.
   case webhook
 }
@@ -38,6 +40,13 @@ enum WorkQueue {
     """
     INSERT INTO work (kind, id, due_at) VALUES (\(kind.rawValue), \(id), aloft_now())
     ON CONFLICT (kind, id) DO UPDATE SET due_at = least(work.due_at, excluded.due_at), wakes = work.wakes + 1
+    """
+  }
+
+  /// The statement that asks for a look now, if somebody is to look at the resource at all.
+  static func hastening(_ kind: WorkKind, _ id: UUID) -> SQL {
+    """
+    UPDATE work SET due_at = least(due_at, aloft_now()), wakes = wakes + 1 WHERE kind = \(kind.rawValue) AND id = \(id)
     """
   }
 

@@ -11,6 +11,8 @@ protocol Reconciler: Sendable {
 /// What a transaction wants done behind its commit.
 struct Effects: Sendable {
   var wake: Set<Topic> = []
+  /// Contents in the image store that no image names any more.
+  var removedUploads: [UUID] = []
 }
 
 /// Takes due rows and runs their reconcilers. Every replica runs one; they share the queue by `SKIP LOCKED`.
@@ -23,6 +25,7 @@ struct Worker: Sendable {
 
   let database: Database
   let wakeups: Wakeups
+  let images: ImageFiles
   let reconcilers: [WorkKind: any Reconciler]
   let environment: Environment
   let logger: Logger
@@ -85,6 +88,7 @@ struct Worker: Sendable {
         return effects
       }
       wakeups.signal(effects.wake)
+      for upload in effects.removedUploads { await images.remove(upload) }
     } catch {
       logger.error(
         "a reconciler failed",
