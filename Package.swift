@@ -129,7 +129,10 @@ let tests: [Target] = [
     dependencies: ["AloftCLI", "AloftModel", "Execution", "HTTPClient", "JSON", "TestSupport", "aloft", arguments],
     resources: [.copy("canned_server.py")], swiftSettings: strict),
   .testTarget(
-    name: "ProgramTests", dependencies: ["NodeAgent", "ProgramSettings", "aloft-agent", "aloftd", arguments, logging],
+    name: "ProgramTests",
+    dependencies: [
+      "AloftModel", "ControlPlane", "NodeAgent", "ProgramSettings", "aloft-agent", "aloftd", arguments, logging,
+    ],
     swiftSettings: strict),
   .testTarget(
     name: "EndToEndTests",

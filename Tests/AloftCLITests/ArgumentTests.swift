@@ -108,7 +108,9 @@ import Testing
       "webhook create w --to https://h.example/ --event vm.* --event image.ready --label a=b --disabled",
       "webhook update w --rename x --to https://h.example/ --event * --enable", "webhook rotate-secret w --overlap 0s",
       "webhook ping w", "webhook deliveries w --state failed --limit 3", "webhook delivery w d",
-      "webhook redeliver w d e",
+      "webhook redeliver w d e", "login --user u --password-file - --ttl 30d", "login --token --context c",
+      "logout --context c", "context list -o json", "context use c", "context remove c d", "vm list --context c",
+      "user set-password u --password-file f",
     ])
   func everyCommandParses(line: String) throws {
     let command = try Aloft.parseAsRoot(line.split(separator: " ").map(String.init))
@@ -127,7 +129,7 @@ import Testing
       "token create --project p",
       "token create --role viewer", "token create --project p --role owner", "token delete", "webhook create w",
       "webhook update w", "webhook update w --enable --disable", "webhook deliveries w --state lost",
-      "webhook redeliver w",
+      "webhook redeliver w", "login --token --user u", "context use", "context remove",
     ])
   func usageErrors(line: String) async {
     let outcome = await Outcome.of(
@@ -143,7 +145,7 @@ import Testing
 
 /// A folder that goes away with the test.
 final class TemporaryFolder: Sendable {
-  private let path = FileManager.default.temporaryDirectory.appending(path: "aloft-cli-\(UUID().uuidString)")
+  let path = FileManager.default.temporaryDirectory.appending(path: "aloft-cli-\(UUID().uuidString)")
 
   init() throws { try FileManager.default.createDirectory(at: path, withIntermediateDirectories: true) }
 

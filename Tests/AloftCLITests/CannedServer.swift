@@ -66,7 +66,7 @@ struct Outcome: Sendable {
   /// Runs `aloft` with a clock of its own: each look at it moves it by `tick`, and sleeping takes no time.
   static func of(
     _ arguments: [String], environment: [String: String] = [:], terminal: Bool = false,
-    tick: Duration = .milliseconds(1), output: MemorySink = MemorySink()
+    tick: Duration = .milliseconds(1), output: MemorySink = MemorySink(), typed: [String: String] = [:]
   ) async -> Outcome {
     let errors = MemorySink(isTerminal: terminal)
     let clock = Lock(Duration.zero)
@@ -86,7 +86,7 @@ struct Outcome: Sendable {
           count += 1
           return "random-\(count)"
         }
-      })
+      }, ask: { prompt, _ in typed[prompt] }, hostName: "desk")
     let status = await CommandLineTool.run(arguments, in: surroundings)
     return Outcome(status: status, output: output.text, errors: errors.text)
   }

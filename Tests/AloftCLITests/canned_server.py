@@ -82,7 +82,11 @@ class Handler(BaseHTTPRequestHandler):
             entry["body"] = json.loads(content)
         with lock:
             requests.append(entry)
-        if self.headers.get("Authorization") != "Bearer good":
+        session = (self.headers.get("Cookie") == "__Host-aloft_session=s3cret"
+                   and self.headers.get("X-CSRF-Token") == "c5rf")
+        if parts.path == "/v1/sessions":
+            return self.login(entry.get("body", {}))
+        if self.headers.get("Authorization") not in ("Bearer good", "Bearer aloft_s") and not session:
             return self.answer(*problem(401, "token_invalid", "the token is not valid"))
         noun = getattr(self, path[1].replace("-", "_") if len(path) > 1 else "", None)
         if path[0] != "v1" or noun is None:
@@ -259,10 +263,19 @@ class Handler(BaseHTTPRequestHandler):
                           "expires_at": None, "cloud_role": "auditor", "limit": None,
                           "projects": [{"id": "prj_1", "name": "default", "role": "member"}]})
 
+    def login(self, body):
+        if body.get("password") != "the right password":
+            return self.answer(*problem(401, "login_failed", "there is no such user with this password"))
+        self.answer(201, {"id": "ses_1", "csrf_token": "c5rf"},
+                    [("Set-Cookie", "__Host-aloft_session=s3cret; Path=/; Secure; HttpOnly; SameSite=Strict")])
+
+    def session(self, *_):
+        self.answer(204, None)
+
     def users(self, path, query, body, _):
         user = {"id": "usr_1", "name": path[0] if path else "ada", "kind": "person", "cloud_role": None,
                 "disabled": False, "created_at": TIME, "updated_at": TIME, **body}
-        if self.command == "DELETE":
+        if self.command == "DELETE" or path[1:] == ["password"]:
             return self.answer(204, None)
         if path == ["last"] and self.command == "PATCH":
             return self.answer(*problem(409, "last_admin", "this is the last enabled user with the cloud role admin"))

@@ -74,7 +74,9 @@ struct API: Sendable {
 
   /// The request of a call, for streams and uploads.
   func request(_ call: APICall) -> HTTPClientRequest {
-    var headers: HTTPFields = [.authorization: "Bearer \(address.token)", .accept: "application/json"]
+    var headers = call.headers
+    headers[.accept] = "application/json"
+    if !address.token.isEmpty { headers[.authorization] = "Bearer \(address.token)" }
     var body = HTTPClientBody.none
     if let json = call.body {
       headers[.contentType] = "application/json"

@@ -12,6 +12,8 @@ struct APICall: Sendable {
   var ifMatch: String?
   /// Sent as `Idempotency-Key`; every POST has one.
   var key: String?
+  /// Other header fields.
+  var headers: HTTPFields = [:]
 
   init(
     _ method: HTTPRequest.Method, _ path: String, query: [(String, String)] = [], body: JSONValue? = nil,

@@ -6,10 +6,15 @@ struct CommonOptions: ParsableArguments {
   @Option(name: .shortAndLong, help: ArgumentHelp("How to print the answer.", valueName: "format"))
   var output: OutputFormat = .table
 
-  @Option(help: "The server's address [ALOFT_URL, otherwise https://127.0.0.1:8443].")
+  @Option(help: "The server's address [ALOFT_URL, then the context's, otherwise https://127.0.0.1:8443].")
   var url: String?
 
-  @Option(help: ArgumentHelp("A file that holds the API token [ALOFT_TOKEN].", valueName: "file"), completion: .file())
+  @Option(help: ArgumentHelp("Which of the clouds that you have logged in to [ALOFT_CONTEXT].", valueName: "name"))
+  var context: String?
+
+  @Option(
+    help: ArgumentHelp("A file that holds the API token [ALOFT_TOKEN, then the context's].", valueName: "file"),
+    completion: .file())
   var tokenFile: String?
 
   @Option(

@@ -15,6 +15,7 @@ struct TimeSpan: ExpressibleByArgument, Equatable, Sendable {
   }
 
   var defaultValueDescription: String {
-    seconds % 60 == 0 && seconds > 0 ? "\(seconds / 60)m" : "\(seconds)s"
+    if seconds % 86_400 == 0, seconds > 0 { return "\(seconds / 86_400)d" }
+    return seconds % 60 == 0 && seconds > 0 ? "\(seconds / 60)m" : "\(seconds)s"
   }
 }

@@ -6,11 +6,12 @@ struct Aloft: ParsableCommand {
     commandName: "aloft",
     abstract: "Manage virtual machines, images and nodes of an Aloft cloud.",
     discussion: """
-      The server and the token come from flags or from the environment:
+      `aloft login` remembers a server and a token. Flags win over the environment, and that over what is remembered:
         ALOFT_URL      the server's address (https://127.0.0.1:8443)
         ALOFT_TOKEN    the API token
         ALOFT_CA_CERT  the authority of the server's certificate
         ALOFT_PROJECT  the project
+        ALOFT_CONTEXT  which of several clouds that are remembered
 
       `aloft help exit-codes` lists the exit codes.
       """,
@@ -25,6 +26,7 @@ struct Aloft: ParsableCommand {
         subcommands: [NodeCommand.self, NodePoolCommand.self, NodeTokenCommand.self]),
       CommandGroup(name: "Tenants", subcommands: [ProjectCommand.self, MemberCommand.self, QuotaCommand.self]),
       CommandGroup(name: "Users", subcommands: [WhoAmI.self, UserCommand.self, TokenCommand.self]),
+      CommandGroup(name: "Clouds", subcommands: [Login.self, Logout.self, ContextCommand.self]),
       CommandGroup(name: "Tools", subcommands: [RawCall.self, Completion.self, Version.self, ExitCodes.self]),
     ])
 }

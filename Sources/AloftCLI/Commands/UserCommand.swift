@@ -6,12 +6,15 @@ import JSON
 struct UserCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "user", abstract: "Who may hold API tokens, and their roles in the whole cloud.",
-    subcommands: [Create.self, List.self, Show.self, Update.self, Delete.self])
+    subcommands: [Create.self, List.self, Show.self, Update.self, SetPassword.self, Delete.self])
 
   /// `aloft user create`
   struct Create: ServerCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Make a user.", discussion: "It has no password: `aloft token create --user` makes its first token.")
+      abstract: "Make a user.",
+      discussion:
+        "It can do nothing yet: `aloft user set-password` lets it log in, `aloft token create --user` makes its first token."
+    )
 
     @Argument(help: "Its name.")
     var name: String

@@ -6,6 +6,13 @@ import Glibc
 struct LocalFile: Sendable {
   let path: String
 
+  /// The same file, wherever the program is run from the next time.
+  var absolutePath: String {
+    guard !path.hasPrefix("/"), let folder = getcwd(nil, 0) else { return path }
+    defer { free(folder) }
+    return String(cString: folder) + "/" + path
+  }
+
   /// The whole content; `-` is standard input.
   func read(limit: Int, purpose: String) async throws(CommandFailure) -> [UInt8] {
     try await DedicatedThread(name: "file-read").run { () throws(CommandFailure) in
@@ -100,7 +107,7 @@ struct LocalFile: Sendable {
 }
 
 /// Tells a blocking loop on another thread that nobody waits for it any more.
-private final class CancellationFlag: Sendable {
+final class CancellationFlag: Sendable {
   private let flag = Lock(false)
 
   var isSet: Bool { flag.withLock { $0 } }

@@ -8,17 +8,25 @@ struct Session: Sendable {
   let printer: Printer
 
   init(_ options: CommonOptions, _ surroundings: Surroundings) async throws(CommandFailure) {
-    let address = try await ServerAddress.resolve(options, surroundings)
+    let (address, project) = try await ServerAddress.resolve(options, surroundings)
+    var surroundings = surroundings
+    if let project, surroundings.environment["ALOFT_PROJECT"]?.isEmpty != false {
+      surroundings.environment["ALOFT_PROJECT"] = project
+    }
     if address.sendsTokenInClear {
       await surroundings.say("warning: the token crosses the network in clear text; use https://")
     }
+    self.surroundings = surroundings
+    api = API(address: address, surroundings: surroundings, logger: Self.logger(options))
+    printer = Printer(format: options.output, surroundings: surroundings)
+  }
+
+  static func logger(_ options: CommonOptions) -> Logger {
     var logger = Logger(label: "aloft") { label -> any LogHandler in
       if options.verbose { StreamLogHandler.standardError(label: label) } else { SwiftLogNoOpLogHandler() }
     }
     logger.logLevel = .trace
-    self.surroundings = surroundings
-    api = API(address: address, surroundings: surroundings, logger: logger)
-    printer = Printer(format: options.output, surroundings: surroundings)
+    return logger
   }
 
   /// The query that names the project; empty: the one named `default`.

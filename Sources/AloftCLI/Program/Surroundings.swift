@@ -16,11 +16,17 @@ public struct Surroundings: Sendable {
   public var sleep: @Sendable (Duration) async -> Void
   /// A word that nobody chose before.
   public var randomKey: @Sendable () -> String
+  /// Asks the person at the terminal; what is typed is not shown where it is hidden. Nil when nobody is there, or they broke off.
+  public var ask: @Sendable (_ prompt: String, _ isHidden: Bool) async -> String?
+  /// What this machine is called.
+  public var hostName: String
 
   public init(
     environment: [String: String], output: any ByteSink, errors: any ByteSink,
     now: @escaping @Sendable () -> Date, uptime: @escaping @Sendable () -> Duration,
-    sleep: @escaping @Sendable (Duration) async -> Void, randomKey: @escaping @Sendable () -> String
+    sleep: @escaping @Sendable (Duration) async -> Void, randomKey: @escaping @Sendable () -> String,
+    ask: @escaping @Sendable (_ prompt: String, _ isHidden: Bool) async -> String? = { _, _ in nil },
+    hostName: String = "this machine"
   ) {
     self.environment = environment
     self.output = output
@@ -29,6 +35,8 @@ public struct Surroundings: Sendable {
     self.uptime = uptime
     self.sleep = sleep
     self.randomKey = randomKey
+    self.ask = ask
+    self.hostName = hostName
   }
 
   /// The process's own.
@@ -39,7 +47,8 @@ public struct Surroundings: Sendable {
       errors: DescriptorSink(descriptor: 2), now: { Date() }, uptime: { ContinuousClock.now - start },
       // Only cancellation ends a sleep early, and whoever sleeps looks at that by itself.
       sleep: { duration in _ = try? await Task.sleep(for: duration) },
-      randomKey: { UUID().uuidString.lowercased() })
+      randomKey: { UUID().uuidString.lowercased() }, ask: { await Terminal.ask($0, isHidden: $1) },
+      hostName: ProcessInfo.processInfo.hostName)
   }
 
   /// Writes a line for people to standard error. That it cannot be written must not change what the command does.
