@@ -51,26 +51,29 @@ extension EndToEnd {
     private func check(_ database: String, _ folder: String) async throws {
       func aloftd(_ arguments: String...) async throws -> String {
         try await run(
-          ["env", "ALOFT_DATABASE_URL=\(database)", "ALOFT_LOG_LEVEL=warning", "\(Daemon.programs)/aloftd"] + arguments
+          [
+            "env", "ALOFT_DATABASE_URL=\(database)", "ALOFT_SEALING_KEY_FILE=\(folder)/sealing.key",
+            "ALOFT_LOG_LEVEL=warning", "\(Daemon.programs)/aloftd",
+          ] + arguments
         ).trimmingCharacters(in: .whitespacesAndNewlines)
       }
       _ = try await aloftd("migrate")
-      _ = try await aloftd("pki", "init", "--directory", folder + "/pki")
       _ = try await aloftd("sealing-key", "create", "--out", folder + "/sealing.key")
+      _ = try await aloftd("ca", "init")
+      _ = try await aloftd("ca", "export", "--out", folder + "/ca.crt")
       let token = try await aloftd("bootstrap", "--name", "ada")
-      let (pki, port) = (folder + "/pki", freePort())
+      let (authority, port) = (folder + "/ca.crt", freePort())
       let url = "https://127.0.0.1:\(port)"
       let daemon = try await Daemon(
         "aloftd",
         [
-          "serve", "--listen", "127.0.0.1:\(port)", "--tls-cert", pki + "/server.crt", "--tls-key",
-          pki + "/server.key", "--ca-cert", pki + "/ca.crt", "--ca-key", pki + "/ca.key", "--image-store",
-          folder + "/images", "--sealing-key-file", folder + "/sealing.key", "--validate-responses",
+          "serve", "--listen", "127.0.0.1:\(port)", "--image-store", folder + "/images", "--sealing-key-file",
+          folder + "/sealing.key", "--validate-responses",
         ], environment: ["ALOFT_DATABASE_URL": database], folder: folder, log: folder + "/aloftd.log")
       let program = "\(Daemon.programs)/aloft"
-      let home = ["env", "HOME=\(folder)", "ALOFT_CA_CERT=\(pki)/ca.crt"]
+      let home = ["env", "HOME=\(folder)", "ALOFT_CA_CERT=\(authority)"]
       try await eventually("aloftd answers", within: .seconds(30)) {
-        (try? await run(["curl", "-sSf", "--cacert", pki + "/ca.crt", url + "/readyz"])) != nil
+        (try? await run(["curl", "-sSf", "--cacert", authority, url + "/readyz"])) != nil
       }
       let password = "correct horse battery staple"
       try password.write(toFile: folder + "/password", atomically: true, encoding: .utf8)
