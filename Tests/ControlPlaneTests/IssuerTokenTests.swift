@@ -60,6 +60,7 @@ struct IssuerTokenTests {
         (["iat": .integer(now + 300)], "token_invalid", "one of the clocks is wrong"),
         (["iat": .null], "token_invalid", "(iat)"),
         (["nbf": .integer(now + 300)], "token_invalid", "nbf is"),
+        (["events": [:]], "token_invalid", "(events)"), (["cnf": ["jkt": "x"]], "token_invalid", "(cnf)"),
         (["sub": .null], "token_invalid", "(sub)"), (["sub": ""], "token_invalid", "(sub)"),
         (["sub": .string(String(repeating: "x", count: 256))], "token_invalid", "(sub)"),
       ]
@@ -109,6 +110,7 @@ struct IssuerTokenTests {
       forged.append(try issuer.token(claims, algorithm: "ES384"))
       forged.append(try issuer.token(claims, algorithm: "PS256"))
       forged.append(try issuer.token(claims, header: ["crit": ["exp"]]))
+      forged.append(try issuer.token(claims, header: ["typ": "logout+jwt"]))
       let parts = good.split(separator: ".").map(String.init)
       let other = Base64URL.encode(JSONValue.object(issuer.claims("root", ["groups": ["root"]])).bytes)
       forged.append("\(parts[0]).\(other).\(parts[2])")

@@ -1,4 +1,5 @@
 import AloftModel
+import HTTPClient
 import Execution
 import Foundation
 import JSON
@@ -30,7 +31,7 @@ struct PasswordTests {
 
   @Test("more than the bound of hashes at once are refused with 503, and what was taken is finished")
   func bounded() async throws {
-    let hasher = PasswordHasher(cost: PasswordCost(cost: 1 << 14, blockSize: 8, parallelism: 1), environment: .live)
+    let hasher = PasswordHasher(cost: PasswordCost(cost: 1 << 11, blockSize: 8, parallelism: 1), environment: .live)
     let bound = PasswordHasher.threads + PasswordHasher.mostWaiting
     let outcomes = await withTaskGroup(of: Int?.self) { group in
       for index in 0..<100 {
@@ -49,12 +50,32 @@ struct PasswordTests {
 
   @Test("while the threads are busy up to the bound, nothing more is taken")
   func exactly() async throws {
-    let hasher = PasswordHasher(cost: PasswordCost(cost: 1 << 15, blockSize: 8, parallelism: 4), environment: .live)
+    let hasher = PasswordHasher(cost: PasswordCost(cost: 1 << 13, blockSize: 8, parallelism: 2), environment: .live)
     let bound = PasswordHasher.threads + PasswordHasher.mostWaiting
     let tasks = (0..<bound).map { _ in Task { try await hasher.verify([1], against: nil) } }
     try await eventually("all are taken") { hasher.load == bound || tasks.isEmpty }
     await #expect(throws: Problem.self) { try await hasher.verify([1], against: nil) }
     for task in tasks { #expect(try await task.value == false) }
+  }
+
+  @Test("while passwords are hashed, the connections' loops answer others")
+  func loops() async throws {
+    let slow = PasswordCost(cost: 1 << 13, blockSize: 8, parallelism: 4)
+    try await TestPlane.with(poolSize: 4, configure: { $0.passwordCost = slow }) { test async throws in
+      try await test.withServer { reach in
+        let hasher = test.plane.plane.logins.hasher
+        var login = HTTPClientRequest(method: .post, url: reach.url + "/v1/sessions")
+        login.headers[.contentType] = "application/json"
+        login.body = .bytes(Array(#"{"user":"nobody","password":"wrong"}"#.utf8))
+        let logins = (0..<8).map { _ in
+          Task { [login] in try await reach.client.send(login, deadline: .seconds(120)).status }
+        }
+        try await eventually("they are hashed", within: .seconds(60)) { hasher.load == 8 }
+        let answer = try await reach.client.send(test.request("/v1/whoami", of: reach), deadline: .seconds(60))
+        #expect(answer.status == 200 && hasher.load > 0, "answered before they were done")
+        for login in logins { #expect(try await login.value == 401) }
+      }
+    }
   }
 
   @Test("an admin sets and removes a person's password; nobody else, and a service has none")

@@ -6,9 +6,10 @@ import Testing
 
 @Suite("Settings of aloftd")
 struct PlaneSettingsTests {
-  @Test("the help of serve tells the three names of each setting")
+  @Test("the help of serve or migrate tells the three names of each setting")
   func help() {
-    let text = Aloftd.helpMessage(for: Serve.self, columns: 1000)
+    let text =
+      Aloftd.helpMessage(for: Serve.self, columns: 1000) + Aloftd.helpMessage(for: Migrate.self, columns: 1000)
     for setting in PlaneSetting.all {
       #expect(text.contains("--\(setting.name)"), "\(setting.name)")
       #expect(text.contains("(\(setting.variable); in the file: \(setting.name))"), "\(setting.name)")

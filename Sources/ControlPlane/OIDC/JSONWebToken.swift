@@ -7,6 +7,8 @@ import JSON
 struct JSONWebToken: Sendable {
   static let mostBytes = 16 << 10
   private static let mostDepth = 16
+  /// Tokens of the same issuers that are not for calling: OpenID Connect Back-Channel Logout 1.0, RFC 8417, RFC 9449.
+  private static let otherTypes = ["logout+jwt", "secevent+jwt", "dpop+jwt"]
 
   /// As the header spells it.
   let algorithm: String
@@ -31,6 +33,9 @@ struct JSONWebToken: Sendable {
     guard let algorithm = header["alg"]?.stringValue else { throw Self.malformed("its header names no algorithm") }
     // Extensions that must be understood are not (RFC 7515, section 4.1.11).
     guard header["crit"] == nil else { throw Self.malformed("its header asks for extensions") }
+    if let type = header["typ"]?.stringValue?.lowercased(), Self.otherTypes.contains(where: type.hasSuffix) {
+      throw Self.malformed("it is a \(type.prefix(40)), which says something else than who calls")
+    }
     guard let signature = Base64URL.decode(parts[2]) else { throw Self.malformed("its signature is not base64url") }
     self.algorithm = algorithm
     keyID = header["kid"]?.stringValue
@@ -109,6 +114,13 @@ struct ClaimRequirements: Sendable {
       return Self.invalid(
         "it is from the future: \(name) is \(time.formatted(.iso8601)), and here it is \(now.formatted(.iso8601)); one of the clocks is wrong by more than \(Int(Self.leeway)) s"
       )
+    }
+    guard claims.object["events"] == nil else {
+      return Self.invalid("it tells of an event and not of a caller (events)")
+    }
+    // Whoever is not the key's holder could send it (RFC 7800), and nobody here asks for the key.
+    guard claims.object["cnf"] == nil else {
+      return Self.invalid("it is bound to a key of its holder (cnf), which is not asked for here; send one without")
     }
     if let nonce, claims.string("nonce") != nonce { return Self.invalid("it was made for another login (nonce)") }
     return nil
