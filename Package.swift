@@ -78,8 +78,9 @@ let cloud: [Target] = [
   .executableTarget(
     name: "aloft-bench",
     dependencies: [
-      "AloftModel", "Execution", "HTTP", "HTTPClient", "JSON", "NodeAgent", "SimulatedHypervisor", arguments, logging,
-      httpTypes,
+      "AloftModel", "Contract", "ControlPlane", "Execution", "HTTP", "HTTPClient", "JSON", "NodeAgent", "Postgres",
+      "SimulatedHypervisor",
+      arguments, logging, httpTypes,
     ], swiftSettings: strict),
 ]
 

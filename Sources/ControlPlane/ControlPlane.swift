@@ -17,9 +17,18 @@ public final class ControlPlane: Sendable {
   private let dispatcher: WebhookDispatcher
   private let sender: WebhookSender
 
-  public init(
+  public convenience init(
     contract: Contract, database: Database, images: ImageFiles, sealing: SealingKey, settings: Settings,
     environment: Environment = .live, logger: Logger
+  ) throws {
+    try self.init(
+      contract: contract, database: database, images: images, sealing: sealing, settings: settings,
+      admission: .asDeclared, environment: environment, logger: logger)
+  }
+
+  package init(
+    contract: Contract, database: Database, images: ImageFiles, sealing: SealingKey, settings: Settings,
+    admission: Admission, environment: Environment = .live, logger: Logger
   ) throws {
     let wakeups = Wakeups(database: database, environment: environment, logger: logger)
     let issued = IssuedUsers(
@@ -32,7 +41,7 @@ public final class ControlPlane: Sendable {
         tokens: TokenCache(
           database: database, environment: environment, idleSeconds: settings.sessions.idleSeconds, issuers: issued,
           logger: logger),
-        rates: RateLimiter(settings.rateLimit, environment: environment)),
+        rates: RateLimiter(settings.rateLimit, environment: environment), admission: admission),
       refusals: RefusalLog(database: database, environment: environment, logger: logger),
       logins: LoginGate(cost: settings.passwordCost, environment: environment), issued: issued,
       authorities: Authorities(database: database, sealing: sealing, environment: environment, logger: logger),

@@ -37,7 +37,8 @@ struct GuardServer: AsyncParsableCommand {
     for (port, admission) in [(port, Admission.asDeclared), (openPort, .everybody)] {
       let plane = try ControlPlane(
         contract: try Contract.load(file: share + "/openapi/aloft.yaml"), database: database,
-        images: try ImageFiles(directory: imageStore), sealing: try SealingKey.fromEnvironment(), settings: settings,
+        images: try ImageFiles(directory: imageStore), sealing: try SealingKey(SealingKey.generate()),
+        settings: settings,
         admission: admission, logger: logger)
       let tls = TLSConfiguration(certificateChainFile: cert, privateKeyFile: key)
       let server = Server(

@@ -124,7 +124,7 @@ struct ProjectRaceTests {
       let still = Environment(now: { now }, random: Environment.live.random, sleep: Environment.live.sleep)
       let authorizer = Authorizer(
         tokens: TokenCache(database: test.database, environment: still, logger: quiet),
-        rates: RateLimiter(nil, environment: still))
+        rates: RateLimiter(nil, environment: still), admission: .asDeclared)
       let requirement = Authorizer.Requirement(
         permission: .vmWrite, credentials: Credentials(authorization: "Bearer \(token)"), project: "mine")
       _ = try await authorizer.admit(requirement)

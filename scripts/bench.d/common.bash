@@ -151,6 +151,13 @@ pgbench_rate() {
 
 # --- aloftd
 
+# make_certificates: a key and a certificate for 127.0.0.1, for servers whose client does not look at them
+make_certificates() {
+  mkdir -p "$work/pki"
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=bench \
+    -addext subjectAltName=IP:127.0.0.1 -keyout "$work/pki/server.key" -out "$work/pki/server.crt" 2>"$work/openssl.log"
+}
+
 # make_authority DATABASE
 make_authority() {
   export ALOFT_SEALING_KEY_FILE=$work/sealing.key

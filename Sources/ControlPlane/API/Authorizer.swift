@@ -2,10 +2,17 @@ import AloftModel
 import class Contract.Operation
 import Foundation
 
+/// Whether callers have to show what an operation asks for. Always, but in the benchmark that measures what that costs.
+package enum Admission: Sendable {
+  case asDeclared
+  case everybody
+}
+
 /// Decides whether a call may go on, before anything else of it is looked at.
 struct Authorizer: Sendable {
   let tokens: TokenCache
   let rates: RateLimiter
+  let admission: Admission
 
   /// What a call has to show.
   struct Requirement: Sendable {
