@@ -8,7 +8,7 @@ swift_flags := --scratch-path $(BUILD_DIR)
 export SWIFT BUILD_DIR
 
 .DEFAULT_GOAL := help
-.PHONY: help packages up down build build-tests test sim lint fuzz schemathesis bench clean
+.PHONY: help packages up down build build-tests test sim lint fuzz schemathesis tls-scan bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
@@ -37,10 +37,11 @@ sim: build-tests ## run SEEDS (200) histories of a whole cloud in virtual time; 
 	ALOFT_SIM_SEEDS=$(SEEDS) ALOFT_SIM_SEED=$(SEED) $(SWIFT) test $(swift_flags) --skip-build --disable-xctest \
 	  --filter '^SimulationTests\.SimulationTests/histories'
 
-lint: packages ## check format, the API's contract and what is depended on
+lint: packages ## check format, the API's contract, what is depended on, and docker/
 	swift format lint --strict --recursive Package.swift Sources Tests
 	$(SWIFT) run $(swift_flags) contract-lint openapi/aloft.yaml
 	scripts/check-dependencies
+	docker/check
 
 fuzz: packages ## feed the HTTP parsers with random input for FUZZ_SECONDS (60)
 	scripts/fuzz $(FUZZ_SECONDS)
@@ -49,6 +50,11 @@ schemathesis: ## call a private aloftd with all that its contract allows and muc
 	@scripts/install-packages schemathesis
 	$(SWIFT) build $(swift_flags) --product aloftd
 	scripts/schemathesis
+
+tls-scan: ## let testssl.sh grade the TLS of a private aloftd
+	@scripts/install-packages tls-scan
+	$(SWIFT) build $(swift_flags) --product aloftd
+	scripts/tls-scan
 
 bench: packages ## measure beside nginx, pgbench and libvirt; ONLY="http place" runs some sections
 	@scripts/install-packages bench

@@ -85,7 +85,7 @@ let cloud: [Target] = [
 ]
 
 let tests: [Target] = [
-  .target(name: "TestSupport", dependencies: ["Execution"], path: "Tests/TestSupport", swiftSettings: strict),
+  .target(name: "TestSupport", dependencies: ["Execution", logging], path: "Tests/TestSupport", swiftSettings: strict),
   .target(
     name: "PostgresTestSupport", dependencies: ["CPostgres", "Execution", "TestSupport"],
     path: "Tests/PostgresTestSupport", swiftSettings: strict),
@@ -123,7 +123,7 @@ let tests: [Target] = [
     name: "SimulationTests",
     dependencies: [
       "AloftModel", "Contract", "ControlPlane", "Execution", "HTTP", "JSON", "NodeAgent", "Postgres",
-      "PostgresTestSupport", "SimulatedHypervisor", crypto, x509, asn1, logging, httpTypes,
+      "PostgresTestSupport", "SimulatedHypervisor", "TestSupport", crypto, x509, asn1, logging, httpTypes,
     ], swiftSettings: strict),
   .testTarget(
     name: "AloftCLITests",

@@ -14,7 +14,7 @@ actor ServerCertificate {
   }
 
   static let tick = Duration.seconds(2)
-  private static let lifetime: TimeInterval = 30 * 24 * 3600
+  private static let lifetime: TimeInterval = 90 * 24 * 3600
 
   private let source: Source
   private var followed: AuthoritySet?

@@ -90,6 +90,10 @@ final class Cloud: Sendable {
 
   /// Ends everything, guests too.
   func stop() async throws {
+    TestSecrets.register(token)
+    for file in ["/sealing.key", "/agent/identity/key.pem"] {
+      TestSecrets.register((try? String(contentsOfFile: folder + file, encoding: .utf8)) ?? "")
+    }
     try await killAgent()
     for index in ports.indices { try await killReplica(index) }
     try await libvirt.stop()
@@ -136,6 +140,7 @@ final class Cloud: Sendable {
   func renewJoinToken() async throws {
     let made = try JSONValue.parse(try await aloft("node-token", "create", "-o", "json"))
     joinToken.withLock { $0 = made["secret"]?.stringValue ?? "" }
+    TestSecrets.register(made["secret"]?.stringValue ?? "")
   }
 
   func killAgent() async throws {

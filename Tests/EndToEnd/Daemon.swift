@@ -41,6 +41,11 @@ final class Daemon: Sendable {
     guard pipe(&ends) == 0 else { throw NoProcess(program: program) }
     for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
     defer { close(ends[0]) }
+    TestLogs.keep(log)
+    var environment = environment
+    if TestLogs.areKept {
+      for variable in ["ALOFT_LOG_LEVEL", "ALOFT_AGENT_LOG_LEVEL"] { environment[variable] = "trace" }
+    }
     let settings = environment.map { "\($0.key)=\($0.value)" }
     _ = try spawn(
       ["setsid", "bash", "-c", Self.watchdog, "watchdog", pidFile, "env"] + settings + ["\(Self.programs)/\(program)"]

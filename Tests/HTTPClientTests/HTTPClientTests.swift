@@ -8,7 +8,7 @@ import Testing
 
 func makeClient(_ configuration: HTTPClientConfiguration = HTTPClientConfiguration()) -> HTTPClient {
   HTTPClient(
-    configuration: configuration, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+    configuration: configuration, logger: TestLogs.logger("http-client"))
 }
 
 extension HTTPClientResponse {

@@ -4,8 +4,9 @@ import HTTP
 import HTTPTypes
 import Logging
 import Testing
+import TestSupport
 
-let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+let quiet = TestLogs.logger("http")
 
 func makeDirectory(_ path: String) throws {
   try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)

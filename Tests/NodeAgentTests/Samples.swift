@@ -2,6 +2,7 @@ import AloftModel
 import Foundation
 import Logging
 import NodeAgent
+import TestSupport
 
 extension VMID {
   static func sample(_ number: Int) -> VMID {
@@ -38,7 +39,7 @@ extension Assignment.Request {
   }
 }
 
-let quietLogger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+let quietLogger = TestLogs.logger("node-agent")
 
 /// A directory that goes away with the test.
 final class TemporaryDirectory: Sendable {

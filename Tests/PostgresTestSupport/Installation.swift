@@ -62,6 +62,8 @@ struct Installation: Sendable {
       "listen_addresses=", "unix_socket_directories=\(directory)", "unix_socket_permissions=0777",
       "max_connections=\(options.maxConnections)", "log_min_messages=warning", "lc_messages=C",
       "deadlock_timeout=100ms",
+      // What a failed statement was about is logged too: there must be no secret in it.
+      "log_parameter_max_length_on_error=-1",
     ]
     // What the kernel has taken survives the server's death; only the machine's death needs fsync.
     if !options.durable { settings += ["fsync=off", "full_page_writes=off"] }
@@ -70,6 +72,8 @@ struct Installation: Sendable {
     let script = """
       trap '' INT HUP
       directory=$1; shift
+      : >>"$directory/log"
+      [ -z "$ALOFT_TEST_LOGS" ] || ln "$directory/log" "$ALOFT_TEST_LOGS/postgres-$$.log"
       "$@" </dev/null >>"$directory/log" 2>&1 &
       server=$!
       read -r word

@@ -1,6 +1,7 @@
 import Logging
 import Postgres
 import PostgresTestSupport
+import TestSupport
 
 /// A fresh database on the shared server.
 func makeDatabase(
@@ -18,7 +19,7 @@ func open(
   return try Database(configuration: configuration, logger: quiet)
 }
 
-let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+let quiet = TestLogs.logger("postgres-client")
 
 /// The kind of the error that `body` throws; nil if it throws none or another type.
 func failureKind(_ body: () async throws -> some Any) async -> PostgresError.Kind? {

@@ -9,6 +9,7 @@ import Logging
 import Postgres
 import PostgresTestSupport
 import SimulatedHypervisor
+import TestSupport
 
 /// What all histories share: a PostgreSQL server, a database with schema, token and images to copy, the image store, and
 /// the sealing key of its authority.
@@ -24,7 +25,7 @@ struct Laboratory: Sendable {
   /// What every image holds.
   static let imageContent = [UInt8](repeating: 7, count: 1024)
   static let imageNames = ["tiny", "other"]
-  static let silent = Logger(label: "simulation") { _ in SwiftLogNoOpLogHandler() }
+  static let silent = TestLogs.logger("simulation")
   private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent().path
 

@@ -7,6 +7,7 @@ import HTTP
 import HTTPTypes
 import JSON
 import SwiftASN1
+import TestSupport
 import Testing
 import X509
 
@@ -33,6 +34,7 @@ final class FakeAgent: Sendable {
 
   /// A PKCS #10 request in PEM.
   static func certificateRequest(key: P256.Signing.PrivateKey = P256.Signing.PrivateKey()) throws -> String {
+    TestSecrets.register(key.pemRepresentation)
     let request = try CertificateSigningRequest(
       version: .v1, subject: try DistinguishedName { CommonName("agent") }, privateKey: Certificate.PrivateKey(key),
       attributes: CertificateSigningRequest.Attributes(), signatureAlgorithm: .ecdsaWithSHA256)

@@ -5,6 +5,7 @@ import Foundation
 import HTTP
 import HTTPTypes
 import JSON
+import TestSupport
 import Testing
 
 /// What came back from a call.
@@ -69,9 +70,32 @@ extension TestPlane {
     let response = await (replica ?? plane).respond(request)
     var body: [UInt8] = []
     if case .bytes(let bytes) = response.body { body = bytes }
-    return Answer(
-      status: Int(response.status.code), headers: response.headers, bytes: body,
-      json: (try? JSONValue.parse(body)) ?? .null)
+    let json = (try? JSONValue.parse(body)) ?? .null
+    if TestSecrets.areKept { Self.registerSecrets(headers, bytes, response.headers, json) }
+    return Answer(status: Int(response.status.code), headers: response.headers, bytes: body, json: json)
+  }
+
+  /// Writes down what is secret of a call: it must not come to any log.
+  private static func registerSecrets(
+    _ headers: [String: String], _ body: [UInt8], _ answered: HTTPFields, _ answer: JSONValue
+  ) {
+    if let bearer = headers["Authorization"] { TestSecrets.register(String(bearer.dropFirst("Bearer ".count))) }
+    for field in answered where field.name == .setCookie {
+      TestSecrets.register(
+        field.value.split(separator: ";")[0].split(separator: "=").dropFirst().joined(separator: "="))
+    }
+    registerSecrets(of: (try? JSONValue.parse(body)) ?? .null)
+    registerSecrets(of: answer)
+  }
+
+  /// Members are secret by their names.
+  private static func registerSecrets(of value: JSONValue) {
+    for (name, member) in value.objectValue ?? [:] {
+      let isSecret = ["secret", "password", "current_password", "new_password", "token"].contains(name)
+      if isSecret, let text = member.stringValue { TestSecrets.register(text) }
+      registerSecrets(of: member)
+    }
+    for member in value.arrayValue ?? [] { registerSecrets(of: member) }
   }
 
   // MARK: What most tests begin with

@@ -5,7 +5,7 @@ import PostgresTestSupport
 extension TestPlane {
   /// Runs `body` with a migrated database on a PostgreSQL server that no other test uses.
   static func withOwnServer(_ body: (Database) async throws -> Void) async throws {
-    let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+    let logger = quiet
     let server = try await PostgresServer.start()
     let database = try Database(
       configuration: DatabaseConfiguration(url: try await server.createDatabase(), poolTimeout: .seconds(60)),

@@ -5,6 +5,7 @@ import HTTP
 import HTTPClient
 import HTTPTypes
 import JSON
+import TestSupport
 import Testing
 
 extension TestPlane {
@@ -34,6 +35,7 @@ extension TestPlane {
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(atPath: directory) }
     let made = try authority.issueServer(names: ["127.0.0.1"], now: Date(), lifetime: 3600)
+    TestSecrets.register(made.privateKeyPEM)
     for (name, text) in [
       ("ca.crt", authorityPEM), ("server.crt", made.certificatePEM), ("server.key", made.privateKeyPEM),
     ] {

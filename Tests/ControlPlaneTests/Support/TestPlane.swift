@@ -9,6 +9,7 @@ import JSON
 import Logging
 import Postgres
 import PostgresTestSupport
+import TestSupport
 
 /// A control plane on a database of its own, called without a server in between. Everything but the sockets is real.
 ///
@@ -28,7 +29,11 @@ final class TestPlane: Sendable {
   /// The authority's certificate.
   let authorityPEM: String
   /// The sealing key of all planes.
-  static let sealing = Result { try SealingKey(SealingKey.generate()) }
+  static let sealing = Result {
+    let key = SealingKey.generate()
+    TestSecrets.register(key)
+    return try SealingKey(key)
+  }
   private let settings: Settings
 
   private init(
@@ -90,6 +95,7 @@ final class TestPlane: Sendable {
     let directory = NSTemporaryDirectory() + "aloft-images-\(UUID().uuidString)"
     let files = try ImageFiles(directory: directory)
     let (certificate, key) = try CertificateAuthority.create(name: "test", now: Date())
+    TestSecrets.register(key)
     let authority = try CertificateAuthority(certificatePEM: certificate, privateKeyPEM: key)
     var settings = Settings(
       leaseSeconds: leaseSeconds, bodyLimit: bodyLimit, advertisedURL: "https://127.0.0.1:1", validateResponses: true)
@@ -203,7 +209,4 @@ enum Repository {
   static let contract = Result { try Contract.load(file: root + "/openapi/aloft.yaml") }
 }
 
-let quiet = Logger(label: "test") { label in
-  if ProcessInfo.processInfo.environment["ALOFT_TEST_LOG"] == nil { return SwiftLogNoOpLogHandler() }
-  return StreamLogHandler.standardError(label: label)
-}
+let quiet = TestLogs.logger("control-plane")
