@@ -16,8 +16,11 @@ extension SealingKeys {
       let source = try common.source()
       let key = try sealing.key(source)
       let database = try common.database(source, logger: try common.logger(source))
-      let outcome = try await Resealing.webhooks(with: key, in: database)
+      var outcome = try await Resealing.webhooks(with: key, in: database)
+      let authorities = try await AuthorityCommands(database: database, sealing: key).reseal()
       await database.shutdown()
+      outcome.resealed += authorities.resealed
+      outcome.unreadable += authorities.unreadable
       print("\(outcome.resealed) sealed anew, \(outcome.unreadable) cannot be read")
       if outcome.unreadable > 0 { throw ExitCode(1) }
     }

@@ -1,10 +1,18 @@
 # The HTTP server beside nginx: CPU time per request for a small static answer. To be sourced.
 # shellcheck shell=bash
 
+# One certificate for both servers, of the kind that aloftd gives itself.
+make_certificate() {
+  mkdir -p "$work/pki"
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=localhost \
+    -addext 'subjectAltName=DNS:localhost,IP:127.0.0.1' -keyout "$work/pki/server.key" -out "$work/pki/server.crt" \
+    2>"$work/pki.log"
+}
+
 section_http() {
   local body='{"id":"vm_01h455vb4pex5vsknk084sn02q","name":"web-1","state":"running"}'
   local nginx_port nginx_tls port tls
-  make_certificates
+  make_certificate
   nginx_port=$(free_port) nginx_tls=$(free_port) port=$(free_port) tls=$(free_port)
   mkdir -p "$work/nginx"
   cat >"$work/nginx/nginx.conf" <<CONF

@@ -86,19 +86,22 @@ public struct AuthorityCommands: Sendable {
     }
   }
 
-  /// Seals anew what the newest sealing key did not seal. Returns how many values that were.
-  public func reseal() async throws -> Int {
+  /// Seals anew what the newest sealing key did not seal.
+  public func reseal() async throws -> Resealing.Outcome {
     try await database.transaction { session in
       try AuthorityStore.lockAll(in: session)
-      var count = 0
+      var outcome = Resealing.Outcome()
       for record in try AuthorityStore.all(in: session) {
         guard let sealed = record.sealedKey, !sealing.isCurrent(sealed) else { continue }
-        let key = try sealing.open(sealed, for: .authorityKey, of: record.fingerprint)
+        guard let key = try? sealing.open(sealed, for: .authorityKey, of: record.fingerprint) else {
+          outcome.unreadable += 1
+          continue
+        }
         let anew = try sealing.seal(key, for: .authorityKey, of: record.fingerprint)
         try session.execute("UPDATE authorities SET sealed_key = \(anew) WHERE id = \(record.id)")
-        count += 1
+        outcome.resealed += 1
       }
-      return count
+      return outcome
     }
   }
 

@@ -1,5 +1,4 @@
 import AloftModel
-import Crypto
 import Foundation
 import HTTPTypes
 
@@ -19,7 +18,7 @@ enum CrossSite {
         .csrfRefused, "a change in a session needs the header X-CSRF-Token; GET /v1/session tells its value",
         errors: [.init(code: .csrfRefused, detail: "missing", parameter: "X-CSRF-Token")])
     }
-    guard isEqual(sent, expected) else {
+    guard SecretComparison.isEqual(sent, expected) else {
       throw Problem(
         .csrfRefused, "X-CSRF-Token is not that of this session; GET /v1/session tells it",
         errors: [.init(code: .csrfRefused, detail: "not this session's", parameter: "X-CSRF-Token")])
@@ -46,10 +45,5 @@ enum CrossSite {
     Problem(
       .csrfRefused, "\(header) \(what): a page of another site may not do this in a session of Aloft",
       errors: [.init(code: .csrfRefused, detail: "another site", parameter: header)])
-  }
-
-  /// In a time that does not tell how much of it is right.
-  private static func isEqual(_ a: String, _ b: String) -> Bool {
-    SHA256.hash(data: Array(a.utf8)) == SHA256.hash(data: Array(b.utf8))
   }
 }

@@ -56,7 +56,8 @@ struct IssuerLoginHandlers: Sendable {
     let settings = exchange.issuer.settings
     // Before anything that the issuer says: a forged answer gets no further.
     guard let cookie = LoginCookie(call.request.headers), cookie.issuer == settings.name,
-      cookie.isInTime(at: plane.environment.now()), let state = call.string("state"), state == cookie.state
+      cookie.isInTime(at: plane.environment.now()), let state = call.string("state"),
+      SecretComparison.isEqual(state, cookie.state)
     else {
       throw Problem(
         .loginFailed, "this browser has not begun this login, or too long ago; begin anew: GET /v1/login/oidc/…")
