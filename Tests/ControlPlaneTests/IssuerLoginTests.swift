@@ -126,6 +126,9 @@ struct IssuerLoginTests {
         #expect(Self.cookies(answer).isEmpty, "\(what)")
       }
       #expect(issuer.state.withLock { $0.exchanges.isEmpty })
+      // Others' pages can make a browser ask for this: it does not use up the logins of its address.
+      for _ in 0..<60 { _ = await Self.finish(test, ["state": "x", "code": "y"], cookie: nil) }
+      #expect(test.plane.plane.logins.limits.entries == 0)
       #expect(await Self.finish(test, ["state": mine.state, "code": "code-1"], cookie: mine.cookie).status == 303)
     }
   }

@@ -2,6 +2,7 @@ import AloftModel
 import Crypto
 import CryptoExtras
 import Foundation
+import HTTP
 import JSON
 import TestSupport
 import Testing
@@ -193,6 +194,29 @@ struct IssuerTokenTests {
         #expect(answer.status == 503 && answer.header("Retry-After") != nil, "\(answer)")
       }
       #expect(issuer.keyReads == 0)
+    }
+  }
+
+  @Test("over TLS the issuer's certificate must come from the authority in the settings, or one of the system's")
+  func tls() async throws {
+    let folder = NSTemporaryDirectory() + "aloft-issuer-\(UUID().uuidString)"
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let (certificate, key) = try CertificateAuthority.create(name: "issuers", now: Date())
+    let authority = try CertificateAuthority(certificatePEM: certificate, privateKeyPEM: key)
+    let server = try authority.issueServer(names: ["127.0.0.1"], now: Date(), lifetime: 3600)
+    for (name, text) in [("ca", certificate), ("crt", server.certificatePEM), ("key", server.privateKeyPEM)] {
+      try text.write(toFile: "\(folder)/\(name)", atomically: true, encoding: .utf8)
+    }
+    let tls = TLSConfiguration(certificateChainFile: folder + "/crt", privateKeyFile: folder + "/key")
+    try await TestIssuer.with(tls: tls) { issuer in
+      let token = try issuer.token(issuer.claims())
+      let trusting = try Issuers(
+        [issuer.settings { $0.caFile = folder + "/ca" }], environment: .live, logger: quiet)
+      #expect(try await trusting.verify(bearer: token).subject == "ada-1")
+      let other = try Issuers([issuer.settings()], environment: .live, logger: quiet)
+      let problem = await #expect(throws: Problem.self) { try await other.verify(bearer: token) }
+      #expect(problem?.code == .unavailable)
     }
   }
 

@@ -41,20 +41,20 @@ struct IssuerLoginHandlers: Sendable {
     let exchange = try exchange(call)
     let address = call.request.peer.address
     try plane.logins.limits.admit(from: address)
+    // What has not begun here is refused before it costs anything, and is not counted: a page of somebody else can make a
+    // browser ask for it, and must not use up its address's logins.
+    let (cookie, code) = try answer(call, exchange.issuer.settings)
     do {
-      return try await finish(call, exchange)
+      return try await finish(call, exchange, cookie, code)
     } catch let problem as Problem where problem.status < 500 {
       plane.logins.limits.failed(account: nil, from: address)
-      if AuditTrail.isOfInterest(problem.code) || problem.code == .loginFailed, plane.logins.mayRecord() {
-        plane.refusals.note(call, code: problem.code)
-      }
+      if plane.logins.mayRecord() { plane.refusals.note(call, code: problem.code) }
       throw problem
     }
   }
 
-  private func finish(_ call: Call, _ exchange: CodeExchange) async throws -> Reply {
-    let settings = exchange.issuer.settings
-    // Before anything that the issuer says: a forged answer gets no further.
+  /// The login that this browser has begun, and the code that the issuer sent it back with.
+  private func answer(_ call: Call, _ settings: IssuerSettings) throws -> (LoginCookie, String) {
     guard let cookie = LoginCookie(call.request.headers), cookie.issuer == settings.name,
       cookie.isInTime(at: plane.environment.now()), let state = call.string("state"),
       SecretComparison.isEqual(state, cookie.state)
@@ -72,6 +72,12 @@ struct IssuerLoginHandlers: Sendable {
     guard let code = call.string("code") else {
       throw Problem(.loginFailed, "the issuer \(settings.name) sent neither a code nor an error")
     }
+    return (cookie, code)
+  }
+
+  private func finish(
+    _ call: Call, _ exchange: CodeExchange, _ cookie: LoginCookie, _ code: String
+  ) async throws -> Reply {
     if try await plane.database.run({ session in try UsedLogins.isUsed(cookie, in: session) }) {
       throw UsedLogins.again
     }
@@ -80,7 +86,7 @@ struct IssuerLoginHandlers: Sendable {
     do {
       assertion = try await plane.issued.issuers.verify(idToken: token, by: exchange.issuer, nonce: cookie.nonce)
     } catch let problem as Problem where problem.status < 500 {
-      throw Problem(.loginFailed, "the issuer \(settings.name): \(problem.detail)")
+      throw Problem(.loginFailed, "the issuer \(exchange.issuer.settings.name): \(problem.detail)")
     }
     let login = SessionStore.Login(
       user: try await plane.issued.user(of: assertion), peer: call.request.peer.address, issuer: assertion.issuer,

@@ -38,14 +38,14 @@ final class TestIssuer: Sendable {
   }
 
   /// Runs `body` with an issuer that has one key, `k1`.
-  static func with(_ body: (TestIssuer) async throws -> Void) async throws {
+  static func with(tls: TLSConfiguration? = nil, _ body: (TestIssuer) async throws -> Void) async throws {
     let state = Lock(State(keys: ["k1": .p256(P256.Signing.PrivateKey())]))
     let address = Lock("")
     let server = Server(
-      configuration: ServerConfiguration(listeners: [.ip(host: "127.0.0.1", port: 0, tls: nil)]), logger: quiet
+      configuration: ServerConfiguration(listeners: [.ip(host: "127.0.0.1", port: 0, tls: tls)]), logger: quiet
     ) { await respond($0, state, url: address.withLock { $0 }) }
     let port = try #require(try await server.start().first?.port)
-    let issuer = TestIssuer(url: "http://127.0.0.1:\(port)", state: state, server: server)
+    let issuer = TestIssuer(url: "\(tls == nil ? "http" : "https")://127.0.0.1:\(port)", state: state, server: server)
     address.withLock { $0 = issuer.url }
     let outcome: Result<Void, any Error>
     do {
