@@ -217,6 +217,31 @@ struct TLSTests {
     }
   }
 
+  @Test("certificate, key and authorities that lie in no file are used, and exchanged while connections stay")
+  func texts() async throws {
+    try await Self.withAuthority { authority in
+      func text(_ path: String) throws -> PEMSource { .text(try String(contentsOfFile: path, encoding: .utf8)) }
+      var configuration = authority.configuration()
+      configuration.certificateChain = try text(authority.certificate("server"))
+      configuration.privateKey = try text(authority.key("server"))
+      try await withServer(tls: configuration, responder: echo) { server, port in
+        let old = try await TestClient.connect(port: port, tls: authority.client())
+        #expect(await old.serverSubject() == "/CN=server")
+        try await authority.issue("server", by: "ca", subject: "renewed")
+        configuration.certificateChain = try text(authority.certificate("server"))
+        // The new certificate without its key changes nothing.
+        #expect(throws: ServerError.self) { try server.use(configuration) }
+        configuration.privateKey = try text(authority.key("server"))
+        try server.use(configuration)
+        let new = try await TestClient.connect(port: port, tls: authority.client())
+        #expect(await new.serverSubject() == "/CN=renewed")
+        #expect(try await old.request(Self.get).status == 200)
+        configuration.privateKey = .text("no key")
+        #expect(throws: ServerError.self) { try server.use(configuration) }
+      }
+    }
+  }
+
   @Test("a start with unusable files names the file")
   func badFiles() async throws {
     try await Self.withAuthority { authority in
