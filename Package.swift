@@ -138,7 +138,8 @@ let tests: [Target] = [
   .testTarget(
     name: "EndToEndTests",
     dependencies: [
-      "AloftModel", "Execution", "HTTPClient", "JSON", "LibvirtTestSupport", "PostgresTestSupport", "TestSupport",
+      "AloftModel", "Execution", "HTTP", "HTTPClient", "JSON", "LibvirtTestSupport", "PostgresTestSupport",
+      "TestSupport",
       "aloft", "aloft-agent", "aloftd", logging, httpTypes,
     ], path: "Tests/EndToEnd", swiftSettings: strict),
 ]

@@ -30,6 +30,8 @@ final class Cloud: Sendable {
     var leaseSeconds = 20
     /// The node's data directory is a file system of its own and of this size. See ``TemporaryFileSystem``.
     var nodeDiskMiB: Int?
+    /// More arguments of `aloftd serve`.
+    var serve: [String] = []
   }
 
   static func start(replicas: Int = 1, memoryMiB: Int = 4096) async throws -> Cloud {
@@ -111,7 +113,7 @@ final class Cloud: Sendable {
         "serve", "--listen", "127.0.0.1:\(ports[index])", "--image-store",
         folder + "/images", "--sealing-key-file", folder + "/sealing.key", "--lease-seconds", "\(shape.leaseSeconds)",
         "--validate-responses",
-      ], environment: ["ALOFT_DATABASE_URL": databaseURL.replacing("user=postgres", with: "user=aloftd")],
+      ] + shape.serve, environment: ["ALOFT_DATABASE_URL": databaseURL.replacing("user=postgres", with: "user=aloftd")],
       folder: folder, log: "\(folder)/aloftd-\(index).log")
     replicas.withLock { $0[index] = daemon }
     try await eventually("aloftd answers", within: .seconds(30)) {

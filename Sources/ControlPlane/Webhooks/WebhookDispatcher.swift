@@ -35,7 +35,12 @@ struct WebhookDispatcher: Sendable {
       try await skipAll()
       return .noWebhook
     }
-    let ids: @Sendable () -> WebhookDeliveryID = { [environment] in WebhookDeliveryID(environment.newUUID()) }
+    let random = environment.random
+    let milliseconds = UInt64(max(0, environment.now().timeIntervalSince1970 * 1000))
+    // Within a page ids follow the order of events: a counter in the bits behind the time (RFC 9562, 6.2, method 1).
+    let ids: @Sendable (Int) -> WebhookDeliveryID = { place in
+      WebhookDeliveryID(.v7(milliseconds: milliseconds, random: (UInt64(place), random())))
+    }
     let (passed, made) = try await database.transaction { session -> (Int?, Int) in
       guard let cursor = try Self.lock(in: session) else { return (nil, 0) }
       let page = try EventStore.after(cursor, .everything, limit: Self.pageSize, in: session)
@@ -108,7 +113,7 @@ struct WebhookDispatcher: Sendable {
 
   /// What these events give to send.
   private static func deliveries(
-    of events: [EventStore.Record], id: () -> WebhookDeliveryID, in session: Session
+    of events: [EventStore.Record], id: (_ place: Int) -> WebhookDeliveryID, in session: Session
   ) throws -> [WebhookDeliveryStore.New] {
     let projects = Set(events.compactMap(\.projectID?.uuid)).sorted { $0.uuidString < $1.uuidString }
     let transactions = Set(events.map(\.cursor.transaction)).sorted().map { String($0) }
@@ -133,12 +138,12 @@ struct WebhookDispatcher: Sendable {
       readers[try row.get(1), default: []].append(
         Reader(id: try row.get(0), filter: WebhookFilter(patterns: try row.get(2)), news: Set(news)))
     }
-    return events.flatMap { event -> [WebhookDeliveryStore.New] in
+    return events.enumerated().flatMap { place, event -> [WebhookDeliveryStore.New] in
       guard let project = event.projectID, let interested = readers[project] else { return [] }
       return interested.compactMap { reader in
         guard reader.news.contains(event.cursor.transaction), reader.filter.lets(event.kind) else { return nil }
         return WebhookDeliveryStore.New(
-          id: id(), webhook: reader.id, kind: event.kind, body: String(decoding: event.jsonBytes, as: UTF8.self))
+          id: id(place), webhook: reader.id, kind: event.kind, body: String(decoding: event.jsonBytes, as: UTF8.self))
       }
     }
   }

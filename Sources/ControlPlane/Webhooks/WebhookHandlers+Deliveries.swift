@@ -69,10 +69,9 @@ extension WebhookHandlers {
     _ call: Call, of webhook: WebhookRecord, in session: Session
   ) throws -> WebhookDeliveryRecord {
     let text = call.string("delivery") ?? ""
-    guard let id = WebhookDeliveryID(text) else {
-      throw Problem(.badID, "\(text) is not the id of a delivery; it looks like dlv_01h455vb4pex5vsknk084sn02q")
-    }
-    guard let record = try WebhookDeliveryStore.find(id, of: webhook.id, in: session) else { throw absent(text) }
+    guard let id = WebhookDeliveryID(text),
+      let record = try WebhookDeliveryStore.find(id, of: webhook.id, in: session)
+    else { throw absent(text) }
     return record
   }
 
