@@ -82,9 +82,9 @@ struct LockOrderTests {
   func webhooks() async throws {
     try await WebhookTarget.with(answer: { _, before in .init(status: before % 3 == 0 ? .badGateway : .ok) }) {
       target async throws in
-      try await TestPlane.with(background: true, poolSize: 16, outgoing: .loopback) { test async throws in
+      try await TestPlane.with(poolSize: 16, outgoing: .loopback) { test async throws in
         let second = try test.replica()
-        let running = Task { await second.run() }
+        let running = [test.plane, second].map { plane in Task { await plane.run() } }
         for project in 0..<4 {
           _ = await test.call(.post, "/v1/projects", ["name": .string("p\(project)")])
           for number in 0..<5 { try await test.makeWebhook("h\(number)", to: target.url, project: "p\(project)") }
@@ -114,8 +114,8 @@ struct LockOrderTests {
           _ = await test.call(.delete, "/v1/images/\(image["id"]?.stringValue ?? "")?project=p2")
         }
         #expect(await test.call(.delete, "/v1/projects/p2").status == 204)
-        running.cancel()
-        await running.value
+        for task in running { task.cancel() }
+        for task in running { await task.value }
         #expect(try await test.findings() == [])
         #expect(try await deadlocks(test) == 0)
       }
