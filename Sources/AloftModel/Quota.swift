@@ -7,6 +7,7 @@ public enum Quota: String, Sendable, Codable, CaseIterable {
   case images
   case imageBytes = "image_bytes"
   case tokens
+  case webhooks
 }
 
 /// Why a quota refuses.

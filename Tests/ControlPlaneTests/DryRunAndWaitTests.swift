@@ -1,5 +1,5 @@
 import AloftModel
-import ControlPlane
+@testable import ControlPlane
 import HTTPTypes
 import JSON
 import Testing
@@ -38,6 +38,33 @@ struct DryRunAndWaitTests {
       #expect(await test.call(.get, "/v1/nodes/node-a").json == node.json)
       #expect(try await agent.poll() == [])
       #expect(try await test.findings() == [])
+    }
+  }
+
+  @Test("every change can be tried by a dry run, and the end of every operation be waited for")
+  func everywhere() throws {
+    for operation in try Repository.contract.get().operations where operation.method != .get {
+      func takes(_ name: String) -> Bool { operation.parameters.contains { $0.name == name } }
+      let isLogin = operation.id == "createSession"
+      let readsOnly = operation.extensions["x-aloft-read-only"]?.boolValue == true
+      #expect(takes("dry_run") || isLogin || readsOnly, "\(operation.id)")
+      #expect(takes("Prefer") || !operation.responses.contains { $0.status == .exactly(202) }, "\(operation.id)")
+    }
+  }
+
+  @Test("a dry run of an upload checks the content and keeps nothing of it")
+  func upload() async throws {
+    try await TestPlane.with { test async throws in
+      #expect(await test.call(.post, "/v1/images", ["name": "x"]).status == 201)
+      func put(_ bytes: [UInt8]) async -> Answer {
+        await test.send(
+          .put, "/v1/images/x/content?dry_run=true", bytes: bytes,
+          headers: ["Authorization": "Bearer \(test.token)", "Content-Type": "application/octet-stream"])
+      }
+      #expect(await put([UInt8](repeating: 7, count: 1024))["state"] == "ready")
+      #expect(await put([1]).code == "image_invalid")
+      #expect(await test.call(.get, "/v1/images/x")["state"] == "awaiting_upload")
+      #expect(try await test.files.list() == [])
     }
   }
 

@@ -28,6 +28,7 @@ struct QuotaTests {
       _ = await test.call(.post, "/v1/tokens", ["project": "default", "role": "viewer"])
       let used: [(Quota, Int)] = [
         (.vms, 1), (.vcpus, 1), (.memoryMiB, 128), (.diskGiB, 1), (.images, 1), (.imageBytes, 1024), (.tokens, 1),
+        (.webhooks, 0),
       ]
       for (quota, amount) in used {
         let usage = try await Self.usage(test, quota)
@@ -66,6 +67,9 @@ struct QuotaTests {
       #expect(
         await refused(["tokens": 0], "tokens", ["project": "default", "role": "viewer"])
           == ["quota": "tokens", "limit": 0, "used": 0, "asked": 1])
+      let hook: JSONValue = ["name": "x", "url": "https://example.com", "events": ["vm.*"]]
+      #expect(
+        await refused(["webhooks": 0], "webhooks", hook) == ["quota": "webhooks", "limit": 0, "used": 0, "asked": 1])
       // A token that is for no project counts for none.
       #expect(await test.call(.post, "/v1/tokens", [:]).status == 201)
       // What was refused has left nothing; what fits still fits, and a dry run is told the same and takes nothing.

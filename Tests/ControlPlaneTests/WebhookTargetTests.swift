@@ -49,6 +49,22 @@ struct WebhookTargetTests {
     }
   }
 
+  @Test("Prefer: wait answers a ping and a redelivery when they have been tried")
+  func waiting() async throws {
+    try await WebhookTarget.with { target async throws in
+      try await TestPlane.with(background: true, outgoing: .loopback) { test async throws in
+        try await test.makeWebhook("hook", to: target.url)
+        let pinged = await test.call(.post, "/v1/webhooks/hook/ping", headers: ["Prefer": "wait=30"])
+        #expect(pinged.status == 200 && pinged["state"] == "delivered", "\(pinged)")
+        #expect(pinged.header("Preference-Applied") == "wait=30")
+        let id = try #require(pinged["id"]?.stringValue)
+        let again = await test.call(
+          .post, "/v1/webhooks/hook/deliveries/\(id)/redeliver", headers: ["Prefer": "wait=30"])
+        #expect(again.status == 200 && again["attempts"] == 2, "\(again)")
+      }
+    }
+  }
+
   @Test("a target that answers without end has its answer cut off")
   func endless() async throws {
     let block = [UInt8](repeating: 0x61, count: 64 << 10)

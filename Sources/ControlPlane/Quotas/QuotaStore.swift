@@ -82,8 +82,10 @@ enum QuotaStore {
              (SELECT count(*) AS images, coalesce(sum(size_bytes), 0)::bigint AS bytes
                 FROM images WHERE project_id = \(project)) i,
              (SELECT count(*) AS tokens FROM api_tokens WHERE project_id = \(project)) t,
+             (SELECT count(*) AS webhooks FROM webhooks WHERE project_id = \(project)) w,
              LATERAL (VALUES ('vms', u.vms), ('vcpus', u.vcpus), ('memory_mib', u.memory_mib), ('disk_gib', u.disk_gib),
-                             ('images', i.images), ('image_bytes', i.bytes), ('tokens', t.tokens)) q (name, used)
+                             ('images', i.images), ('image_bytes', i.bytes), ('tokens', t.tokens),
+                             ('webhooks', w.webhooks)) q (name, used)
       """
     ).map { try UsageRecord($0) }
   }

@@ -114,7 +114,7 @@ struct ImageHandlers: Sendable {
     let content = try await plane.images.receive(
       call.request.body, as: file, limit: limit, expecting: image.expectedSHA256)
     do {
-      return try await plane.change(call) { session in
+      let reply = try await plane.change(call) { session in
         let image = try ImageStore.lock(call, in: session)
         guard !image.isReady else { throw Self.hasContent(image) }
         try ImageStore.fill(image.id, upload: file, content: content, in: session)
@@ -122,6 +122,8 @@ struct ImageHandlers: Sendable {
           .imageReady, project: image.projectID, resource: image.id.uuid, data: ["name": image.name], in: session)
         return try changed(image.id, call, image.projectID, in: session)
       }
+      if call.isDryRun { await plane.images.remove(file) }
+      return reply
     } catch let error as PostgresError where error.kind == .outcomeUnknown {
       // The row may name this file: `check` finds it if it does not.
       throw error

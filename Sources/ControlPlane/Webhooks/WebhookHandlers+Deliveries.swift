@@ -28,7 +28,7 @@ extension WebhookHandlers {
   func ping(_ call: Call) async throws -> Reply {
     let id = WebhookDeliveryID(plane.environment.newUUID())
     let now = plane.environment.now()
-    return try await plane.change(call) { session in
+    let reply = try await plane.change(call) { session in
       let webhook = try WebhookStore.lock(call, in: session)
       try Self.requireEnabled(webhook)
       let event = EventStore.Record(
@@ -39,16 +39,46 @@ extension WebhookHandlers {
       try WebhookDeliveryStore.insert([delivery], in: session)
       return try Self.accepted(id, of: webhook, changing: webhook.id.uuid, call, in: session)
     }
+    return await tried(call, reply)
   }
 
   func redeliver(_ call: Call) async throws -> Reply {
-    try await plane.change(call) { session in
+    let reply = try await plane.change(call) { session in
       let webhook = try WebhookStore.lock(call, in: session)
       try Self.requireEnabled(webhook)
       let delivery = try Self.find(call, of: webhook, in: session)
       try WebhookDeliveryStore.repeatNow(delivery.id, in: session)
       return try Self.accepted(delivery.id, of: webhook, changing: delivery.id.uuid, call, in: session)
     }
+    return await tried(call, reply)
+  }
+
+  /// Honours `Prefer: wait`: 200 with the delivery once it has been tried, or the 202 when the time is over. The change is
+  /// committed: whatever goes wrong while its outcome is waited for, the 202 is the truth.
+  private func tried(_ call: Call, _ reply: Reply) async -> Reply {
+    guard let wait = call.preferredWait, reply.status == .accepted, case .bytes(let bytes) = reply.body,
+      let accepted = try? JSONValue.parse(bytes),
+      let id = accepted["id"]?.stringValue.flatMap({ WebhookDeliveryID($0) }),
+      let webhook = accepted["webhook_id"]?.stringValue.flatMap({ WebhookID($0) })
+    else { return reply }
+    let end = plane.environment.uptime() + Double(wait.components.seconds)
+    while plane.environment.uptime() < end, !plane.wakeups.isDraining {
+      do {
+        let record = try await plane.database.run { session in
+          try WebhookDeliveryStore.find(id, of: webhook, in: session)
+        }
+        guard let record else { return reply }
+        if record.tries > 0 || record.state != .pending {
+          var answer = Reply.json(record)
+          answer.headers[header: "Preference-Applied"] = "wait=\(wait.components.seconds)"
+          return answer
+        }
+        try await plane.environment.sleep(.milliseconds(100))
+      } catch {
+        return reply
+      }
+    }
+    return reply
   }
 
   /// Whoever asks for a delivery wants to see it tried, whatever failed before.
