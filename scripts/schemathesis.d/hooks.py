@@ -40,6 +40,9 @@ def before_call(context, case, kwargs):
         url = case.body.get("url")
         if isinstance(url, str) and WEBHOOK_URL.fullmatch(url):
             case.body["url"] = NOWHERE
+        # Kinds that fit the pattern are seldom kinds that there are.
+        if meta is not None and meta.generation.mode.is_positive and isinstance(case.body.get("events"), list):
+            case.body["events"] = ["vm.*"]
 
     # Without them every later call would end with 401 and try nothing.
     if case.method in ("PATCH", "PUT", "DELETE") and case.path_parameters:
