@@ -55,6 +55,45 @@ struct LockOrderTests {
     }
   }
 
+  @Test("logins, new passwords, ended sessions and changes of the user never lock each other out")
+  func logins() async throws {
+    try await TestPlane.with(poolSize: 16) { test async throws in
+      try await test.makePerson("ada")
+      let body: JSONValue = ["password": .string(Browser.password("ada"))]
+      let kinds: [@Sendable (Int) async -> Int] = [
+        { number in await Browser.login(test, "ada", from: "192.0.2.\(number)").status },
+        { number in
+          let login = await Browser.login(test, "ada", from: "198.51.100.\(number)")
+          guard login.status == 201, let browser = try? Browser(test, loggedIn: login) else { return login.status }
+          _ = await browser.call(.get, "/v1/whoami")
+          return await browser.call(.delete, "/v1/session").status
+        },
+        { _ in await test.call(.put, "/v1/users/ada/password", body).status },
+        { number in await test.call(.patch, "/v1/users/ada", ["disabled": .bool(number % 3 == 0)]).status },
+        { _ in
+          try? await test.plane.stepTokens()
+          try? await test.plane.stepJanitor()
+          return 200
+        },
+      ]
+      let statuses = await withTaskGroup(of: [Int].self) { group in
+        for worker in 0..<2 {
+          for kind in kinds {
+            group.addTask {
+              var statuses: [Int] = []
+              for number in 0..<20 { statuses.append(await kind(worker * 20 + number)) }
+              return statuses
+            }
+          }
+        }
+        return await group.reduce(into: []) { $0 += $1 }
+      }
+      // A login loses against a new password or a disabled user; nothing fails.
+      #expect(statuses.allSatisfy { [200, 201, 204, 401].contains($0) }, "\(statuses)")
+      #expect(try await deadlocks(test) == 0)
+    }
+  }
+
   @Test("creates that lose the race for nearly full nodes never lock each other out")
   func creates() async throws {
     try await TestPlane.with(poolSize: 16) { test async throws in
