@@ -47,7 +47,7 @@ extension CommandFailure {
   private static func hint(_ code: ProblemCode?, status: Int, noun: String?) -> String? {
     switch code {
     case .unauthenticated, .tokenInvalid, .tokenExpired, .userDisabled:
-      return "Put a valid API token into ALOFT_TOKEN, or into a file named by --token-file."
+      return "Put a valid API token into ALOFT_TOKEN, or into a file named by --token-file; or log in: aloft login."
     case .forbidden: return "Ask for a token that may do this, or check --project."
     case .notFound: return noun.map { "`aloft \($0) list` shows what there is." }
     case .imageUnknown: return "`aloft image list` shows what there is."

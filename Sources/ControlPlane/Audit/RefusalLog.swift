@@ -39,6 +39,9 @@ final class RefusalLog: Sendable {
     }
   }
 
+  /// Counts a refusal that is not to be recorded, because there are too many like it.
+  func leaveOut() { state.withLock { $0.leftOut += 1 } }
+
   /// Writes what is there. What cannot be written stays for the next time.
   func step() async throws {
     while true {

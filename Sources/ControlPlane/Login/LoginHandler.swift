@@ -96,7 +96,7 @@ struct LoginHandler: Sendable {
 
   /// Records a login that failed, as far as there is room for what strangers do.
   private func record(_ code: ProblemCode, _ call: Call, _ account: Account?) {
-    guard plane.logins.mayRecord() else { return }
+    guard plane.logins.mayRecord() else { return plane.refusals.leaveOut() }
     var call = call
     if let account {
       call.principal.user = account.id

@@ -48,7 +48,7 @@ struct IssuerLoginHandlers: Sendable {
       return try await finish(call, exchange, cookie, code)
     } catch let problem as Problem where problem.status < 500 {
       plane.logins.limits.failed(account: nil, from: address)
-      if plane.logins.mayRecord() { plane.refusals.note(call, code: problem.code) }
+      if plane.logins.mayRecord() { plane.refusals.note(call, code: problem.code) } else { plane.refusals.leaveOut() }
       throw problem
     }
   }
