@@ -212,10 +212,14 @@ struct AgentAPI: Sendable {
     let set = try await plane.authorities.current()
     let isActive = caller.authority == set.signer.certificate.fingerprint
     try await plane.database.transaction { session in
-      guard try session.one("SELECT 1 FROM nodes WHERE id = \(node)") != nil else { throw Self.removed(node) }
+      let isKnown = AuthorityStore.isKnown(caller, trusted: report.trust)
+      guard let row = try session.one("SELECT \(fragment: isKnown) FROM nodes WHERE id = \(node)") else {
+        throw Self.removed(node)
+      }
       if try NodeStore.report(node, report, in: session) {
         try EventStore.append(.nodeUpdated, project: nil, resource: node.uuid, in: session)
       }
+      if try row.get(0, as: Bool.self) { return }
       try AuthorityStore.shown(caller, isActive: isActive, trusted: report.trust, in: session)
     }
     plane.leases.renew(node.uuid)

@@ -106,6 +106,14 @@ enum AuthorityStore {
       "INSERT INTO audit (actor, peer, request_id, operation) VALUES ('aloftd', 'local', '', \(operation))")
   }
 
+  /// Whether the row of `nodes` says already what a report shows, which is so but for a few in a week.
+  static func isKnown(_ caller: NodeCaller, trusted: [String]?) -> SQL {
+    """
+    coalesce(certificate_authority = \(caller.authority) AND certificate_expires_at = \(caller.notAfter)
+             AND trusted_authorities = coalesce(\(trusted)::text[], trusted_authorities), false)
+    """
+  }
+
   /// Remembers which certificate a node has shown, if it is a newer one, and whom its agent trusts. Tells nobody: nothing that
   /// operators set has changed.
   static func shown(_ caller: NodeCaller, isActive: Bool, trusted: [String]?, in session: Session) throws {

@@ -22,8 +22,8 @@ public final class AuthoritySet: Sendable {
   /// Fingerprints of the trusted ones, in order.
   public let fingerprints: [String]
   private let trusted: [AuthorityCertificate]
-  /// Certificates whose signature was verified: a node shows the same one for days.
-  private let verified = Lock<[[UInt8]: NodeCaller]>([:])
+  /// Certificates whose signature was verified, by their digests: a node shows the same one for days.
+  private let verified = Lock<[SHA256.Digest: NodeCaller]>([:])
   private static let mostVerified = 20_000
 
   init(_ records: [AuthorityRecord], sealing: SealingKey) throws {
@@ -50,13 +50,14 @@ public final class AuthoritySet: Sendable {
   /// the trust in who signed it.
   func caller(certificate der: [UInt8], now: Date) throws(Problem) -> NodeCaller {
     let caller: NodeCaller
-    if let known = verified.withLock({ $0[der] }) {
+    let digest = SHA256.hash(data: der)
+    if let known = verified.withLock({ $0[digest] }) {
       caller = known
     } else {
       caller = try verify(der)
       verified.withLock { verified in
         if verified.count >= Self.mostVerified { verified = [:] }
-        verified[der] = caller
+        verified[digest] = caller
       }
     }
     guard now <= caller.notAfter else {
