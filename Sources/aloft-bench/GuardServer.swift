@@ -34,6 +34,7 @@ struct GuardServer: AsyncParsableCommand {
     var settings = Settings(advertisedURL: "https://127.0.0.1:\(port)")
     // A limit that nobody meets is counted all the same.
     settings.rateLimit = RateLimit(perSecond: 1_000_000, burst: 10_000_000)
+    var servers: [Server] = []
     for (port, admission) in [(port, Admission.asDeclared), (openPort, .everybody)] {
       let plane = try ControlPlane(
         contract: try Contract.load(file: share + "/openapi/aloft.yaml"), database: database,
@@ -45,7 +46,9 @@ struct GuardServer: AsyncParsableCommand {
         configuration: ServerConfiguration(listeners: [.ip(host: "127.0.0.1", port: port, tls: tls)]), logger: logger,
         responder: { await plane.respond($0) })
       _ = try await server.start()
+      servers.append(server)
     }
     while !Task.isCancelled { try await Task.sleep(for: .seconds(3600)) }
+    for server in servers { await server.shutdown(grace: .zero) }
   }
 }

@@ -16,9 +16,9 @@ section_guard() {
     --key "$work/pki/server.key"
   guards=$launched
   until_true 10 "the control plane" curl -sf -k --noproxy '*' -H "Authorization: Bearer $token" "https://127.0.0.1:$port/v1/whoami"
+  until_true 10 "the one without guards" curl -sf -k --noproxy '*' "https://127.0.0.1:$open/v1/vms"
   # Nobody may take the wrong one for the right one.
-  ! curl -sf -k --noproxy '*' "https://127.0.0.1:$port/v1/vms" >/dev/null
-  curl -sf -k --noproxy '*' "https://127.0.0.1:$open/v1/vms" >/dev/null
+  if curl -sf -k --noproxy '*' "https://127.0.0.1:$port/v1/vms" >/dev/null; then die "no token, and let in"; fi
   for round in 0 1 2 3 4 5; do
     for name in guarded open; do
       target=https://127.0.0.1:$port
