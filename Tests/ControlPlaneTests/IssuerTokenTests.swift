@@ -178,10 +178,27 @@ struct IssuerTokenTests {
       #expect(issuer.keyReads == 2)
       clock.advance(by: Issuers.remembered)
       await #expect(throws: Problem.self) { try await issuers.verify(bearer: first) }
+      // Without any key nothing is good.
+      let key = issuer.state.withLock { state in
+        defer { state.keys = [:] }
+        return state.keys["k2"]
+      }
+      clock.advance(by: KeyCache.lifetime)
+      await #expect(throws: Problem.self) { try await issuers.verify(bearer: second) }
+      issuer.state.withLock { $0.keys["k2"] = key }
+      clock.advance(by: KeyCache.pause)
+      #expect(try await issuers.verify(bearer: second).subject == "two")
+      clock.advance(by: Issuers.remembered)
       // While the issuer is down, known keys go on being good.
       issuer.state.withLock { $0.isBroken = true }
       clock.advance(by: KeyCache.lifetime)
       #expect(try await issuers.verify(bearer: second).subject == "two")
+      // For some hours.
+      clock.advance(by: KeyCache.patience)
+      for _ in 0..<2 {
+        let problem = await #expect(throws: Problem.self) { try await issuers.verify(bearer: second) }
+        #expect(problem?.code == .unavailable)
+      }
     }
   }
 

@@ -27,8 +27,6 @@ actor Issuer {
   private var keys: KeySet?
   private var endpoints = Endpoints()
   private var reading: Task<Void, Never>?
-  /// How often the issuer was asked.
-  private(set) var reads = 0
 
   init(_ settings: IssuerSettings, environment: Environment, logger: Logger) {
     self.settings = settings
@@ -87,13 +85,12 @@ actor Issuer {
     }
     if let reading {
       await reading.value
-      if keys != nil { return }
+      if cache.isUsable(at: environment.uptime()) { return }
     }
     throw Problem(.unavailable, "the keys of the issuer \(settings.name) cannot be read now; try again in some seconds")
   }
 
   private func read() async {
-    reads += 1
     do {
       let base = settings.url.hasSuffix("/") ? String(settings.url.dropLast()) : settings.url
       let discovery = try await document(at: base + "/.well-known/openid-configuration")
@@ -105,9 +102,12 @@ actor Issuer {
       guard let address = url(discovery["jwks_uri"]) else {
         throw Problem(.unavailable, "its document has no jwks_uri")
       }
-      let set = await KeySet(try await document(at: address.text), allowing: settings.algorithms)
-      guard set.count > 0 else {
-        throw Problem(.unavailable, "it has no key for \(settings.algorithms.map(\.rawValue))")
+      let document = try await document(at: address.text)
+      guard document["keys"]?.arrayValue != nil else { throw Problem(.unavailable, "its key set has no keys") }
+      let set = await KeySet(document, allowing: settings.algorithms)
+      // An issuer that takes all its keys away means it.
+      if set.count == 0 {
+        logger.warning("an issuer has no key that can be used", metadata: ["issuer": "\(settings.name)"])
       }
       keys = set
       endpoints = Endpoints(

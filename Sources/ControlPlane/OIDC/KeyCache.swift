@@ -23,10 +23,13 @@ struct KeyCache: Sendable {
   private var readAt: TimeInterval?
   private var triedAt: TimeInterval?
 
+  /// Whether what was read last may still be gone by.
+  func isUsable(at now: TimeInterval) -> Bool { readAt.map { now - $0 < Self.patience } ?? false }
+
   /// - Parameter isKnown: what is there has the key that is looked for.
   func step(isKnown: Bool, at now: TimeInterval) -> Step {
     let mayAsk = triedAt.map { now - $0 >= Self.pause } ?? true
-    guard let readAt, now - readAt < Self.patience else {
+    guard let readAt, isUsable(at: now) else {
       return mayAsk ? .read : .wait(seconds: Self.pause - (now - (triedAt ?? now)))
     }
     if mayAsk, !isKnown || now - readAt >= Self.lifetime { return .read }

@@ -15,7 +15,6 @@ struct KeySet: Sendable {
   private var keys: [Name: any JWTAlgorithm] = [:]
 
   var count: Int { keys.count }
-  var keyIDs: Set<String> { Set(keys.keys.compactMap(\.keyID)) }
 
   /// Takes from a JSON Web Key Set what can be used; keys for something else, or that cannot be read, are passed over.
   init(_ document: JSONValue, allowing algorithms: [SigningAlgorithm]) async {
