@@ -27,7 +27,6 @@ struct LoginHandler: Sendable {
   private struct Account: Sendable {
     var id: UserID
     var name: String
-    var kind: UserKind
     var hash: PasswordHash?
     var isKnownSite: Bool
   }
@@ -66,14 +65,14 @@ struct LoginHandler: Sendable {
   private static func account(_ name: String, site: String, in session: Session) throws -> Account? {
     let row = try session.one(
       """
-      SELECT a.id, a.name, a.kind, EXISTS (SELECT 1 FROM login_sites l WHERE l.user_id = a.id AND l.site = \(site)),
+      SELECT a.id, a.name, EXISTS (SELECT 1 FROM login_sites l WHERE l.user_id = a.id AND l.site = \(site)),
              \(fragment: PasswordStore.columns)
         FROM users a LEFT JOIN passwords w ON w.user_id = a.id WHERE a.name = \(name)
       """)
     return try row.map { row in
       Account(
-        id: try row.get(0), name: try row.get(1), kind: try row.get(2), hash: try PasswordStore.hash(row, from: 4),
-        isKnownSite: try row.get(3))
+        id: try row.get(0), name: try row.get(1), hash: try PasswordStore.hash(row, from: 3),
+        isKnownSite: try row.get(2))
     }
   }
 
