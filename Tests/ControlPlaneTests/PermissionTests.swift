@@ -13,14 +13,18 @@ struct PermissionTests {
   /// The callers of docs/PERMISSIONS.md, in the order of its columns.
   private static let columns = [
     "viewer", "member", "admin", "cloud auditor", "cloud operator", "cloud admin", "admin of another project",
+    "cloud admin whose token has expired", "nobody",
   ]
 
-  private static func tokens(_ test: TestPlane) async throws -> [String] {
-    [
+  private static func tokens(_ test: TestPlane) async throws -> [String?] {
+    let expired = try await test.makeToken(cloudRole: .admin)
+    try await test.database.execute(
+      "UPDATE api_tokens SET expires_at = aloft_now() - interval '1 hour' WHERE secret_hash = \(Secret.hash(expired))")
+    return [
       try await test.makeToken(["default": .viewer]), try await test.makeToken(["default": .member]),
       try await test.makeToken(["default": .admin]), try await test.makeToken(cloudRole: .auditor),
       try await test.makeToken(cloudRole: .operator), try await test.makeToken(cloudRole: .admin),
-      try await test.makeToken(["elsewhere": .admin]),
+      try await test.makeToken(["elsewhere": .admin]), expired, nil,
     ]
   }
 
@@ -42,7 +46,7 @@ struct PermissionTests {
   /// How a caller was received; what the operation itself thinks of the request does not matter.
   private static func reception(_ answer: Answer) -> String {
     switch (answer.status, answer.code) {
-    case (401, _): "401"
+    case (401, "unauthenticated"), (401, "token_invalid"), (401, "token_expired"): "401"
     case (403, _): "403"
     case (404, _) where answer["detail"]?.stringValue?.hasPrefix("there is no project") == true: "404"
     default: "yes"
@@ -58,10 +62,11 @@ struct PermissionTests {
         "| operation | permission | \(Self.columns.joined(separator: " | ")) |",
         "| --- | --- |" + String(repeating: " --- |", count: Self.columns.count),
       ]
-      for operation in try Repository.contract.get().operations where !operation.security.isEmpty {
-        var cells = [operation.id, operation.extensions["x-aloft-permission"]?.stringValue ?? ""]
+      for operation in try Repository.contract.get().operations {
+        var cells = [operation.id, operation.extensions["x-aloft-permission"]?.stringValue ?? "none"]
         for token in tokens {
-          let answer = await test.send(operation.method, Self.target(operation), headers: TestPlane.bearer(token))
+          let headers = token.map { TestPlane.bearer($0) } ?? [:]
+          let answer = await test.send(operation.method, Self.target(operation), headers: headers)
           cells.append(Self.reception(answer))
         }
         rows.append("| \(cells.joined(separator: " | ")) |")
