@@ -74,15 +74,8 @@ final class Authorities: Sendable {
 
   /// Runs until cancelled.
   func run() async {
-    while !Task.isCancelled {
-      do {
-        try await environment.sleep(Self.tick)
-        try await step()
-      } catch is CancellationError {
-        return
-      } catch {
-        logger.warning("the authorities could not be read", metadata: ["error": "\(error)"])
-      }
+    await environment.repeating(every: Self.tick, orWarn: "the authorities could not be read", logger) {
+      try await step()
     }
   }
 

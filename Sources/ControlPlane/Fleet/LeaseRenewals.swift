@@ -42,16 +42,7 @@ final class LeaseRenewals: Sendable {
 
   /// Runs until cancelled.
   func run() async {
-    while !Task.isCancelled {
-      do {
-        try await environment.sleep(Self.tick)
-        try await step()
-      } catch is CancellationError {
-        return
-      } catch {
-        logger.warning("leases could not be renewed", metadata: ["error": "\(error)"])
-      }
-    }
+    await environment.repeating(every: Self.tick, orWarn: "leases could not be renewed", logger) { try await step() }
   }
 
   /// Extends the leases of nodes that still exist. In the order of ids, so that two replicas cannot lock each other out.

@@ -186,15 +186,8 @@ final class TokenCache: Sendable {
 
   /// Runs until cancelled.
   func run() async {
-    while !Task.isCancelled {
-      do {
-        try await environment.sleep(Self.tick)
-        try await step()
-      } catch is CancellationError {
-        return
-      } catch {
-        logger.warning("when tokens and sessions were used could not be written", metadata: ["error": "\(error)"])
-      }
-    }
+    await environment.repeating(
+      every: Self.tick, orWarn: "when tokens and sessions were used could not be written", logger
+    ) { try await step() }
   }
 }

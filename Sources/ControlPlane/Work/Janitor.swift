@@ -81,15 +81,8 @@ struct Janitor: Sendable {
 
   /// Runs until cancelled.
   func run() async {
-    while !Task.isCancelled {
-      do {
-        try await environment.sleep(Self.tick)
-        try await step()
-      } catch is CancellationError {
-        return
-      } catch {
-        logger.warning("what is old could not be removed", metadata: ["error": "\(error)"])
-      }
+    await environment.repeating(every: Self.tick, orWarn: "what is old could not be removed", logger) {
+      try await step()
     }
   }
 }
