@@ -34,6 +34,9 @@ let foundations: [Target] = [
   .target(
     name: "Libvirt", dependencies: ["CLibvirt", "Execution", "XMLBuilder", logging], exclude: ["README.md"],
     swiftSettings: strict),
+  .target(
+    name: "OVSDB", dependencies: ["COpenSSL", "Execution", "JSON", logging], exclude: ["README.md"],
+    swiftSettings: strict),
   .target(name: "Contract", dependencies: ["JSON", httpTypes, yams], exclude: ["README.md"], swiftSettings: strict),
   .executableTarget(name: "contract-lint", dependencies: ["Contract"], swiftSettings: strict),
 ]
@@ -105,6 +108,7 @@ let tests: [Target] = [
   .testTarget(
     name: "LibvirtTests", dependencies: ["Libvirt", "LibvirtTestSupport", "TestSupport", "XMLBuilder", logging],
     swiftSettings: strict),
+  .testTarget(name: "OVSDBTests", dependencies: ["Execution", "OVSDB", "TestSupport", logging], swiftSettings: strict),
   .testTarget(name: "ContractTests", dependencies: ["Contract", "JSON", httpTypes], swiftSettings: strict),
   .testTarget(name: "PlacementTests", dependencies: ["Placement"], swiftSettings: strict),
   .testTarget(
