@@ -108,7 +108,8 @@ let tests: [Target] = [
   .testTarget(
     name: "LibvirtTests", dependencies: ["Libvirt", "LibvirtTestSupport", "TestSupport", "XMLBuilder", logging],
     swiftSettings: strict),
-  .testTarget(name: "OVSDBTests", dependencies: ["Execution", "OVSDB", "TestSupport", logging], swiftSettings: strict),
+  .testTarget(
+    name: "OVSDBTests", dependencies: ["Execution", "JSON", "OVSDB", "TestSupport", logging], swiftSettings: strict),
   .testTarget(name: "ContractTests", dependencies: ["Contract", "JSON", httpTypes], swiftSettings: strict),
   .testTarget(name: "PlacementTests", dependencies: ["Placement"], swiftSettings: strict),
   .testTarget(

@@ -1,3 +1,5 @@
+import Execution
+import Glibc
 import TestSupport
 import Testing
 
@@ -34,6 +36,43 @@ struct LockTests {
     second.unlock(stolen)
     try await held.acquired()
     try await first.transact([.assert(lock: "writer"), .comment("x")])
+  }
+
+  @Test("a lock whose holder is killed goes to the next")
+  func killedHolder() async throws {
+    let server = try await OVSDBServer()
+    let client = try server.client()
+    let holder = try spawn(["ovsdb-client", "lock", server.remote.description, "writer"])
+    // Whoever comes first waits for nobody: the other process has to be seen to hold it.
+    try await eventually("the other process holds it") {
+      let trial = try client.lock("writer")
+      try await eventually("there is an answer") { trial.status != .disconnected }
+      let waits = trial.status == .waiting
+      client.unlock(trial)
+      return waits
+    }
+    let lock = try client.lock("writer")
+    try await eventually("it waits") { lock.status == .waiting }
+    kill(holder, SIGKILL)
+    try await lock.acquired()
+    try await client.transact([.assert(lock: "writer"), .comment("x")])
+    await DedicatedThread(name: "reap").run { _ = reap(holder) }
+  }
+
+  @Test("whoever waits for a lock is told when the client is closed or the lock given back")
+  func ends() async throws {
+    let server = try await OVSDBServer()
+    let (first, second) = (try server.client(), try server.client())
+    try await first.lock("a").acquired()
+    try await first.lock("b").acquired()
+    let (one, two) = (try second.lock("a"), try second.lock("b"))
+    async let unlocked = failure { try await one.acquired() }
+    async let closed = failure { try await two.acquired() }
+    try await eventually("both wait") { one.status == .waiting && two.status == .waiting }
+    second.unlock(one)
+    #expect(await unlocked?.kind == .closed)
+    second.close()
+    #expect(await closed?.kind == .closed)
   }
 
   @Test("a lock is asked for again after the server was killed and started again")

@@ -14,12 +14,14 @@ struct ReplicaTests {
     let (reader, writer) = (try server.client(), try server.client())
     let replica = reader.replica(of: Self.tables)
     var sum: [String: [UUID: Row]] = [:]
-    var changes = replica.changes.makeAsyncIterator()
     _ = try await replica.current()
+    var changes = replica.changes.makeAsyncIterator()
     try await Self.change(writer, rounds: 300)
     let end = try await writer.transact([.insert(table: "Item", row: ["name": "end"])])[0].insertedRow
     let last = try #require(end)
     while let batch = try await changes.next() {
+      // One connection throughout: nothing was healed by asking anew.
+      #expect(batch.snapshot.isCurrent)
       for row in batch.rows {
         #expect(sum[row.table]?[row.id] == row.old)
         sum[row.table, default: [:]][row.id] = row.new

@@ -6,7 +6,7 @@ extension ClientLoop {
   func monitor(_ replica: Replica) {
     guard let session, session.isReady, let schema = session.schema else { return }
     let params: JSONValue = [
-      .string(configuration.database), .string(replica.identifier), replica.tables.json,
+      .string(configuration.database), .string(replica.identifier), replica.tables.json(schema),
       .string(replica.resumePoint(for: schema)),
     ]
     session.request("monitor_cond_since", params) { [unowned self] result, fault throws(ConnectionEnd) in
@@ -25,7 +25,7 @@ extension ClientLoop {
   /// For servers before Open vSwitch 2.12.
   private func monitorWithoutHistory(_ replica: Replica, _ schema: DatabaseSchema) {
     let params: JSONValue = [
-      .string(configuration.database), .string(replica.identifier), replica.tables.json,
+      .string(configuration.database), .string(replica.identifier), replica.tables.json(schema),
     ]
     session?.request("monitor_cond", params) { [unowned self] result, fault throws(ConnectionEnd) in
       if let fault {

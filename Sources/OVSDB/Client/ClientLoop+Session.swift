@@ -29,7 +29,7 @@ extension ClientLoop {
     guard let session else { return }
     // Otherwise the server ends the connection whenever any of its databases comes or goes.
     session.request("set_db_change_aware", [true])
-    session.request("monitor_cond", ["_Server", .string(Self.serverMonitor), serverTables.json]) {
+    session.request("monitor_cond", ["_Server", .string(Self.serverMonitor), serverTables.json(Self.serverSchema)]) {
       [unowned self] result, fault throws(ConnectionEnd) in
       // Servers before Open vSwitch 2.9 have no such database, and no clusters either.
       if let fault, fault.code != .unknownDatabase { throw ConnectionEnd("it does not say what it serves: \(fault)") }

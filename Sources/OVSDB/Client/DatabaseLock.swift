@@ -75,13 +75,15 @@ public final class DatabaseLock: Sendable {
   }
 
   func become(_ status: Status) {
-    state.withLock { state in
-      guard state.status != status, !state.status.isFinal else { return }
+    // They are told outside of the lock: the end of a stream comes back here to be forgotten.
+    let listeners = state.withLock { state -> [AsyncStream<Status>.Continuation] in
+      guard state.status != status, !state.status.isFinal else { return [] }
       state.status = status
-      for listener in state.listeners.values {
-        listener.yield(status)
-        if status.isFinal { listener.finish() }
-      }
+      return Array(state.listeners.values)
+    }
+    for listener in listeners {
+      listener.yield(status)
+      if status.isFinal { listener.finish() }
     }
   }
 

@@ -58,7 +58,7 @@ public final class OVSDBClient: Sendable {
     return schema
   }
 
-  /// Begins to copy tables; see ``Replica``.
+  /// Begins to copy tables, each named once; see ``Replica``.
   public func replica(of tables: [MonitoredTable]) -> Replica {
     let replica = Replica(tables: tables, identifier: "replica\(inbox.makeID())")
     if !inbox.send(.addReplica(replica)) { replica.finish() }

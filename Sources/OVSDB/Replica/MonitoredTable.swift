@@ -16,12 +16,14 @@ public struct MonitoredTable: Sendable, Hashable {
 }
 
 extension [MonitoredTable] {
-  /// A `<monitor-cond-requests>`.
-  var json: JSONValue {
+  /// A `<monitor-cond-requests>`. The columns are always named: otherwise servers add `_version`.
+  func json(_ schema: DatabaseSchema) -> JSONValue {
     var requests = JSONObject()
     for table in self {
       var request = JSONObject()
-      if let columns = table.columns { request["columns"] = .array(columns.map(JSONValue.string)) }
+      if let columns = table.columns ?? schema.tables[table.name]?.keys.sorted() {
+        request["columns"] = .array(columns.map(JSONValue.string))
+      }
       if !table.whereAny.isEmpty { request["where"] = .array(table.whereAny.map(\.json)) }
       requests[table.name] = [.object(request)]
     }

@@ -87,6 +87,11 @@ struct ReplicaContent: Sendable, Hashable {
         throw Fault(description: "a changed row of \"\(table)\" is no row")
       }
       for (name, change) in difference {
+        // Every row has it, and no schema names it.
+        if name == "_version" {
+          row[name] = change
+          continue
+        }
         guard let column = columns[name] else {
           throw Fault(description: "the table \"\(table)\" has no column \"\(name)\"")
         }
