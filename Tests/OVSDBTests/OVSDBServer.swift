@@ -33,7 +33,12 @@ final class OVSDBServer: Sendable {
   }
 
   deinit {
-    if let (_, pipe) = watchdog.withLock({ $0 }) { close(pipe) }
+    if let (_, pipe) = watchdog.withLock({ $0 }) {
+      close(pipe)
+    } else {
+      // It was killed for good, so nobody else removes its files.
+      try? FileManager.default.removeItem(atPath: directory)
+    }
   }
 
   static func makeDirectory() throws -> String {
