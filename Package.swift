@@ -132,8 +132,11 @@ let tests: [Target] = [
     ], swiftSettings: strict),
   .testTarget(
     name: "AloftCLITests",
-    dependencies: ["AloftCLI", "AloftModel", "Execution", "HTTPClient", "JSON", "TestSupport", "aloft", arguments],
-    resources: [.copy("canned_server.py")], swiftSettings: strict),
+    dependencies: [
+      "AloftCLI", "AloftModel", "Execution", "HTTPClient", "JSON", "TestSupport", "aloft", arguments, logging,
+      httpTypes,
+    ],
+    resources: [.copy("canned_server.py"), .copy("canned_issuer.py")], swiftSettings: strict),
   .testTarget(
     name: "ProgramTests",
     dependencies: [

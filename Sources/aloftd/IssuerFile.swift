@@ -7,8 +7,8 @@ import Yams
 /// The YAML file with the issuers of OpenID Connect. What is wrong is told with its place; a key that nobody knows is an error.
 enum IssuerFile {
   private static let keys = [
-    "name", "url", "client-id", "client-secret-file", "audiences", "algorithms", "user-claim", "roles-claim", "roles",
-    "admit", "scopes", "ca-file",
+    "name", "url", "client-id", "client-secret-file", "cli-client-id", "audiences", "algorithms", "user-claim",
+    "roles-claim", "roles", "admit", "scopes", "ca-file",
   ]
   private static let ruleKeys = ["value", "cloud-role", "project", "role"]
 
@@ -39,6 +39,7 @@ enum IssuerFile {
         throw ValidationError("\(map.place): client-secret-file \(path) cannot be read: \(error.localizedDescription)")
       }
     }
+    issuer.cliClientID = try map.text("cli-client-id")
     if let audiences = try map.texts("audiences") { issuer.audiences = audiences }
     if let names = try map.texts("algorithms") {
       issuer.algorithms = try names.map { try word($0, "algorithms", map) }

@@ -3,16 +3,16 @@ import Execution
 import Foundation
 import JSON
 
-/// The Python script beside this file as a process of its own, which ends with the pipe to its standard input.
+/// A Python script beside this file as a process of its own, which ends with the pipe to its standard input.
 final class CannedServer: Sendable {
   let url: String
   private let input: FileHandle
 
   struct Failure: Error { let reason: String }
 
-  init() async throws {
-    guard let script = Bundle.module.path(forResource: "canned_server", ofType: "py") else {
-      throw Failure(reason: "canned_server.py is not in the bundle")
+  init(_ name: String = "canned_server") async throws {
+    guard let script = Bundle.module.path(forResource: name, ofType: "py") else {
+      throw Failure(reason: "\(name).py is not in the bundle")
     }
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
@@ -66,14 +66,15 @@ struct Outcome: Sendable {
   /// Runs `aloft` with a clock of its own: each look at it moves it by `tick`, and sleeping takes no time.
   static func of(
     _ arguments: [String], environment: [String: String] = [:], terminal: Bool = false,
-    tick: Duration = .milliseconds(1), output: MemorySink = MemorySink(), typed: [String: String] = [:]
+    tick: Duration = .milliseconds(1), output: MemorySink = MemorySink(), typed: [String: String] = [:],
+    now: TimeInterval = 1_767_323_105, onError: (@Sendable (String) -> Void)? = nil
   ) async -> Outcome {
-    let errors = MemorySink(isTerminal: terminal)
+    let errors = MemorySink(isTerminal: terminal, onWrite: onError)
     let clock = Lock(Duration.zero)
     let keys = Lock(0)
     let surroundings = Surroundings(
       environment: environment, output: output, errors: errors,
-      now: { Date(timeIntervalSince1970: 1_767_323_105) },
+      now: { Date(timeIntervalSince1970: now) },
       uptime: {
         clock.withLock { now in
           now += tick

@@ -1,6 +1,7 @@
 """Canned answers for the contract, on loopback. Prints its port, ends when its standard input ends.
 
-`GET /__requests` lists the requests so far, for tests that look at what was sent.
+`GET /__requests` lists the requests so far, for tests that look at what was sent; `POST /__issuers` says what
+`GET /v1/login/oidc` lists.
 """
 import hashlib
 import json
@@ -18,6 +19,7 @@ seen_keys = set()
 polls = {}
 images = {}
 patches = {}
+issuers = []
 
 
 def operation(op, kind="vm.create", status="running", waiting=None, error=None):
@@ -84,9 +86,18 @@ class Handler(BaseHTTPRequestHandler):
             requests.append(entry)
         session = (self.headers.get("Cookie") == "__Host-aloft_session=s3cret"
                    and self.headers.get("X-CSRF-Token") == "c5rf")
+        if parts.path == "/__issuers":
+            with lock:
+                issuers[:] = entry["body"]
+            return self.answer(200, issuers)
+        if parts.path == "/v1/login/oidc":
+            return self.answer(200, {"items": issuers})
         if parts.path == "/v1/sessions":
             return self.login(entry.get("body", {}))
-        if self.headers.get("Authorization") not in ("Bearer good", "Bearer aloft_s") and not session:
+        authorization = self.headers.get("Authorization", "")
+        # The tokens of canned_issuer.py end like this.
+        is_good = authorization in ("Bearer good", "Bearer aloft_s") or authorization.endswith(".canned")
+        if not is_good and not session:
             return self.answer(*problem(401, "token_invalid", "the token is not valid"))
         noun = getattr(self, path[1].replace("-", "_") if len(path) > 1 else "", None)
         if path[0] != "v1" or noun is None:

@@ -194,6 +194,27 @@ struct IssuerLoginTests {
     }
   }
 
+  @Test("the list tells the command line where to log in, and only where the operator lets it; its id tokens are taken")
+  func commandLine() async throws {
+    try await TestPlane.withIssuer { test, issuer async throws in
+      let items = await test.send(.get, "/v1/login/oidc")["items"]
+      #expect(items == [["name": "corp", "login_path": .string(Self.path)]])
+      #expect(try await test.call(by: issuer.token(issuer.claims("ada-1", ["aud": "aloft-cli"]))).status == 401)
+    }
+    try await TestPlane.withIssuer {
+      $0.cliClientID = "aloft-cli"
+      $0.scopes = ["email", "offline_access"]
+      $0.clientSecret = "never shown"
+    } _: { test, issuer async throws in
+      let item = await test.send(.get, "/v1/login/oidc")["items"]?[0]
+      #expect(item?["issuer"]?.stringValue == issuer.url && item?["cli_client_id"] == "aloft-cli")
+      #expect(item?["scopes"] == ["openid", "email", "offline_access"] && item?.objectValue?.count == 5)
+      let who = try await test.call(by: issuer.token(issuer.claims("ada-1", ["aud": "aloft-cli"])))
+      #expect(who.status == 200 && who["projects"]?[0]?["role"] == "member", "\(who)")
+      #expect(try await test.call(by: issuer.token(issuer.claims())).status == 200, "the other audiences stay")
+    }
+  }
+
   @Test(
     "a session of an issuer ends when the operator trusts the issuer no longer, and a rule that is gone gives nothing")
   func trust() async throws {

@@ -16,6 +16,7 @@ struct IssuerFileTests {
     #expect(issuer.audiences == ["aloft"] && issuer.algorithms == [.rs256, .es256])
     #expect(issuer.userClaim == "preferred_username" && issuer.rolesClaim == "groups" && issuer.rules.isEmpty)
     #expect(issuer.clientSecret == nil && issuer.caFile == nil && issuer.admission == .all)
+    #expect(issuer.cliClientID == nil)
   }
 
   @Test("everything can be set")
@@ -27,6 +28,7 @@ struct IssuerFileTests {
           - name: corp
             url: https://id.example
             client-id: aloft
+            cli-client-id: aloft-cli
             audiences: [one, two]
             algorithms: [ES384]
             user-claim: email
@@ -44,7 +46,7 @@ struct IssuerFileTests {
       issuer.rules == [
         ClaimRule(value: "ops", grant: .cloud(.operator)), ClaimRule(value: "devs", grant: .project("shop", .member)),
       ])
-    #expect(issuer.admission == .mapped)
+    #expect(issuer.admission == .mapped && issuer.cliClientID == "aloft-cli")
   }
 
   @Test(

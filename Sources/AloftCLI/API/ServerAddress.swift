@@ -20,7 +20,8 @@ struct ServerAddress: Sendable {
     // With all that is needed in flags and environment, the file need not even be right.
     let isComplete =
       (options.url ?? environment["ALOFT_URL"]) != nil && (options.tokenFile ?? environment["ALOFT_TOKEN"]) != nil
-    let context = try await isComplete && options.context == nil ? nil : KnownClouds.context(options, surroundings)
+    let known = try await isComplete && options.context == nil ? nil : KnownClouds.context(options, surroundings)
+    let context = known?.context
     // A context that the command line names is a flag like others.
     let isNamed = options.context != nil
     let url = try normal(
@@ -29,8 +30,15 @@ struct ServerAddress: Sendable {
     let token: String
     if let path = options.tokenFile {
       token = try await read(tokenFile: path)
+    } else if let given = environment["ALOFT_TOKEN"], !isNamed || own?.token == nil {
+      token = given
+    } else if let name = known?.name, let own {
+      let renewal = LoginRenewal(
+        name: name, file: try ConfigFile.require(surroundings.environment), surroundings: surroundings,
+        logger: Session.logger(options))
+      token = try await renewal.token(of: own) ?? ""
     } else {
-      token = (isNamed ? own?.token : nil) ?? environment["ALOFT_TOKEN"] ?? own?.token ?? ""
+      token = ""
     }
     guard !token.isEmpty else {
       throw CommandFailure(

@@ -56,8 +56,7 @@ struct ConfigFile: Sendable {
   func write(_ clouds: KnownClouds) async throws(CommandFailure) {
     let (path, bytes) = (path, Array(try clouds.yaml().utf8))
     try await DedicatedThread(name: "config-write").run { () throws(CommandFailure) in
-      let folder = String(path.prefix(path.count - "/config.yaml".count))
-      try Self.makeFolders(folder)
+      try Self.makeFolders(Self.folder(of: path))
       // A link goes on leading to the file.
       let target = realpath(path, nil).map { pointer in
         defer { free(pointer) }
@@ -84,6 +83,19 @@ struct ConfigFile: Sendable {
       }
     }
   }
+
+  /// The file whose lock lets one process at a time change this one.
+  func openedLock() async throws(CommandFailure) -> Int32 {
+    let path = path
+    return try await DedicatedThread(name: "config-lock").run { () throws(CommandFailure) in
+      try Self.makeFolders(Self.folder(of: path))
+      let descriptor = open(path + ".lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+      guard descriptor >= 0 else { throw Self.failure(path + ".lock", "cannot be made") }
+      return descriptor
+    }
+  }
+
+  private static func folder(of path: String) -> String { String(path.prefix(path.count - "/config.yaml".count)) }
 
   private static func makeFolders(_ path: String) throws(CommandFailure) {
     var made = ""

@@ -36,10 +36,10 @@ struct ContextCommand: ParsableCommand {
 
     func perform(_ surroundings: Surroundings) async throws(CommandFailure) {
       let file = try ConfigFile.require(surroundings.environment)
-      var clouds = try await file.read()
-      guard clouds.contexts[name] != nil else { throw clouds.absent(name) }
-      clouds.current = name
-      try await file.write(clouds)
+      try await file.update(surroundings) { clouds async throws(CommandFailure) in
+        guard clouds.contexts[name] != nil else { throw clouds.absent(name) }
+        clouds.current = name
+      }
     }
   }
 
@@ -53,12 +53,12 @@ struct ContextCommand: ParsableCommand {
 
     func perform(_ surroundings: Surroundings) async throws(CommandFailure) {
       let file = try ConfigFile.require(surroundings.environment)
-      var clouds = try await file.read()
-      for name in names {
-        guard clouds.contexts.removeValue(forKey: name) != nil else { throw clouds.absent(name) }
-        if clouds.current == name { clouds.current = nil }
+      try await file.update(surroundings) { clouds async throws(CommandFailure) in
+        for name in names {
+          guard clouds.contexts.removeValue(forKey: name) != nil else { throw clouds.absent(name) }
+          if clouds.current == name { clouds.current = nil }
+        }
       }
-      try await file.write(clouds)
     }
   }
 }

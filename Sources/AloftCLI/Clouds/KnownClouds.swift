@@ -10,6 +10,8 @@ struct CloudContext: Sendable, Equatable {
   var user: String?
   var token: String?
   var tokenID: String?
+  /// Set where the token is an issuer's.
+  var oidc: IssuerLogin?
 }
 
 /// The clouds that `aloft login` remembers, and which of them is meant when none is named.
@@ -19,7 +21,7 @@ struct KnownClouds: Sendable, Equatable {
 
   /// The context that is meant: by the flag, by the environment, or the current one. Nil when there is none.
   static func context(_ options: CommonOptions, _ surroundings: Surroundings) async throws(CommandFailure)
-    -> CloudContext?
+    -> (name: String, context: CloudContext)?
   {
     let named = options.context ?? surroundings.environment["ALOFT_CONTEXT"].flatMap { $0.isEmpty ? nil : $0 }
     guard let file = ConfigFile(surroundings.environment) else {
@@ -29,7 +31,7 @@ struct KnownClouds: Sendable, Equatable {
     let clouds = try await file.read()
     guard let name = named ?? clouds.current else { return nil }
     guard let context = clouds.contexts[name] else { throw clouds.absent(name) }
-    return context
+    return (name, context)
   }
 
   func absent(_ name: String) -> CommandFailure {
@@ -58,7 +60,7 @@ struct KnownClouds: Sendable, Equatable {
       contexts[name] = CloudContext(
         url: try ServerAddress.normal(url), caCert: members["ca-cert"] as? String,
         project: members["project"] as? String, user: members["user"] as? String, token: members["token"] as? String,
-        tokenID: members["token-id"] as? String)
+        tokenID: members["token-id"] as? String, oidc: (members["oidc"] as? [String: Any]).flatMap(IssuerLogin.init))
     }
   }
 
@@ -75,9 +77,31 @@ struct KnownClouds: Sendable, Equatable {
       members["user"] = context.user.map { .string($0) }
       members["token"] = context.token.map { .string($0) }
       members["token-id"] = context.tokenID.map { .string($0) }
+      members["oidc"] = context.oidc?.yaml
       list[name] = .object(members)
     }
     object["contexts"] = .object(list)
     return "# Made by aloft login. It holds tokens: nobody else may read it.\n" + (try YAMLText.text(.object(object)))
+  }
+}
+
+extension IssuerLogin {
+  /// Nil where the file lacks a part: then the token is like one that somebody has brought.
+  fileprivate init?(_ members: [String: Any]) {
+    guard let issuer = members["issuer"] as? String, let clientID = members["client-id"] as? String,
+      let tokenEndpoint = members["token-endpoint"] as? String
+    else { return nil }
+    self.init(
+      issuer: issuer, clientID: clientID, tokenEndpoint: tokenEndpoint,
+      refreshToken: members["refresh-token"] as? String, caCert: members["ca-cert"] as? String)
+  }
+
+  fileprivate var yaml: JSONValue {
+    var members: JSONObject = [
+      "issuer": .string(issuer), "client-id": .string(clientID), "token-endpoint": .string(tokenEndpoint),
+    ]
+    members["refresh-token"] = refreshToken.map { .string($0) }
+    members["ca-cert"] = caCert.map { .string($0) }
+    return .object(members)
   }
 }

@@ -7,8 +7,12 @@ struct Login: LocalCommand {
   static let configuration = CommandConfiguration(
     abstract: "Log in to a cloud, and remember it.",
     discussion: """
-      Asks for the password, logs in, makes an API token for this machine, logs out again and remembers the token in
+      Asks for the password, logs in, makes an API token for this machine, logs out again and remembers the token in \
       ~/.config/aloft/config.yaml, which nobody else can read. With --token it remembers a token that you have.
+
+      With --oidc it logs in at an issuer of OpenID Connect: it prints the address of a page to visit with a browser on \
+      this machine, waits five minutes at most for it to come back, and remembers the issuer's token instead. Later \
+      commands renew that by themselves where the issuer allows it; where it does not, log in again when it has ended.
       """)
 
   @Option(help: ArgumentHelp("Who you are. Asked for when it is not given.", valueName: "name"))
@@ -20,18 +24,32 @@ struct Login: LocalCommand {
   @Flag(help: "Remember a token that you have: asks for it, or reads --token-file.")
   var token = false
 
-  @Option(help: ArgumentHelp("For how long the token is good: 24h, 90d.", valueName: "time"))
+  @Option(
+    defaultAsFlag: "",
+    help: ArgumentHelp("Log in at an issuer; its name can be left out where there is one.", valueName: "issuer"))
+  var oidc: String?
+
+  @Option(
+    help: ArgumentHelp("The authority of the issuer's certificate, in PEM.", valueName: "file"), completion: .file())
+  var issuerCaCert: String?
+
+  @Option(
+    help: ArgumentHelp("For how long the token is good: 24h, 90d. An issuer decides by itself.", valueName: "time"))
   var ttl = TimeSpan(seconds: 90 * 86_400)
 
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
     if token, user != nil || passwordFile != nil { throw ValidationError("--token needs neither user nor password") }
+    if oidc != nil, token || user != nil || passwordFile != nil || common.tokenFile != nil {
+      throw ValidationError("--oidc needs neither user nor password nor token: the issuer asks for them")
+    }
+    if issuerCaCert != nil, oidc == nil { throw ValidationError("--issuer-ca-cert is for --oidc") }
   }
 
   func perform(_ surroundings: Surroundings) async throws(CommandFailure) {
     let file = try ConfigFile.require(surroundings.environment)
-    var clouds = try await file.read()
+    let clouds = try await file.read()
     let environment = surroundings.environment.filter { !$0.value.isEmpty }
     let wanted = common.context ?? environment["ALOFT_CONTEXT"]
     let before = (wanted ?? clouds.current).flatMap { clouds.contexts[$0] }
@@ -52,16 +70,25 @@ struct Login: LocalCommand {
     var context = CloudContext(url: url, caCert: authority.map(Self.absolute), project: old?.project)
     if token {
       context.token = try await givenToken(surroundings)
+    } else if let oidc {
+      let issuer = IssuerLoginAttempt(
+        cloud: login, name: oidc.isEmpty ? nil : oidc, caCert: issuerCaCert.map(Self.absolute) ?? old?.oidc?.caCert)
+      (context.token, context.oidc) = try await issuer.tokens()
     } else {
       let (name, password) = try await typed(surroundings)
       context.token = try await login.makeToken(user: name, password: password, seconds: ttl.seconds)
     }
     let who = try await login.whoami(context.token ?? "")
-    (context.user, context.tokenID) = (who["user"]?["name"]?.stringValue, who["token_id"]?.stringValue)
-    clouds.contexts[name] = context
-    clouds.current = name
+    context.user = who["user"]?["name"]?.stringValue
+    // An issuer's token is none of the cloud's: it has no id here and cannot be revoked here.
+    if context.oidc == nil { context.tokenID = who["token_id"]?.stringValue }
     do throws(CommandFailure) {
-      try await file.write(clouds)
+      let made = context
+      // As it is now: the login may have taken minutes.
+      try await file.update(surroundings) { clouds async throws(CommandFailure) in
+        clouds.contexts[name] = made
+        clouds.current = name
+      }
     } catch {
       if !token { await login.revoke(context) }
       throw error
@@ -111,26 +138,32 @@ struct Login: LocalCommand {
 struct Logout: LocalCommand {
   static let configuration = CommandConfiguration(
     abstract: "Revoke the token that is remembered, and forget it.",
-    discussion: "The cloud stays in the list of contexts.")
+    discussion: """
+      The cloud stays in the list of contexts. What an issuer of OpenID Connect gave is forgotten only: nothing is \
+      revoked at the issuer, and its token stays good until it ends.
+      """)
 
   @OptionGroup var common: CommonOptions
 
   func perform(_ surroundings: Surroundings) async throws(CommandFailure) {
     let file = try ConfigFile.require(surroundings.environment)
-    var clouds = try await file.read()
+    let clouds = try await file.read()
     let named = common.context ?? surroundings.environment["ALOFT_CONTEXT"].flatMap { $0.isEmpty ? nil : $0 }
     guard let name = named ?? clouds.current else {
       throw CommandFailure(.usage, "you are not logged in to any cloud")
     }
-    guard var context = clouds.contexts[name] else { throw clouds.absent(name) }
+    guard let context = clouds.contexts[name] else { throw clouds.absent(name) }
     guard context.token != nil else { throw CommandFailure(.usage, "you are not logged in to \(name)") }
     let login = LoginAttempt(
       url: context.url, trustRoots: try await ServerAddress.roots(context.caCert), surroundings: surroundings,
       logger: Session.logger(common))
     try await login.requireRevoked(context)
-    (context.token, context.tokenID) = (nil, nil)
-    clouds.contexts[name] = context
-    try await file.write(clouds)
-    await surroundings.say("logged out of \(context.url)")
+    try await file.update(surroundings) { clouds async throws(CommandFailure) in
+      clouds.contexts[name]?.token = nil
+      clouds.contexts[name]?.tokenID = nil
+      clouds.contexts[name]?.oidc = nil
+    }
+    let note = context.oidc.map { "; nothing was revoked at \($0.issuer)" } ?? ""
+    await surroundings.say("logged out of \(context.url)\(note)")
   }
 }

@@ -14,7 +14,7 @@ struct IssuerLoginHandlers: Sendable {
   let plane: Plane
 
   func register(in table: inout HandlerTable) {
-    table.on("listLoginIssuers") { _ in .json(IssuerList(names: plane.issued.issuers.names)) }
+    table.on("listLoginIssuers") { _ in .json(IssuerList(issuers: plane.issued.issuers.settings)) }
     table.on("beginIssuerLogin", begin)
     table.on("finishIssuerLogin", finish)
   }
@@ -109,21 +109,26 @@ struct IssuerLoginHandlers: Sendable {
   }
 }
 
-/// Where one can log in.
+/// Where one can log in. Of the settings it shows what a browser or the command line has to know and no more.
 private struct IssuerList: JSONWritable {
-  let names: [String]
+  let issuers: [IssuerSettings]
 
   func write(to writer: inout JSONWriter) {
     writer.object { writer in
-      writer.key("items")
-      writer.array { writer in
-        for name in names {
-          writer.object { writer in
-            writer.field("name", name)
-            writer.field("login_path", "/v1/login/oidc/\(name)")
-          }
-        }
+      writer.arrayField("items") { writer in
+        for issuer in issuers { writer.object { Self.write(issuer, to: &$0) } }
       }
+    }
+  }
+
+  private static func write(_ issuer: IssuerSettings, to writer: inout JSONWriter) {
+    writer.field("name", issuer.name)
+    writer.field("login_path", "/v1/login/oidc/\(issuer.name)")
+    guard let client = issuer.cliClientID else { return }
+    writer.field("issuer", issuer.url)
+    writer.field("cli_client_id", client)
+    writer.arrayField("scopes") { writer in
+      for scope in ["openid"] + issuer.scopes { writer.write(scope) }
     }
   }
 }

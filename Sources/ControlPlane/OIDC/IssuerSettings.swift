@@ -63,7 +63,9 @@ public struct IssuerSettings: Sendable, Equatable {
   public var clientID: String
   /// Nil: a public client, protected by PKCE alone.
   public var clientSecret: String?
-  /// One of them must be in `aud` of bearer tokens. Default: the client id.
+  /// The public client that `aloft login --oidc` logs in as, on the person's own machine (RFC 8252); nil: it cannot.
+  public var cliClientID: String?
+  /// One of them, or ``cliClientID``, must be in `aud` of bearer tokens. Default: the client id.
   public var audiences: [String]
   public var algorithms: [SigningAlgorithm]
   /// The claim that a new user is named after.
@@ -88,6 +90,9 @@ public struct IssuerSettings: Sendable, Equatable {
     scopes = ["profile"]
   }
 
+  /// What may stand in `aud` of bearer tokens.
+  var acceptedAudiences: [String] { audiences + [cliClientID].compactMap(\.self) }
+
   /// The claim's values in a token's payload, without those that give nothing.
   func values(_ claims: Claims) -> [String] {
     let known = Set(rules.map(\.value))
@@ -110,6 +115,7 @@ public struct IssuerSettings: Sendable, Equatable {
     }
     if origin.hasQuery { return "the issuer \(url) has a query or a fragment" }
     if clientID.isEmpty { return "the issuer \(url) has no client id" }
+    if cliClientID?.isEmpty == true { return "the issuer \(url) has an empty client id for the command line" }
     if audiences.isEmpty { return "the issuer \(url) has no audience" }
     if algorithms.isEmpty { return "the issuer \(url) has no algorithm" }
     return nil

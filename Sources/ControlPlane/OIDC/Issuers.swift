@@ -34,7 +34,7 @@ final class Issuers: Sendable {
   private let environment: Environment
   private let verified = Lock([[UInt8]: Entry]())
   /// In the order of the settings.
-  let names: [String]
+  let settings: [IssuerSettings]
 
   /// Throws a ``StartFailure`` where the settings cannot be.
   init(_ settings: [IssuerSettings], environment: Environment, logger: Logger) throws {
@@ -45,14 +45,14 @@ final class Issuers: Sendable {
     let issuers = settings.map { Issuer($0, environment: environment, logger: logger) }
     byURL = Dictionary(issuers.map { ($0.settings.url, $0) }, uniquingKeysWith: { $1 })
     byName = Dictionary(issuers.map { ($0.settings.name, $0) }, uniquingKeysWith: { $1 })
-    names = settings.map(\.name)
+    self.settings = settings
     projectNames = Set(
       settings.flatMap(\.rules).compactMap { if case .project(let name, _) = $0.grant { name } else { nil } }
     ).sorted()
     self.environment = environment
   }
 
-  var isEmpty: Bool { names.isEmpty }
+  var isEmpty: Bool { settings.isEmpty }
   /// The projects that claims may give roles in.
   let projectNames: [String]
   /// How many verified tokens are remembered.
@@ -79,7 +79,7 @@ final class Issuers: Sendable {
       throw ClaimRequirements.invalid("nobody here trusts its issuer")
     }
     let assertion = try await Self.verify(
-      token, by: issuer, audiences: issuer.settings.audiences, nonce: nil, now: environment.now())
+      token, by: issuer, audiences: issuer.settings.acceptedAudiences, nonce: nil, now: environment.now())
     verified.withLock { entries in
       if entries.count >= Self.mostRemembered { entries = entries.filter { $0.value.until > now } }
       guard entries.count < Self.mostRemembered else { return }
