@@ -76,6 +76,7 @@ import Testing
     let done = await scene.login(browser: browser)
     #expect(done.status == .success && done.output.isEmpty, "\(done)")
     #expect(done.errors.contains("Log in at \(scene.issuer.url) for \(scene.cloud.url)"))
+    #expect(!done.errors.contains("\\u{"), "every line is printed as it is")
     #expect(done.errors.contains("logged in to \(scene.cloud.url) as ada; the context is 127.0.0.1"))
     let asked = try #require(try await scene.issuer.requests().first { $0["path"] == "/authorize" }?["query"])
     #expect(asked["client_id"] == "aloft-cli" && asked["scope"] == "openid profile" && asked["kind"] == "login")

@@ -27,7 +27,7 @@ struct IssuerLoginAttempt: Sendable {
       clientID: offer.clientID, redirectURI: "http://127.0.0.1:\(listener.port)\(CallbackRule.path)",
       scopes: offer.scopes, random: cloud.surroundings.randomBytes)
     let url = request.url(at: endpoints.authorization)
-    await cloud.surroundings.say("Log in at \(offer.issuer) for \(cloud.url), with a browser on this machine:\n")
+    await cloud.surroundings.say("Log in at \(offer.issuer) for \(cloud.url), with a browser on this machine:")
     await cloud.surroundings.say(url)
     await cloud.surroundings.openPage(url)
     let code = try await listener.code(
