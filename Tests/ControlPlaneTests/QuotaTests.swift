@@ -39,6 +39,14 @@ struct QuotaTests {
     }
   }
 
+  @Test("a project that goes while its usage is asked for uses nothing")
+  func deletedMeanwhile() async throws {
+    try await TestPlane.with { test async throws in
+      let usage = try await test.database.run { session in try QuotaStore.usage(ProjectID(UUID()), in: session) }
+      #expect(usage.map(\.quota) == Quota.allCases && usage.allSatisfy { $0.used == 0 })
+    }
+  }
+
   @Test("each quota refuses the one too many, and says which, how much there may be, is, and was asked for")
   func refusals() async throws {
     try await TestPlane.with { test async throws in

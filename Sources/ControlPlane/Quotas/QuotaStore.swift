@@ -70,14 +70,14 @@ enum QuotaStore {
       """)
   }
 
-  /// One row for each quota, in the order of ``Quota``.
+  /// One row for each quota, in the order of ``Quota``. Nothing is used in a project that was deleted just now.
   static func usage(_ project: ProjectID, in session: Session) throws -> [UsageRecord] {
     try session.query(
       """
       SELECT q.name, q.used, aloft_quota_limit(\(project), q.name),
              NOT coalesce((SELECT limits ? q.name FROM project_quotas WHERE project_id = \(project)), false)
-        FROM (SELECT sum(vms)::bigint AS vms, sum(vcpus)::bigint AS vcpus, sum(memory_mib)::bigint AS memory_mib,
-                     sum(disk_gib)::bigint AS disk_gib
+        FROM (SELECT coalesce(sum(vms), 0)::bigint AS vms, coalesce(sum(vcpus), 0)::bigint AS vcpus,
+                     coalesce(sum(memory_mib), 0)::bigint AS memory_mib, coalesce(sum(disk_gib), 0)::bigint AS disk_gib
                 FROM project_usage WHERE project_id = \(project)) u,
              (SELECT count(*) AS images, coalesce(sum(size_bytes), 0)::bigint AS bytes
                 FROM images WHERE project_id = \(project)) i,
