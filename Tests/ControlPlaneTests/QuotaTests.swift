@@ -47,6 +47,23 @@ struct QuotaTests {
     }
   }
 
+  @Test("a whole number is one however it is written", arguments: ["2.0", "2e0", "0.2e1", "2"])
+  func spellings(limit: String) async throws {
+    try await TestPlane.with { test async throws in
+      let set = await test.send(
+        .put, "/v1/projects/default/quotas", bytes: Array(#"{"images": \#(limit), "vms": \#(limit)}"#.utf8),
+        headers: ["Authorization": "Bearer \(test.token)", "Content-Type": "application/json"])
+      #expect(set.status == 200, "\(set)")
+      #expect(try await Self.usage(test, .images)["limit"] == 2)
+      try await test.makeImage()
+      #expect(await test.call(.post, "/v1/images", ["name": "b"]).status == 201)
+      #expect(await test.call(.post, "/v1/images", ["name": "c"])["quota"]?["limit"] == 2)
+      _ = try await FakeAgent.join(test)
+      _ = try await test.createVM("a")
+      #expect(try await test.findings() == [])
+    }
+  }
+
   @Test("each quota refuses the one too many, and says which, how much there may be, is, and was asked for")
   func refusals() async throws {
     try await TestPlane.with { test async throws in
