@@ -1,4 +1,5 @@
 import CPostgres
+import Execution
 import Glibc
 
 extension Connection {

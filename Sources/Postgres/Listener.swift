@@ -57,7 +57,7 @@ final class Listener: @unchecked Sendable {
     configuration = database.configuration
     self.channels = channels
     self.continuation = continuation
-    wakeup = try Wakeup()
+    wakeup = try Wakeup.forConnection()
     let logger = database.logger
     log = { logger.warning("the listening connection was lost, trying again", metadata: ["error": "\($0)"]) }
   }

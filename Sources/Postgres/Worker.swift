@@ -13,7 +13,7 @@ final class Worker: @unchecked Sendable {
   init(index: Int, _ configuration: DatabaseConfiguration) throws(PostgresError) {
     self.index = index
     self.configuration = configuration
-    wakeup = try Wakeup()
+    wakeup = try Wakeup.forConnection()
     thread = DedicatedThread(name: "pg-\(index)")
   }
 

@@ -1,3 +1,4 @@
+import Execution
 import PostgresTestSupport
 import TestSupport
 import Testing

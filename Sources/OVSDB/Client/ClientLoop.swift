@@ -1,3 +1,4 @@
+import Execution
 import Glibc
 import JSON
 import Logging
@@ -214,14 +215,5 @@ final class ClientLoop {
     queue = []
     for replica in replicas.values { replica.finish() }
     for lock in locks.values { lock.become(.released) }
-  }
-}
-
-extension Duration {
-  /// For `poll(2)`: rounded up, so that a wait is never cut to a busy loop; at most a day.
-  fileprivate var pollMilliseconds: Int32 {
-    let (seconds, attoseconds) = components
-    if seconds >= 86_400 { return 86_400_000 }
-    return seconds < 0 ? 0 : Int32(seconds * 1_000 + (attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000)
   }
 }

@@ -42,7 +42,11 @@ final class Inbox: Sendable {
   let wakeup: Wakeup
   private let state = Lock(State())
 
-  init() throws(OVSDBError) { wakeup = try Wakeup() }
+  init() throws(OVSDBError) {
+    do throws(Wakeup.Failure) { wakeup = try Wakeup() } catch {
+      throw OVSDBError(.invalidRequest, "no file descriptors are left (errno \(error.errno))")
+    }
+  }
 
   /// How the connection is; only the client's thread says so.
   var status: ConnectionStatus {

@@ -1,20 +1,22 @@
 import Glibc
-import Synchronization
 
 /// Wakes a thread that waits in `poll(2)`.
 ///
 /// A socket pair: one byte written is one wake-up; many are as good as one.
-final class Wakeup: Sendable {
+package final class Wakeup: Sendable {
+  /// No socket pair could be made.
+  package struct Failure: Error {
+    package let errno: Int32
+  }
+
   /// To be polled for reading.
-  let descriptor: Int32
+  package let descriptor: Int32
   private let writer: Int32
 
-  init() throws(PostgresError) {
+  package init() throws(Failure) {
     var pair: [Int32] = [-1, -1]
     let type = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
-    guard socketpair(AF_UNIX, type, 0, &pair) == 0 else {
-      throw PostgresError(.connectFailed, "no file descriptors are left (errno \(errno))")
-    }
+    guard socketpair(AF_UNIX, type, 0, &pair) == 0 else { throw Failure(errno: errno) }
     descriptor = pair[0]
     writer = pair[1]
   }
@@ -24,40 +26,28 @@ final class Wakeup: Sendable {
     close(writer)
   }
 
-  func wake() {
+  package func wake() {
     var byte: UInt8 = 1
     _ = send(writer, &byte, 1, Int32(MSG_NOSIGNAL))
   }
 
-  func drain() {
+  package func drain() {
     var bytes: (UInt64, UInt64) = (0, 0)
     while recv(descriptor, &bytes, 16, 0) == 16 {}
   }
 
   /// Waits at most `duration`; returns early after ``wake()``.
-  func sleep(_ duration: Duration) {
+  package func sleep(_ duration: Duration) {
     var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
     if poll(&entry, 1, duration.pollMilliseconds) > 0 { drain() }
   }
 }
 
-/// Set once, from any thread, when nobody waits for a result any more.
-final class CancellationFlag: Sendable {
-  private let flag = Atomic(false)
-
-  var isSet: Bool { flag.load(ordering: .acquiring) }
-
-  func set() { flag.store(true, ordering: .releasing) }
-}
-
 extension Duration {
   /// For `poll(2)`: rounded up, so that a wait is never cut to a busy loop; at most a day.
-  var pollMilliseconds: Int32 {
+  package var pollMilliseconds: Int32 {
     let (seconds, attoseconds) = components
     if seconds >= 86_400 { return 86_400_000 }
     return seconds < 0 ? 0 : Int32(seconds * 1_000 + (attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000)
   }
-
-  /// For the server's settings, which count in milliseconds.
-  var milliseconds: Int { Int(components.seconds) * 1_000 + Int(components.attoseconds / 1_000_000_000_000_000) }
 }
