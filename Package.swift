@@ -26,8 +26,10 @@ let foundations: [Target] = [
   .target(
     name: "HTTP", dependencies: ["Execution", "CLinux", "COpenSSL", logging, httpTypes], exclude: ["README.md"],
     swiftSettings: strict),
+  .target(name: "IPAddressing", swiftSettings: strict),
   .target(
-    name: "HTTPClient", dependencies: ["CCurl", "Execution", logging, httpTypes], exclude: ["README.md"],
+    name: "HTTPClient", dependencies: ["CCurl", "Execution", "IPAddressing", logging, httpTypes],
+    exclude: ["README.md"],
     swiftSettings: strict),
   .target(
     name: "Postgres", dependencies: ["Execution", "CPostgres", logging], exclude: ["README.md"], swiftSettings: strict),
@@ -43,20 +45,21 @@ let foundations: [Target] = [
 
 let cloud: [Target] = [
   .target(name: "AloftModel", swiftSettings: strict),
+  .target(
+    name: "Northbound", dependencies: ["AloftModel", "IPAddressing", "OVSDB", logging], swiftSettings: strict),
   .target(name: "Placement", exclude: ["README.md"], swiftSettings: strict),
   .executableTarget(name: "placement-bench", dependencies: ["Placement"], swiftSettings: strict),
   .target(
     name: "ControlPlane",
     dependencies: [
-      "AloftModel", "Contract", "Execution", "HTTP", "HTTPClient", "JSON", "Placement", "Postgres", crypto,
-      cryptoExtras,
-      jwt, x509, asn1, logging, httpTypes,
+      "AloftModel", "Contract", "Execution", "HTTP", "HTTPClient", "IPAddressing", "JSON", "OVSDB", "Northbound",
+      "Placement", "Postgres", crypto, cryptoExtras, jwt, x509, asn1, logging, httpTypes,
     ], swiftSettings: strict),
   .target(
     name: "NodeAgent",
     dependencies: [
-      "AloftModel", "CLinux", "Execution", "HTTPClient", "JSON", "Libvirt", "XMLBuilder", crypto, x509, asn1, logging,
-      httpTypes,
+      "AloftModel", "CLinux", "Execution", "HTTP", "HTTPClient", "IPAddressing", "JSON", "Libvirt", "OVSDB",
+      "XMLBuilder", crypto, x509, asn1, logging, httpTypes,
     ], swiftSettings: strict),
   .target(
     name: "SimulatedHypervisor", dependencies: ["AloftModel", "Execution", "NodeAgent", logging], swiftSettings: strict),
@@ -69,8 +72,8 @@ let cloud: [Target] = [
   .executableTarget(
     name: "aloftd",
     dependencies: [
-      "AloftModel", "Contract", "ControlPlane", "HTTP", "HTTPClient", "Postgres", "ProgramSettings", arguments, logging,
-      yams,
+      "AloftModel", "Contract", "ControlPlane", "HTTP", "HTTPClient", "IPAddressing", "Postgres", "ProgramSettings",
+      arguments, logging, yams,
     ],
     swiftSettings: strict),
   .executableTarget(
@@ -100,7 +103,8 @@ let tests: [Target] = [
     name: "HTTPTests", dependencies: ["CLinux", "COpenSSL", "Execution", "HTTP", "TestSupport", logging, httpTypes],
     swiftSettings: strict),
   .testTarget(
-    name: "HTTPClientTests", dependencies: ["HTTPClient", "TestSupport", logging, httpTypes], exclude: ["server.py"],
+    name: "HTTPClientTests", dependencies: ["HTTPClient", "IPAddressing", "TestSupport", logging, httpTypes],
+    exclude: ["server.py"],
     swiftSettings: strict),
   .testTarget(
     name: "PostgresTests", dependencies: ["Postgres", "PostgresTestSupport", "TestSupport", logging],
@@ -110,13 +114,14 @@ let tests: [Target] = [
     swiftSettings: strict),
   .testTarget(
     name: "OVSDBTests", dependencies: ["Execution", "JSON", "OVSDB", "TestSupport", logging], swiftSettings: strict),
+  .testTarget(name: "IPAddressingTests", dependencies: ["IPAddressing"], swiftSettings: strict),
   .testTarget(name: "ContractTests", dependencies: ["Contract", "JSON", httpTypes], swiftSettings: strict),
   .testTarget(name: "PlacementTests", dependencies: ["Placement"], swiftSettings: strict),
   .testTarget(
     name: "ControlPlaneTests",
     dependencies: [
-      "AloftModel", "Contract", "ControlPlane", "Execution", "HTTP", "HTTPClient", "JSON", "Postgres",
-      "PostgresTestSupport", "TestSupport", crypto, cryptoExtras, x509, asn1, logging, httpTypes,
+      "AloftModel", "Contract", "ControlPlane", "Execution", "HTTP", "HTTPClient", "IPAddressing", "JSON",
+      "Postgres", "PostgresTestSupport", "TestSupport", crypto, cryptoExtras, x509, asn1, logging, httpTypes,
     ], swiftSettings: strict),
   .testTarget(
     name: "NodeAgentTests",

@@ -67,11 +67,14 @@ public struct NodeReport: Sendable, Codable, Equatable {
   /// Fingerprints of the control plane's authorities that the agent trusts, in order; see ``TrustAnchors``. Nil from agents
   /// that do not tell.
   public var trust: [String]?
+  /// Nil from agents that know nothing of networks.
+  public var networking: NodeNetworking?
 
   public init(
     architecture: String, accelerator: Accelerator, vcpus: Int, memoryMib: Int, diskGib: Int, facts: [String: String],
-    trust: [String]? = nil
+    trust: [String]? = nil, networking: NodeNetworking? = nil
   ) {
+    self.networking = networking
     self.trust = trust
     self.architecture = architecture
     self.accelerator = accelerator
@@ -91,8 +94,14 @@ public struct LeaseAnswer: Sendable, Codable {
   public var trust: TrustAnchors?
   /// The certificate's authority is being replaced: the agent asks for a new one now, whenever its own ends.
   public var renew: Bool?
+  /// Nil where the cloud has no networks.
+  public var fabric: NetworkFabric?
 
-  public init(leaseSeconds: Int, unknownVms: [VMID] = [], trust: TrustAnchors? = nil, renew: Bool? = nil) {
+  public init(
+    leaseSeconds: Int, unknownVms: [VMID] = [], trust: TrustAnchors? = nil, renew: Bool? = nil,
+    fabric: NetworkFabric? = nil
+  ) {
+    self.fabric = fabric
     self.trust = trust
     self.renew = renew
     self.leaseSeconds = leaseSeconds
@@ -174,11 +183,15 @@ public struct Assignment: Sendable, Codable, Equatable {
   public var userData: String
   public var image: BaseImage
   public var requests: [Request]
+  /// In the order in which the guest sees them. Nil, from control planes without networks, is none.
+  public var nics: [NIC]?
+  /// What the NICs are connected to.
+  public var networks: [Network]?
 
   public init(
     vm: VMID, incarnation: Int, generation: Int, deleted: Bool, power: Power, stopGraceSeconds: Int, name: String,
     hostname: String, vcpus: Int, memoryMib: Int, diskGib: Int, accelerator: AcceleratorChoice, sshKeys: [String],
-    userData: String, image: BaseImage, requests: [Request]
+    userData: String, image: BaseImage, requests: [Request], nics: [NIC]? = nil, networks: [Network]? = nil
   ) {
     self.vm = vm
     self.incarnation = incarnation
@@ -196,6 +209,8 @@ public struct Assignment: Sendable, Codable, Equatable {
     self.userData = userData
     self.image = image
     self.requests = requests
+    self.nics = nics
+    self.networks = networks
   }
 }
 

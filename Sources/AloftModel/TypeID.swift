@@ -66,6 +66,26 @@ public enum VMRequestKind: TypeIDKind { public static var prefix: String { "req"
 public enum WebhookKind: TypeIDKind { public static var prefix: String { "whk" } }
 /// Names an event on its way to a webhook.
 public enum WebhookDeliveryKind: TypeIDKind { public static var prefix: String { "dlv" } }
+/// Names a network.
+public enum NetworkKind: TypeIDKind { public static var prefix: String { "net" } }
+/// Names a subnet.
+public enum SubnetKind: TypeIDKind { public static var prefix: String { "sub" } }
+/// Names a network interface of a VM.
+public enum NICKind: TypeIDKind { public static var prefix: String { "nic" } }
+/// Names a router.
+public enum RouterKind: TypeIDKind { public static var prefix: String { "rtr" } }
+/// Names an external network.
+public enum ExternalNetworkKind: TypeIDKind { public static var prefix: String { "ext" } }
+/// Names a floating IP address.
+public enum FloatingIPKind: TypeIDKind { public static var prefix: String { "fip" } }
+/// Names a security group.
+public enum SecurityGroupKind: TypeIDKind { public static var prefix: String { "sg" } }
+/// Names a rule of a security group.
+public enum SecurityGroupRuleKind: TypeIDKind { public static var prefix: String { "sgr" } }
+/// Names a load balancer.
+public enum LoadBalancerKind: TypeIDKind { public static var prefix: String { "lb" } }
+/// Names a peering of two networks.
+public enum NetworkPeeringKind: TypeIDKind { public static var prefix: String { "peer" } }
 /// Names bytes that a node is asked to bring.
 public enum StreamKind: TypeIDKind { public static var prefix: String { "str" } }
 
@@ -82,6 +102,16 @@ public typealias NodeTokenID = TypeID<NodeTokenKind>
 public typealias VMRequestID = TypeID<VMRequestKind>
 public typealias WebhookID = TypeID<WebhookKind>
 public typealias WebhookDeliveryID = TypeID<WebhookDeliveryKind>
+public typealias NetworkID = TypeID<NetworkKind>
+public typealias SubnetID = TypeID<SubnetKind>
+public typealias NICID = TypeID<NICKind>
+public typealias RouterID = TypeID<RouterKind>
+public typealias ExternalNetworkID = TypeID<ExternalNetworkKind>
+public typealias FloatingIPID = TypeID<FloatingIPKind>
+public typealias SecurityGroupID = TypeID<SecurityGroupKind>
+public typealias SecurityGroupRuleID = TypeID<SecurityGroupRuleKind>
+public typealias LoadBalancerID = TypeID<LoadBalancerKind>
+public typealias NetworkPeeringID = TypeID<NetworkPeeringKind>
 public typealias StreamID = TypeID<StreamKind>
 
 extension UUID {

@@ -1,3 +1,4 @@
+import IPAddressing
 import CCurl
 import Glibc
 import HTTPTypes

@@ -1,3 +1,4 @@
+import IPAddressing
 import ArgumentParser
 import ControlPlane
 import HTTPClient

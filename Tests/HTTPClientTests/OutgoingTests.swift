@@ -1,3 +1,4 @@
+import IPAddressing
 import HTTPTypes
 import TestSupport
 import Testing

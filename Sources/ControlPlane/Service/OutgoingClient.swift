@@ -1,3 +1,4 @@
+import IPAddressing
 import Execution
 import Foundation
 import HTTPClient

@@ -1,3 +1,5 @@
+import IPAddressing
+
 // Invariants
 //
 // - What is not known to be a public unicast address is refused: a range that is given out tomorrow is closed until somebody

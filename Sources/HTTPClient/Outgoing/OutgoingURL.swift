@@ -1,3 +1,4 @@
+import IPAddressing
 import CCurl
 
 /// What of a URL can be judged before anything is resolved, for URLs that are given by somebody who is not trusted.

@@ -1,3 +1,4 @@
+import IPAddressing
 import ControlPlane
 import Crypto
 import Execution

@@ -21,7 +21,7 @@ public struct IPAddress: Sendable, Hashable, CustomStringConvertible {
   }
 
   /// The address in a socket address; nil for another family than IPv4 and IPv6.
-  init?(socketAddress: UnsafeRawBufferPointer) {
+  public init?(socketAddress: UnsafeRawBufferPointer) {
     guard socketAddress.count >= MemoryLayout<sockaddr>.size else { return nil }
     let range: Range<Int>
     switch Int32(socketAddress.loadUnaligned(as: sockaddr.self).sa_family) {
@@ -35,6 +35,21 @@ public struct IPAddress: Sendable, Hashable, CustomStringConvertible {
 
   public var isIPv6: Bool { bytes.count == 16 }
 
+  /// `fe80::/10` (RFC 4291, 2.5.6).
+  public var isLinkLocal: Bool { isIPv6 && bytes[0] == 0xFE && bytes[1] & 0xC0 == 0x80 }
+
+  /// The address that is `count` further; nil when the numbers end before.
+  public func advanced(by count: UInt64) -> IPAddress? {
+    var bytes = bytes
+    var rest = count
+    for index in bytes.indices.reversed() where rest > 0 {
+      let sum = UInt64(bytes[index]) + (rest & 0xFF)
+      bytes[index] = UInt8(truncatingIfNeeded: sum)
+      rest = (rest >> 8) + (sum >> 8)
+    }
+    return rest == 0 ? IPAddress(bytes: bytes) : nil
+  }
+
   public var description: String {
     var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
     guard inet_ntop(isIPv6 ? AF_INET6 : AF_INET, bytes, &text, socklen_t(text.count)) != nil else { return "?" }
@@ -42,34 +57,10 @@ public struct IPAddress: Sendable, Hashable, CustomStringConvertible {
   }
 }
 
-/// A range of addresses with a common beginning (RFC 4632): `10.0.0.0/8`, `fc00::/7`.
-public struct AddressBlock: Sendable, Hashable, CustomStringConvertible {
-  public let base: IPAddress
-  /// How many bits at the front are common.
-  public let length: Int
-
-  /// Reads `ADDRESS/LENGTH`, or an address alone for the block that holds nothing else. Nil when it is neither, and when bits
-  /// behind the length are set: `10.1.2.3/8` may be meant in two ways.
-  public init?(_ text: String) {
-    let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
-    guard let first = parts.first, let base = IPAddress(first) else { return nil }
-    let width = base.bytes.count * 8
-    guard let length = parts.count == 2 ? Int(parts[1]) : width, (0...width).contains(length) else { return nil }
-    guard Self.masked(base.bytes, length) == base.bytes else { return nil }
-    self.base = base
-    self.length = length
-  }
-
-  public func contains(_ address: IPAddress) -> Bool {
-    address.isIPv6 == base.isIPv6 && Self.masked(address.bytes, length) == base.bytes
-  }
-
-  public var description: String { "\(base)/\(length)" }
-
-  private static func masked(_ bytes: [UInt8], _ length: Int) -> [UInt8] {
-    bytes.enumerated().map { index, byte in
-      let kept = min(8, max(0, length - index * 8))
-      return byte & UInt8(truncatingIfNeeded: 0xFF00 >> kept)
-    }
+extension IPAddress: Comparable {
+  /// All IPv4 addresses come before all IPv6 addresses.
+  public static func < (left: IPAddress, right: IPAddress) -> Bool {
+    left.bytes.count == right.bytes.count
+      ? left.bytes.lexicographicallyPrecedes(right.bytes) : left.bytes.count < right.bytes.count
   }
 }

@@ -1,0 +1,1 @@
+// OVN's northbound database as a function of the cloud's networks.
