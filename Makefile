@@ -2,13 +2,14 @@
 SHELL := /bin/bash
 SWIFT ?= swift
 BUILD_DIR ?= .build
+NODES ?= 3
 FUZZ_SECONDS ?= 60
 SEEDS ?= 200
 swift_flags := --scratch-path $(BUILD_DIR)
 export SWIFT BUILD_DIR
 
 .DEFAULT_GOAL := help
-.PHONY: help packages up down build build-tests test sim lint fuzz schemathesis tls-scan bench clean
+.PHONY: help packages up down lab lab-down build build-tests test sim lint fuzz schemathesis tls-scan bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
@@ -19,6 +20,12 @@ up: ## from this checkout to a first virtual machine; harmless to repeat
 
 down: ## stop what `make up` started; guests run on, unless GUESTS=1
 	@GUESTS=$(GUESTS) scripts/down
+
+lab: ## a cloud of NODES (3) nodes in network namespaces of this machine; needs root
+	@scripts/lab up --nodes $(NODES)
+
+lab-down: ## end the lab and remove all of it
+	@scripts/lab down
 
 packages: ## install the Debian packages that are missing
 	@scripts/install-packages

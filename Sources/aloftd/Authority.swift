@@ -42,7 +42,7 @@ struct ImportOptions: ParsableArguments {
 struct Authority: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "ca", abstract: "Aloft's own certificate authority.",
-    subcommands: [Initialize.self, List.self, Export.self, Rotate.self])
+    subcommands: [Initialize.self, List.self, Export.self, Issue.self, Rotate.self])
 
   /// What every one of its commands takes.
   struct Access: ParsableArguments {
@@ -111,6 +111,41 @@ struct Authority: AsyncParsableCommand {
         guard let out else { return print(anchors, terminator: "") }
         try Data(anchors.utf8).write(to: URL(fileURLWithPath: out), options: .atomic)
         try FileManager.default.setAttributes([.posixPermissions: 0o644], ofItemAtPath: out)
+      }
+    }
+  }
+
+  struct Issue: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Make a key and a certificate for a server beside Aloft, such as OVN's southbound database.",
+      discussion: "It cannot be used as a node's. Make another in time: nobody does it by himself.")
+
+    @OptionGroup var access: Access
+    @Option(name: .customLong("name"), help: "A DNS name or an address of the server. Repeat it for several.")
+    var names: [String] = []
+    @Option(help: "For how many days it is good.")
+    var days = 365
+    @Option(help: "The folder to write certificate.pem and key.pem to. It is made if it is not there.")
+    var out: String
+
+    func validate() throws {
+      if names.isEmpty { throw ValidationError("--name is missing: what is the server called?") }
+      if !(1...3650).contains(days) { throw ValidationError("--days \(days): a number from 1 to 3650 is expected") }
+    }
+
+    func run() async throws {
+      try await access.run { authority, _, _ in
+        let made = try await authority.issueServer(names: names, lifetime: TimeInterval(days) * 24 * 3600)
+        try FileManager.default.createDirectory(atPath: out, withIntermediateDirectories: true)
+        let folder = URL(fileURLWithPath: out)
+        let key = folder.appending(path: "key.pem").path
+        if FileManager.default.fileExists(atPath: key) {
+          try PrivateFile.replace(made.privateKeyPEM, at: key)
+        } else {
+          try PrivateFile.create(made.privateKeyPEM, at: key)
+        }
+        // Behind the key: OVS reads both again when the certificate has changed.
+        try Data(made.certificatePEM.utf8).write(to: folder.appending(path: "certificate.pem"), options: .atomic)
       }
     }
   }

@@ -8,6 +8,7 @@ import JSON
 import Logging
 import Postgres
 import Testing
+import X509
 
 /// The authorities in the database, and what agents are told and asked for while one replaces another.
 @Suite("Authorities")
@@ -64,6 +65,25 @@ struct AuthorityTests {
       let server = try test.authority.issueServer(names: ["localhost"], now: Date(), lifetime: 60)
       await #expect(throws: CommandRefusal.self) { try await test.authorities.prepare(importing: server) }
       #expect(try await states(test) == [])
+    }
+  }
+
+  @Test("a server beside Aloft gets a certificate for its names, which is no node's")
+  func issueServer() async throws {
+    try await TestPlane.with { test async throws in
+      let made = try await test.authorities.issueServer(names: ["ovn.example", "10.0.0.5", "fd00::5"], lifetime: 3600)
+      let certificate = try Certificate(pemEncoded: made.certificatePEM)
+      let authority = try Certificate(pemEncoded: try await test.authorities.anchors())
+      #expect(authority.publicKey.isValidSignature(certificate.signature, for: certificate))
+      #expect(try certificate.extensions.extendedKeyUsage == ExtendedKeyUsage([.serverAuth]))
+      let names = try #require(try certificate.extensions.subjectAlternativeNames)
+      #expect(names.count == 3 && names.first == .dnsName("ovn.example"))
+      #expect(try Certificate.PrivateKey(pemEncoded: made.privateKeyPEM).publicKey == certificate.publicKey)
+      for names in [[], [""], ["a b"], ["-x"], ["https://ovn"], [String(repeating: "a", count: 64)]] {
+        await #expect(throws: CommandRefusal.self, "\(names)") {
+          try await test.authorities.issueServer(names: names, lifetime: 3600)
+        }
+      }
     }
   }
 

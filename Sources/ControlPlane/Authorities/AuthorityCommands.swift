@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import Postgres
 
 /// What `aloftd` does with the cloud's authorities, beside what replicas do by themselves.
@@ -56,6 +57,31 @@ public struct AuthorityCommands: Sendable {
     try await database.run { session in
       try AuthoritySet(try AuthorityStore.all(in: session), sealing: sealing).anchors.authorities
     }
+  }
+
+  /// A key and a certificate of the active authority for a server that is no part of Aloft but that nodes or clients talk to,
+  /// such as OVN's southbound database.
+  ///
+  /// - Parameter names: DNS names and addresses of the server.
+  /// - Parameter lifetime: in seconds; never longer than the authority's.
+  public func issueServer(names: [String], lifetime: TimeInterval) async throws -> (
+    certificatePEM: String, privateKeyPEM: String
+  ) {
+    guard !names.isEmpty, names.allSatisfy(Self.isServerName) else {
+      throw CommandRefusal("a server's name is a DNS name or an address, such as ovn.example or 10.0.0.5")
+    }
+    let authorities = try await database.run { session in
+      try AuthoritySet(try AuthorityStore.all(in: session), sealing: sealing)
+    }
+    return try authorities.signer.issueServer(names: names, now: environment.now(), lifetime: lifetime)
+  }
+
+  private static func isServerName(_ name: String) -> Bool {
+    var address = in6_addr()
+    if inet_pton(AF_INET6, name, &address) == 1 { return true }
+    // An IPv4 address has the form of a DNS name.
+    return name.utf8.count <= 253 && !name.hasPrefix("-")
+      && name.wholeMatch(of: /[0-9A-Za-z_-]{1,63}(\.[0-9A-Za-z_-]{1,63})*/) != nil
   }
 
   /// Publishes a new authority, which replaces the active one step by step. Throws a ``CommandRefusal`` while one is replaced
