@@ -284,11 +284,16 @@ public struct Observation: Sendable, Codable, Equatable {
   public var problem: Problem?
   /// One-time requests that were carried out.
   public var completedRequests: [VMRequestID]
+  /// The NICs that the guest has now, those that it was asked to let go of too; none while it is off. Nil from agents that know
+  /// nothing of networks.
+  public var nics: [NICID]?
 
   public init(
     vm: VMID, incarnation: Int, generation: Int, sequence: Int, power: Power, guestStopped: Bool = false,
-    activity: String? = nil, progress: Int? = nil, problem: Problem? = nil, completedRequests: [VMRequestID] = []
+    activity: String? = nil, progress: Int? = nil, problem: Problem? = nil, completedRequests: [VMRequestID] = [],
+    nics: [NICID]? = nil
   ) {
+    self.nics = nics
     self.vm = vm
     self.incarnation = incarnation
     self.generation = generation
