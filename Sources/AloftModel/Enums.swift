@@ -25,6 +25,8 @@ public enum OperationKind: String, Sendable, Codable, CaseIterable {
   case stopVM = "vm.stop"
   case rebootVM = "vm.reboot"
   case deleteVM = "vm.delete"
+  case attachNIC = "vm.attach_nic"
+  case detachNIC = "vm.detach_nic"
   case deleteProject = "project.delete"
 }
 
@@ -47,3 +49,7 @@ public enum ProjectRole: String, Sendable, Codable, CaseIterable { case viewer, 
 
 /// What somebody may do in the whole cloud; a later one includes those before it.
 public enum CloudRole: String, Sendable, Codable, CaseIterable { case auditor, `operator`, admin }
+
+/// How guests get their addresses in a subnet: from DHCP, by themselves in IPv6 (stateless address autoconfiguration), or not at
+/// all by the network.
+public enum SubnetConfiguration: String, Sendable, Codable, CaseIterable { case dhcp, slaac, none }

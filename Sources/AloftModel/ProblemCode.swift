@@ -37,6 +37,9 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
   case lastAdmin = "last_admin"
   case limitReached = "limit_reached"
   case noCapacity = "no_capacity"
+  case addressTaken = "address_taken"
+  case addressesExhausted = "addresses_exhausted"
+  case addressesOverlap = "addresses_overlap"
   case quotaExceeded = "quota_exceeded"
   case wrongState = "wrong_state"
   case preconditionFailed = "precondition_failed"
@@ -67,8 +70,8 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .notFound: 404
     case .methodNotAllowed: 405
     case .timeout: 408
-    case .imageNotReady, .nameTaken, .inUse, .lastAdmin, .limitReached, .noCapacity, .quotaExceeded,
-      .wrongState:
+    case .imageNotReady, .nameTaken, .inUse, .lastAdmin, .limitReached, .noCapacity, .quotaExceeded, .wrongState,
+      .addressTaken, .addressesExhausted, .addressesOverlap:
       409
     case .eventsGone: 410
     case .preconditionFailed: 412
@@ -121,6 +124,9 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .lastAdmin: "Last administrator"
     case .limitReached: "Limit reached"
     case .noCapacity: "No capacity"
+    case .addressTaken: "Address taken"
+    case .addressesExhausted: "No address left"
+    case .addressesOverlap: "Addresses overlap"
     case .quotaExceeded: "Quota exceeded"
     case .wrongState: "Not possible in this state"
     case .preconditionFailed: "Changed in the meantime"

@@ -8,6 +8,9 @@ public enum Quota: String, Sendable, Codable, CaseIterable {
   case imageBytes = "image_bytes"
   case tokens
   case webhooks
+  case networks
+  case subnets
+  case securityGroups = "security_groups"
 }
 
 /// Why a quota refuses.

@@ -66,6 +66,8 @@ public final class ControlPlane: Sendable {
     PasswordHandlers(plane: plane).register(in: &handlers)
     VMHandlers(plane: plane).register(in: &handlers)
     ImageHandlers(plane: plane).register(in: &handlers)
+    NetworkHandlers(plane: plane).register(in: &handlers)
+    SubnetHandlers(plane: plane).register(in: &handlers)
     OperationHandlers(plane: plane).register(in: &handlers)
     WebhookHandlers(plane: plane).register(in: &handlers)
     EventHandlers(plane: plane).register(in: &handlers)
@@ -78,7 +80,10 @@ public final class ControlPlane: Sendable {
     api = try API(contract: contract, handlers: handlers, plane: plane)
     worker = Worker(
       database: database, wakeups: wakeups, images: images,
-      reconcilers: [.vm: VMReconciler(), .project: ProjectReconciler(environment: environment)],
+      reconcilers: [
+        .vm: VMReconciler(), .project: ProjectReconciler(environment: environment),
+        .announcement: AnnouncementReconciler(),
+      ],
       environment: environment, logger: logger)
     dispatcher = WebhookDispatcher(database: database, wakeups: wakeups, environment: environment, logger: logger)
     sender = WebhookSender(

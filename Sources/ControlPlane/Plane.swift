@@ -45,6 +45,7 @@ public struct Settings: Sendable {
   public var rateLimit: RateLimit?
   /// Where requests may go whose URL a tenant gave.
   public var outgoing = OutgoingSettings()
+  public var networking = NetworkingSettings()
   /// How long events and ended operations are kept, in days. How long audit records are is the database owner's business.
   public var keepEventsDays = 30
   public var keepOperationsDays = 30

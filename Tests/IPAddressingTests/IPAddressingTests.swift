@@ -55,4 +55,31 @@ struct IPAddressingTests {
     #expect(mac.autoconfigured(in: try #require(AddressBlock("fd00:10::/64")))?.description == "fd00:10::a:ff:fe00:11")
     #expect(mac.autoconfigured(in: try #require(AddressBlock("fd00:10::/96"))) == nil)
   }
+
+  @Test("a range counts its addresses, and says so when there are too many to count")
+  func counts() {
+    #expect(AddressRange("10.0.0.1-10.0.0.254")?.count == 254)
+    #expect(AddressRange("10.0.0.255-10.0.1.0")?.count == 2)
+    #expect(AddressRange("10.0.0.0-10.255.255.255")?.count == 1 << 24)
+    #expect(AddressRange("fd00::-fd00::ffff")?.count == 65536)
+    #expect(AddressRange("fd00::1:0-fd00::1:0")?.count == 1)
+    #expect(AddressRange("fd00:0:0:1::-fd00:0:0:2::")?.count == .max)
+    #expect(AddressRange("fd00::-fd00::ffff:ffff:ffff:ffff")?.count == .max)
+    for text in ["10.0.0.2-10.0.0.1", "10.0.0.1-fd00::1", "10.0.0.1-", "-", "10.0.0.1-10.0.0.2-10.0.0.3"] {
+      #expect(AddressRange(text) == nil)
+    }
+  }
+
+  @Test("what is left of a range keeps every other address")
+  func subtracts() throws {
+    let range = try #require(AddressRange("10.0.0.1-10.0.1.10"))
+    func left(_ text: String) throws -> [String] {
+      range.subtracting(try #require(AddressRange(text))).map(\.description)
+    }
+    #expect(try left("10.0.1.0") == ["10.0.0.1-10.0.0.255", "10.0.1.1-10.0.1.10"])
+    #expect(try left("10.0.0.0-10.0.0.1") == ["10.0.0.2-10.0.1.10"])
+    #expect(try left("10.0.1.10-10.0.2.0") == ["10.0.0.1-10.0.1.9"])
+    #expect(try left("0.0.0.0-255.255.255.255") == [])
+    #expect(try left("11.0.0.0") == ["10.0.0.1-10.0.1.10"])
+  }
 }

@@ -39,3 +39,4 @@ extension WebhookDeliveryState: PostgresCodable, JSONWritable {}
 extension WebhookDisabling: PostgresCodable, JSONWritable {}
 extension WebhookFailure: PostgresCodable, JSONWritable {}
 extension ProblemCode: JSONWritable {}
+extension SubnetConfiguration: PostgresCodable, JSONWritable {}

@@ -74,6 +74,8 @@ struct AuditRecord: Sendable, JSONWritable {
     ("Token", { APITokenID($0).description }), ("Quotas", { ProjectID($0).description }),
     ("Session", { SessionID($0).description }), ("Login", { SessionID($0).description }),
     ("Password", { UserID($0).description }),
+    ("ExternalNetwork", { ExternalNetworkID($0).description }), ("Network", { NetworkID($0).description }),
+    ("Subnet", { SubnetID($0).description }), ("NIC", { NICID($0).description }),
     ("Webhook", { WebhookID($0).description }), ("WebhookSecret", { WebhookID($0).description }),
     ("WebhookDelivery", { WebhookDeliveryID($0).description }),
   ]

@@ -28,6 +28,8 @@ struct VMDecision: Sendable, Equatable {
   var operations: [UUID: Outcome] = [:]
   /// Nothing of the VM is left on any node: remove its rows.
   var purge = false
+  /// NICs that were deleted and that the guest does not have any more: remove their rows.
+  var removeNICs: [UUID] = []
   /// The guest turned itself off: the intent follows it, so that nobody starts it again.
   var followGuestPowerOff = false
   /// When to look again, if nothing happens before.
@@ -37,10 +39,12 @@ struct VMDecision: Sendable, Equatable {
   /// - A VM is purged only when it was deleted and its agent has seen it gone, or when it has no node.
   /// - Every open operation ends: by success, by being overtaken, or at its deadline.
   /// - Delete overtakes everything; nothing overtakes delete.
+  /// - A NIC's row, and with it its addresses, goes only when the guest does not have the NIC any more.
   static func of(_ facts: VMFacts, open: [OpenOperation], now: Date) -> VMDecision {
     var decision = VMDecision()
     decision.purge = isGone(facts)
     decision.followGuestPowerOff = guestTurnedItselfOff(facts)
+    decision.removeNICs = decision.purge ? [] : facts.releasedNICs.sorted { $0.uuidString < $1.uuidString }
     for operation in open {
       let outcome = outcome(of: operation, facts, decision, now: now)
       if case .running(let waitingFor, let progress) = outcome {
@@ -107,6 +111,7 @@ struct VMDecision: Sendable, Equatable {
     case .startVM: return seen.power == .running || seen.guestStopped
     case .stopVM: return isOff(seen)
     case .rebootVM: return operation.request.map { !facts.pendingRequests.contains($0) } ?? true
+    case .attachNIC, .detachNIC: return facts.agreesOnNICs
     case .deleteVM, .deleteProject: return purge
     }
   }

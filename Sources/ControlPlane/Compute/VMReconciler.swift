@@ -34,7 +34,12 @@ struct VMReconciler: Reconciler {
       if let node = intended.node { effects.wake.insert(.node(node.uuid)) }
       effects.wake.insert(.events)
     }
+    if !decision.removeNICs.isEmpty {
+      try NICStore.remove(decision.removeNICs, in: session)
+      effects.wake.insert(.networks)
+    }
     if decision.purge {
+      effects.wake.insert(.networks)
       try VMStore.purge(id, in: session)
       // Whoever empties the project waits for this.
       try session.execute(WorkQueue.hastening(.project, vm.projectID.uuid))

@@ -22,6 +22,8 @@ struct VMRecord: Sendable {
   var accelerator: Accelerator?
   var facts: VMFacts
   var operation: OperationRecord?
+  /// In the order in which the guest sees them, those that it is to let go of too.
+  var nics: [VMNIC]
 
   /// Names the version of what was asked for; observation does not change it.
   var etag: String { "\"\(revision)\"" }
@@ -34,7 +36,7 @@ struct VMRecord: Sendable {
     o.incarnation, o.generation, o.power, o.guest_stopped, o.activity, o.progress, o.problem_code, o.problem_detail,
     (SELECT array_agg(r.id) FROM vm_requests r WHERE r.vm_id = v.id),
     p.id, p.kind, p.status, p.project_id, p.resource_id, p.waiting_for, p.progress, p.error_code, p.error_detail,
-    p.created_at, p.finished_at, p.deadline
+    p.created_at, p.finished_at, p.deadline, o.nics, \(fragment: VMNIC.column)
     """
 
   /// Where the columns come from. LATERAL with LIMIT, because PostgreSQL would merge plain joins, and read the tables from
@@ -75,8 +77,13 @@ struct VMRecord: Sendable {
     if let nodeName = try row.get(17, as: String?.self) { host = VMHost(name: nodeName, alive: try row.get(19)) }
     accelerator = try row.get(18)
     let requests = try row.get(28, as: [UUID]?.self) ?? []
+    nics = try VMNIC.list(row, at: 42)
+    var observed = try VMObserved(row, from: 20)
+    observed?.nics = try row.get(41, as: [UUID]?.self).map { Set($0) }
     facts = VMFacts(
-      intent: intent, observed: try VMObserved(row, from: 20), host: host, pendingRequests: Set(requests))
+      intent: intent, observed: observed, host: host, pendingRequests: Set(requests),
+      nics: Set(nics.filter { !$0.isLeaving }.map(\.id.uuid)),
+      leavingNICs: Set(nics.filter(\.isLeaving).map(\.id.uuid)))
     operation = try OperationRecord(row, from: 29)
   }
 }
@@ -110,6 +117,7 @@ extension VMRecord: JSONWritable {
       writer.field("hostname", hostname)
       writer.key("labels")
       writer.raw(labels)
+      writer.field("nics", nics.filter { !$0.isLeaving })
       writer.field("node", facts.host?.name)
       writer.field("incarnation", facts.intent.incarnation)
       writer.field("generation", facts.intent.generation)

@@ -35,6 +35,18 @@ enum EventKind: String, Sendable, CaseIterable, PostgresEncodable {
   case userDeleted = "user.deleted"
   case tokenCreated = "token.created"
   case tokenDeleted = "token.deleted"
+  case networkCreated = "network.created"
+  case networkUpdated = "network.updated"
+  case networkDeleted = "network.deleted"
+  case externalNetworkCreated = "external_network.created"
+  case externalNetworkUpdated = "external_network.updated"
+  case externalNetworkDeleted = "external_network.deleted"
+  case subnetCreated = "subnet.created"
+  case subnetUpdated = "subnet.updated"
+  case subnetDeleted = "subnet.deleted"
+  case nicCreated = "nic.created"
+  case nicUpdated = "nic.updated"
+  case nicDeleted = "nic.deleted"
   case webhookCreated = "webhook.created"
   case webhookUpdated = "webhook.updated"
   case webhookSecretRotated = "webhook.secret_rotated"
@@ -234,6 +246,10 @@ extension EventStore.Record: JSONWritable {
     case "node_token": NodeTokenID(resourceID).description
     case "user": UserID(resourceID).description
     case "token": APITokenID(resourceID).description
+    case "network": NetworkID(resourceID).description
+    case "external_network": ExternalNetworkID(resourceID).description
+    case "subnet": SubnetID(resourceID).description
+    case "nic": NICID(resourceID).description
     case "webhook": WebhookID(resourceID).description
     default: OperationID(resourceID).description
     }

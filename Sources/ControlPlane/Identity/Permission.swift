@@ -18,6 +18,8 @@ enum Permission: String, Sendable, CaseIterable {
   case vmWrite = "vm.write"
   case imageRead = "image.read"
   case imageWrite = "image.write"
+  case networkRead = "network.read"
+  case networkWrite = "network.write"
   case webhookRead = "webhook.read"
   case webhookWrite = "webhook.write"
   case operationGet = "operation.get"
@@ -56,6 +58,7 @@ enum Permission: String, Sendable, CaseIterable {
     case .projectRead, .projectWrite, .memberRead, .memberWrite: .project
     case .projectCreate, .projectDelete: .cloud
     case .vmRead, .vmWrite, .imageRead, .imageWrite, .operationRead, .eventRead, .placementRead: .project
+    case .networkRead, .networkWrite: .project
     case .webhookRead, .webhookWrite, .projectAuditRead: .project
     case .nodeRead, .nodeWrite, .metricsRead, .userRead, .userWrite, .auditRead: .cloud
     case .quotaRead, .quotaWrite: .cloud
@@ -81,7 +84,7 @@ extension ProjectRole: Comparable {
   func holds(_ permission: Permission) -> Bool {
     guard permission.scope == .project else { return false }
     return switch permission {
-    case .vmWrite, .imageWrite: self >= .member
+    case .vmWrite, .imageWrite, .networkWrite: self >= .member
     case .projectWrite, .memberWrite, .webhookWrite, .projectAuditRead: self == .admin
     default: permission.isRead
     }

@@ -128,12 +128,13 @@ enum ProjectStore {
         SELECT (SELECT count(*) FROM vms WHERE project_id = \(id) AND deleted_at IS NULL),
                (SELECT count(*) FROM vms WHERE project_id = \(id) AND deleted_at IS NOT NULL),
                (SELECT count(*) FROM images WHERE project_id = \(id)),
+               (SELECT count(*) FROM networks WHERE project_id = \(id)),
                (SELECT count(*) FROM operations WHERE project_id = \(id) AND finished_at IS NULL)
         """)
     else { return nil }
     let words = [
       ("VM", "VMs"), ("VM that is being deleted", "VMs that are being deleted"), ("image", "images"),
-      ("open operation", "open operations"),
+      ("network", "networks"), ("open operation", "open operations"),
     ]
     let parts = try words.enumerated().compactMap { index, word -> String? in
       let count = try row.get(index, as: Int.self)

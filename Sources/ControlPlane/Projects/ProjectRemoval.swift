@@ -36,6 +36,8 @@ struct ProjectReconciler: Reconciler {
       return removal.deadline
     }
     try deleteImages(of: project.id, in: session, &effects)
+    try ProjectNetworks.delete(of: project.id, in: session)
+    effects.wake.insert(.networks)
     try end(removal, .succeeded, in: session, &effects)
     try ProjectStore.delete(project, in: session)
     try EventStore.append(

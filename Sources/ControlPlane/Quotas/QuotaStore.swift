@@ -82,10 +82,13 @@ enum QuotaStore {
              (SELECT count(*) AS images, coalesce(sum(size_bytes), 0)::bigint AS bytes
                 FROM images WHERE project_id = \(project)) i,
              (SELECT count(*) AS tokens FROM api_tokens WHERE project_id = \(project)) t,
-             (SELECT count(*) AS webhooks FROM webhooks WHERE project_id = \(project)) w,
              LATERAL (VALUES ('vms', u.vms), ('vcpus', u.vcpus), ('memory_mib', u.memory_mib), ('disk_gib', u.disk_gib),
                              ('images', i.images), ('image_bytes', i.bytes), ('tokens', t.tokens),
-                             ('webhooks', w.webhooks)) q (name, used)
+                             ('webhooks', (SELECT count(*) FROM webhooks WHERE project_id = \(project))),
+                             ('networks', (SELECT count(*) FROM networks WHERE project_id = \(project))),
+                             ('subnets', (SELECT count(*) FROM subnets WHERE project_id = \(project))),
+                             ('security_groups', (SELECT count(*) FROM security_groups WHERE project_id = \(project)))
+                     ) q (name, used)
       """
     ).map { try UsageRecord($0) }
   }

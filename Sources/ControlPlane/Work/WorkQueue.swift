@@ -7,6 +7,8 @@ enum WorkKind: String, Sendable, CaseIterable {
   case vm
   /// A project that is being emptied.
   case project
+  /// A node whose agent has to read again what its VMs' networks are.
+  case announcement
   /// There is something to send to a webhook: for ``WebhookSender``, not for ``Worker``.
   case webhook
 }
