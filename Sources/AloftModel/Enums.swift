@@ -39,6 +39,7 @@ public enum OperationFailure: String, Sendable, Codable, CaseIterable {
   case nodeDiskFull = "node_disk_full"
   case hypervisorRefused = "hypervisor_refused"
   case guestIgnored = "guest_ignored"
+  case networkNotReady = "network_not_ready"
 }
 
 /// What a user is: a person, or a program that acts for itself (a service account).

@@ -96,7 +96,7 @@ public struct SimulatedAgent {
   ) -> EffectPerformer {
     EffectPerformer(
       hypervisor: SimulatedHypervisor(host), storage: SimulatedStorage(host), journal: SimulatedJournal(host),
-      link: link, clock: clock,
+      link: link, clock: clock, networks: SimulatedNetworks(host),
       platform: { () async throws(AgentFailure) in
         DomainPlatform(architecture: "x86_64", accelerator: .kvm, directIO: true)
       },

@@ -23,6 +23,8 @@ public final class SimulatedHost: Sendable {
     public var isUnavailable = false
     /// The data directory is full.
     public var diskIsFull = false
+    /// OVN installs no ports.
+    public var portsAreMissing = false
 
     public init() {}
   }
@@ -32,6 +34,8 @@ public final class SimulatedHost: Sendable {
     public var ignoresACPI = false
     /// Milliseconds from being asked until it is off.
     public var shutdownTime = 2_000
+    /// It does not give back what it was asked for.
+    public var keepsNICs = false
 
     public init() {}
   }
@@ -45,6 +49,11 @@ public final class SimulatedHost: Sendable {
     public var reboots = 0
     public var resets = 0
     public var offAt: Int?
+    /// What the definition has, and what is plugged in.
+    public var definedNICs: [DomainNIC] = []
+    public var nics: [DomainNIC] = []
+    /// It was started while ports were missing, and ran without them.
+    public var ranWithoutPorts = false
   }
 
   /// What was done to a VM on this host, also when its domain is gone.

@@ -63,16 +63,20 @@ public struct SimulatedHypervisor: Hypervisor {
       } else {
         state.domains[specification.vm]?.tag = specification.tag
       }
+      state.domains[specification.vm]?.definedNICs = (specification.nics ?? []).map {
+        DomainNIC(id: $0.id, mac: $0.mac)
+      }
       state.tell(.changed(specification.vm))
     }
   }
 
-  public func start(_ vm: VMID) async throws(AgentFailure) {
+  public func start(_ vm: VMID, held: Bool) async throws(AgentFailure) {
     guard host.files(vm).disk, host.files(vm).seed else {
       throw AgentFailure(.hypervisorRefused, "simulated: \(vm) has no disk")
     }
     try change(vm, when: { !$0.isActive }) { domain, state in
-      domain.power = .running
+      domain.power = held ? .paused(.asked) : .running
+      domain.nics = domain.definedNICs
       domain.starts += 1
       state.records[vm, default: SimulatedHost.Record()].starts += 1
       domain.offAt = nil
@@ -80,7 +84,31 @@ public struct SimulatedHypervisor: Hypervisor {
   }
 
   public func resume(_ vm: VMID) async throws(AgentFailure) {
-    try change(vm, when: { $0.isActive }) { domain, _ in domain.power = .running }
+    try change(vm, when: { $0.isActive }) { domain, state in
+      domain.power = .running
+      if !domain.nics.isEmpty, state.faults.portsAreMissing { domain.ranWithoutPorts = true }
+    }
+  }
+
+  public func nics(of vm: VMID) async throws(AgentFailure) -> [DomainNIC] {
+    let epoch = epoch
+    return try host.state.withLock { state throws(AgentFailure) in
+      try state.admit(epoch, mutates: false)
+      guard let domain = state.domains[vm], domain.power.isActive else { return [] }
+      return domain.nics
+    }
+  }
+
+  public func plug(_ nic: NICSpecification, into vm: VMID) async throws(AgentFailure) {
+    try change(vm, when: { $0.isActive }) { domain, _ in
+      if !domain.nics.contains(where: { $0.id == nic.id }) { domain.nics.append(DomainNIC(id: nic.id, mac: nic.mac)) }
+    }
+  }
+
+  public func unplug(_ nic: NICID, from vm: VMID) async throws(AgentFailure) {
+    try change(vm, when: { $0.isActive }) { domain, state in
+      if state.guests[vm]?.keepsNICs != true { domain.nics.removeAll { $0.id == nic } }
+    }
   }
 
   public func shutdown(_ vm: VMID) async throws(AgentFailure) {

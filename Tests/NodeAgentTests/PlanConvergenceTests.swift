@@ -27,7 +27,13 @@ private struct Model {
     case .start:
       starts += 1
       actual.domain?.power = .running
-    case .resume: actual.domain?.power = .running
+    case .startHeld:
+      starts += 1
+      actual.domain?.power = .paused(.asked)
+      actual.nics = (document.nics ?? []).map { DomainNIC(id: $0.id, mac: $0.mac) }
+    case .release, .resume: actual.domain?.power = .running
+    case .plug(let nic): actual.nics.append(DomainNIC(id: nic.id, mac: nic.mac))
+    case .unplug(let nic): actual.nics.removeAll { $0.id == nic }
     case .requestShutdown:
       actual.journal.stop =
         actual.journal.stop ?? VMJournal.Stop(incarnation: document.incarnation, askedAt: 0)

@@ -77,7 +77,7 @@ struct OperationWait: Sendable {
     let hint: String? =
       switch OperationFailure(rawValue: code) {
       case .superseded: "Something newer was asked for in the meantime; `aloft vm show` tells the state."
-      case .deadlineExceeded, .nodeRemoved, .hypervisorRefused, .guestIgnored, .none:
+      case .deadlineExceeded, .nodeRemoved, .hypervisorRefused, .guestIgnored, .networkNotReady, .none:
         "`aloft vm show` tells the state, `aloft vm serial-log` what the guest wrote."
       case .imageCorrupt: "Upload the image anew with `aloft image upload`."
       case .nodeDiskFull: "Delete virtual machines of that node, or add a node."

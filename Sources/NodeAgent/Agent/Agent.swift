@@ -21,6 +21,9 @@ public actor Agent {
       group.addTask {
         for await event in await performer.hypervisor.events() { inbox.yield(.hypervisor(event)) }
       }
+      group.addTask {
+        for await event in await performer.networks.events() { inbox.yield(.network(event)) }
+      }
       let alarm = Alarm(clock: performer.clock) { inbox.yield(.wake) }
       inbox.yield(.wake)
       // The stream's iteration ends when this task is cancelled.

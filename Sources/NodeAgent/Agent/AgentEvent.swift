@@ -21,6 +21,8 @@ public enum AgentEffect: Sendable, Equatable {
   case readFacts
   /// → `renewed`
   case renewIdentity
+  /// These are all VMs with NICs, and their networks are to be served; nothing comes back.
+  case connect([Assignment])
   /// Brings bytes to a client; nothing comes back.
   case serve(StreamRequest)
   /// Bounds logs and the journal, of which `listed` must be kept; nothing comes back.
@@ -44,6 +46,7 @@ public enum AgentEvent: Sendable {
   case factsRead(AgentFailure?)
   case renewed(Result<CertificateValidity, AgentFailure>)
   case hypervisor(HypervisorEvent)
+  case network(NetworkEvent)
 }
 
 /// A look at one VM.

@@ -80,6 +80,7 @@ extension AgentMachine {
       }
     }
     entry.document = document
+    connectionsChanged = true
     if vms.updateValue(entry, forKey: document.vm) == nil { order.append(document.vm) }
     touch(document.vm)
   }
@@ -90,6 +91,7 @@ extension AgentMachine {
       vms[vm]?.document = nil
       vms[vm]?.wakeAt = nil
     }
+    connectionsChanged = true
     if !isSynchronized { report.tell(at: now.uptime) }
     isSynchronized = true
     poll.nextFull = now.uptime + options.resyncInterval
@@ -99,6 +101,7 @@ extension AgentMachine {
 
   mutating func forget(_ vm: VMID) {
     vms[vm] = nil
+    connectionsChanged = true
     order.removeAll { $0 == vm }
     queue.removeAll { $0 == vm }
   }

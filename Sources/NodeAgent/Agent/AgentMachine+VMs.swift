@@ -55,7 +55,7 @@ extension AgentMachine {
       entry.plan = Plan.make(
         document, inspection.actual.correcting(endedByHost: entry.endedByHost),
         digest: inspection.digest,
-        stop: entry.stop, now: now.uptime)
+        stop: entry.stop, network: entry.network, now: now.uptime)
       entry.planned = document
       advance(vm, &entry, document, now, &effects)
     }
@@ -72,8 +72,8 @@ extension AgentMachine {
     guard let step = entry.plan.steps.first else {
       entry.failures = 0
       entry.lastFailure = nil
-      entry.activity =
-        entry.stop != nil && document.power == .stopped ? Step.requestShutdown.activity : nil
+      let stops = entry.stop != nil && document.power == .stopped
+      entry.activity = entry.plan.activity ?? (stops ? Step.requestShutdown.activity : nil)
       return
     }
     entry.activity = step.activity
@@ -82,7 +82,8 @@ extension AgentMachine {
       images.want(document.image, for: vm)
       entry.lastFailure = images.failure(of: document.image.sha256)
       entry.progress = images.progress(of: document.image.sha256)
-    case .start where now.uptime < entry.nextStart, .resume where now.uptime < entry.nextStart:
+    case .start where now.uptime < entry.nextStart, .startHeld where now.uptime < entry.nextStart,
+      .resume where now.uptime < entry.nextStart:
       entry.activity = "the guest does not stay up: \(step.activity) again in a while"
       entry.wakeAt = min(entry.nextStart, entry.plan.wakeAt ?? .max)
     default:
@@ -199,6 +200,7 @@ extension VMEntry {
 
   fileprivate mutating func take(_ actual: ActualVM, of document: Assignment, _ now: AgentTime) {
     self.actual = actual
+    network.follow(actual, now.uptime)
     // The event may have been about an earlier life of the guest, such as one that this agent ended.
     if actual.domain?.power == .running { endedByHost = false }
     if starts > 0, now.uptime - lastStart > Self.staysUp { starts = 0 }
@@ -219,13 +221,14 @@ extension VMEntry {
     failures = 0
     lastFailure = nil
     switch step {
-    case .start:
+    case .start, .startHeld:
       starts += 1
       lastStart = now.uptime
       endedByHost = false
     case .resume:
       starts += 1
       lastStart = now.uptime
+    case .unplug(let nic): network.noteUnplug(nic, now.uptime)
     case .requestShutdown:
       stop = StopProgress(askedFirst: stop?.askedFirst ?? now.uptime, askedLast: now.uptime)
     default: break

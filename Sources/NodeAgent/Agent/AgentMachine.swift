@@ -62,6 +62,10 @@ public struct AgentMachine: Sendable {
   var renewal = Timer()
   /// The control plane wants a new certificate to be asked for now.
   var isAskedToRenew = false
+  /// The VMs with NICs that were told last; nil: none yet.
+  var connected: [Assignment]?
+  /// Whether documents have changed since.
+  var connectionsChanged = false
   /// Streams that were taken up already.
   var streams: [StreamID] = []
 
@@ -113,6 +117,7 @@ public struct AgentMachine: Sendable {
       finish(\.facts, failed: failure != nil, every: options.factsInterval, now.uptime)
     case .renewed(let result): takeRenewal(result, now)
     case .hypervisor(let event): takeHypervisorEvent(event, now)
+    case .network(let event): takeNetworkEvent(event, now)
     }
     runTimers(now, &effects)
     return effects
@@ -147,6 +152,7 @@ public struct AgentMachine: Sendable {
       report.tell(at: uptime)
     }
     for vm in order where (vms[vm]?.wakeAt ?? .max) <= uptime { touch(vm) }
+    connect(&effects)
     startImages(uptime, &effects)
     startLooks(uptime, &effects)
     startReport(now, &effects)

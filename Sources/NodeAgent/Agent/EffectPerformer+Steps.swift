@@ -32,8 +32,15 @@ extension EffectPerformer {
     case .define(let tag):
       try await hypervisor.define(
         DomainSpecification(document, paths: storage.paths(of: vm), platform: try await platform(), tag: tag))
-    case .start: try await hypervisor.start(vm)
-    case .resume: try await hypervisor.resume(vm)
+    case .start: try await hypervisor.start(vm, held: false)
+    case .startHeld:
+      try await networks.removeLeftovers(of: (document.nics ?? []).map(\.id))
+      try await hypervisor.start(vm, held: true)
+    case .release, .resume: try await hypervisor.resume(vm)
+    case .plug(let nic):
+      try await networks.removeLeftovers(of: [nic.id])
+      try await hypervisor.plug(NICSpecification(nic, in: document, platform: try await platform()), into: vm)
+    case .unplug(let nic): try await hypervisor.unplug(nic, from: vm)
     case .requestShutdown:
       // First the journal: a guest that goes off because it was asked must never look like one that went by itself.
       let stop = VMJournal.Stop(incarnation: document.incarnation, askedAt: clock.now().wall)

@@ -8,6 +8,7 @@ public struct EffectPerformer: Sendable {
   public var journal: any Journal
   public var link: any ControlPlaneLink
   public var clock: any AgentClock
+  public var networks: any NodeNetworks
   /// What domains are defined for.
   public var platform: @Sendable () async throws(AgentFailure) -> DomainPlatform
   /// What the host is, as it was found last.
@@ -23,7 +24,8 @@ public struct EffectPerformer: Sendable {
   public init(
     hypervisor: any Hypervisor, storage: any NodeStorage, journal: any Journal,
     link: any ControlPlaneLink,
-    clock: any AgentClock, platform: @escaping @Sendable () async throws(AgentFailure) -> DomainPlatform,
+    clock: any AgentClock, networks: any NodeNetworks = NoNetworks(),
+    platform: @escaping @Sendable () async throws(AgentFailure) -> DomainPlatform,
     nodeReport: @escaping @Sendable () async throws(AgentFailure) -> NodeReport,
     refreshFacts: @escaping @Sendable () async throws(AgentFailure) -> Void = { () async throws(AgentFailure) in },
     renewIdentity: @escaping @Sendable () async throws(AgentFailure) -> CertificateValidity,
@@ -37,6 +39,7 @@ public struct EffectPerformer: Sendable {
     self.journal = journal
     self.link = link
     self.clock = clock
+    self.networks = networks
     self.platform = platform
     self.nodeReport = nodeReport
     self.refreshFacts = refreshFacts
@@ -85,7 +88,10 @@ public struct EffectPerformer: Sendable {
       return .reported(number: number, answer)
     case .heartbeat:
       let answer = await attempt { () async throws(AgentFailure) in
-        let answer = try await link.report(try await nodeReport())
+        var report = try await nodeReport()
+        report.networking = await networks.report()
+        let answer = try await link.report(report)
+        if let fabric = answer.fabric { await networks.join(fabric) }
         if let trust = answer.trust { try await adoptTrust(trust) }
         return answer
       }
@@ -99,6 +105,9 @@ public struct EffectPerformer: Sendable {
       let result = await attempt(renewIdentity)
       log(result, "the client certificate could not be renewed")
       return .renewed(result)
+    case .connect(let documents):
+      await networks.serve(documents)
+      return nil
     case .serve(let stream):
       await serve(stream)
       return nil
@@ -136,8 +145,15 @@ public struct EffectPerformer: Sendable {
     let journal = await journal.view(of: document.vm)
     let digest = DomainSpecification.digest(
       document, paths: storage.paths(of: document.vm), platform: try await platform())
-    return Inspection(
-      actual: ActualVM(domain: domain, files: files, journal: journal), digest: digest)
+    var actual = ActualVM(domain: domain, files: files, journal: journal)
+    if let domain, domain.power.isActive, let wanted = document.nics {
+      actual.nics = try await hypervisor.nics(of: document.vm)
+      if domain.power == .paused(.asked) {
+        actual.missingPorts = await networks.missingPorts(
+          of: actual.nics.map(\.id).filter { nic in wanted.contains { $0.id == nic } })
+      }
+    }
+    return Inspection(actual: actual, digest: digest)
   }
 
   private func fetch(

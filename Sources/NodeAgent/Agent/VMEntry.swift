@@ -35,6 +35,8 @@ struct VMEntry: Sendable {
   var stop: StopProgress?
   /// The journal's record that `stop` was made from.
   var stopRecord: VMJournal.Stop?
+  /// How long its network is being waited for.
+  var network = NetworkProgress()
   /// The host ended QEMU: what looks like a power-off of the guest was none.
   var endedByHost = false
 

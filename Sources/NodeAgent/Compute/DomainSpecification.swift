@@ -20,11 +20,14 @@ public struct DomainPlatform: Sendable, Hashable {
   public var accelerator: Accelerator
   /// The data directory's file system can bypass the page cache, which would hold guests' blocks twice.
   public var directIO: Bool
+  /// What guests' packets go through.
+  public var datapath: Datapath
 
-  public init(architecture: String, accelerator: Accelerator, directIO: Bool) {
+  public init(architecture: String, accelerator: Accelerator, directIO: Bool, datapath: Datapath = .kernel) {
     self.architecture = architecture
     self.accelerator = accelerator
     self.directIO = directIO
+    self.datapath = datapath
   }
 }
 
@@ -38,6 +41,8 @@ public struct DomainSpecification: Sendable, Hashable {
   public var paths: VMPaths
   public var platform: DomainPlatform
   public var tag: DomainTag
+  /// Nil: of a control plane that knows no networks; the machine then has no room for NICs that come later.
+  public var nics: [NICSpecification]?
 
   public init(_ document: Assignment, paths: VMPaths, platform: DomainPlatform, tag: DomainTag) {
     vm = document.vm
@@ -48,6 +53,7 @@ public struct DomainSpecification: Sendable, Hashable {
     self.paths = paths
     self.platform = platform
     self.tag = tag
+    nics = document.nics.map { nics in nics.map { NICSpecification($0, in: document, platform: platform) } }
   }
 
   private static func accelerator(_ choice: AcceleratorChoice, of platform: DomainPlatform)

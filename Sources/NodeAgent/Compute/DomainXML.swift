@@ -6,6 +6,7 @@ import XMLBuilder
 // - The serial port appends to a file, whose offsets therefore never change.
 // - Emulated processors are at the x86-64-v2 level: several distributions do not start below it.
 // - No display, no USB: each costs memory, start time and attack surface.
+// - A device that is plugged in later needs a PCI Express port that is free: libvirt makes none to spare.
 
 /// The XML namespace of what Aloft keeps in a domain's metadata.
 public enum DomainMetadata {
@@ -84,10 +85,12 @@ extension DomainSpecification {
 
   private var devices: XML {
     .element("devices") {
+      ports
       disk(paths.disk, format: "qcow2", target: "vda", readOnly: false)
       disk(paths.seed, format: "raw", target: "vdb", readOnly: true)
       XML.element("controller", ["type": "usb", "index": "0", "model": "none"])
       XML.element("controller", ["type": "virtio-serial", "index": "0"])
+      for nic in nics ?? [] { nic.element }
       XML.element("serial", ["type": "file"]) {
         XML.element("source", ["path": paths.serialLog, "append": "on"])
         XML.element("target", ["type": "isa-serial", "port": "0"])
@@ -100,6 +103,20 @@ extension DomainSpecification {
         XML.element("backend", ["model": "random"], text: "/dev/urandom")
       }
       XML.element("panic", ["model": "isa"])
+    }
+  }
+
+  /// How many virtio devices every machine has: two disks, the serial bus, balloon and random numbers.
+  private static let ownDevices = 5
+  /// How many NICs can come while the guest runs. Each costs an emulated guest a tenth of a second at its start.
+  private static let sparePorts = 4
+
+  @XMLContent private var ports: [XML] {
+    if let nics {
+      XML.element("controller", ["type": "pci", "index": "0", "model": "pcie-root"])
+      for index in 1...(Self.ownDevices + nics.count + Self.sparePorts) {
+        XML.element("controller", ["type": "pci", "index": "\(index)", "model": "pcie-root-port"])
+      }
     }
   }
 

@@ -26,10 +26,11 @@ extension Observation {
       generation: followed?.generation ?? tag?.generation ?? 0, sequence: 0,
       power: power(followed, actual, plan), guestStopped: plan.guestStopped, activity: activity,
       progress: progress,
-      problem: problem ?? followed.flatMap { ignoredGuest($0, actual, plan) },
+      problem: problem ?? plan.problem ?? followed.flatMap { ignoredGuest($0, actual, plan) },
       completedRequests: actual.journal.requests.filter(listed.contains).sorted {
         $0.description < $1.description
-      })
+      },
+      nics: desired?.nics == nil ? nil : actual.nics.map(\.id))
   }
 
   /// A guest that did not shut down when it was asked to. It keeps nobody from anything for long, so every other problem

@@ -5,10 +5,13 @@ extension Plan {
   struct Situation {
     let desired: Assignment
     let domain: VMDomain
-    let journal: VMJournal
+    let actual: ActualVM
     let digest: String
     let stop: StopProgress?
+    let network: NetworkProgress
     let now: Int
+
+    private var journal: VMJournal { actual.journal }
 
     private var stopDeadline: Int? { stop.map { $0.askedFirst + desired.stopGraceSeconds * 1000 } }
 
@@ -16,16 +19,16 @@ extension Plan {
     func run() -> Plan {
       switch domain.power {
       case .running, .suspended: return keepRunning()
-      case .paused: return Plan([.resume])
+      case .paused(let cause): return goOn(cause)
       case .shuttingDown: return Plan()
-      case .panicked: return Plan([.destroy, .start])
+      case .panicked: return Plan([.destroy, desired.start])
       case .off(let cause):
         if turnedItselfOff(cause) {
           return Plan(
             settle(ran: false, guestStopped: true) + journalSteps + idleRequests, guestStopped: true
           )
         }
-        return Plan(define + journalSteps + idleRequests + [.start])
+        return Plan(define + journalSteps + idleRequests + [desired.start])
       }
     }
 
@@ -41,12 +44,13 @@ extension Plan {
 
     private func keepRunning() -> Plan {
       let requests = desired.newRequests(journal).map(Step.carryOut)
-      guard let stopDeadline else { return Plan(settle(ran: true) + requests) }
+      let network = networkPlan
+      guard let stopDeadline else { return network.behind(settle(ran: true) + requests) }
       // The guest was asked to power off before it was wanted again, and may still do so: it did not run at this
       // generation yet, so it is started again then. After the deadline a power-off is the guest's own.
       let settled = settle(ran: false)
-      if now >= stopDeadline { return Plan(settled + [.forgetStop] + requests) }
-      return Plan(settled + requests, wakeAt: stopDeadline)
+      if now >= stopDeadline { return network.behind(settled + [.forgetStop] + requests) }
+      return network.behind(settled + requests, wakeAt: stopDeadline)
     }
 
     private func turnedItselfOff(_ cause: DomainPower.OffCause) -> Bool {
@@ -59,6 +63,8 @@ extension Plan {
       guard domain.power.isActive else {
         return Plan(settle(ran: false) + journalSteps + idleRequests)
       }
+      // What never ran cannot shut down, and must not run for that.
+      if isHeld { return Plan([.destroy]) }
       if desired.stopGraceSeconds <= 0 || domain.power == .panicked { return Plan([.destroy]) }
       guard let stop, let stopDeadline else { return Plan([.requestShutdown]) }
       if now >= stopDeadline { return Plan([.destroy], guestIgnores: true) }

@@ -9,6 +9,7 @@ import AloftModel
 // - A guest that turned itself off stays off until a newer document wants it running.
 // - A disk is made only where there is neither a disk nor a domain: a disk that is missing under a domain (its file
 //   system may not be mounted) is an error to report, not a reason to make an empty one.
+// - A guest with NICs is held at its start, and none that is held or paused goes on, until their ports are installed.
 // - The plan is made anew after each step, so a step never relies on the one before it.
 
 /// Since when a guest is being asked to power off, on the agent's own monotonic clock.
@@ -36,16 +37,22 @@ public struct Plan: Sendable, Equatable {
   public var isOldNews: Bool
   /// The guest has been asked to shut down for a good part of its grace and still runs.
   public var guestIgnores: Bool
+  /// What is waited for when there is no step, for people who wait.
+  public var activity: String?
+  /// What keeps the guest from its desired state though every step succeeds.
+  public var problem: Observation.Problem?
 
   public init(
     _ steps: [Step] = [], wakeAt: Int? = nil, guestStopped: Bool = false, isOldNews: Bool = false,
-    guestIgnores: Bool = false
+    guestIgnores: Bool = false, activity: String? = nil, problem: Observation.Problem? = nil
   ) {
     self.steps = steps
     self.wakeAt = wakeAt
     self.guestStopped = guestStopped
     self.isOldNews = isOldNews
     self.guestIgnores = guestIgnores
+    self.activity = activity
+    self.problem = problem
   }
 }
 
@@ -65,9 +72,11 @@ extension Plan {
   /// - Parameters:
   ///   - digest: what the digest of the domain's definition should be.
   ///   - stop: how long the guest is being asked to power off, when the journal says that it is.
+  ///   - network: how long the guest's network is being waited for.
   ///   - now: milliseconds of uptime.
   public static func make(
-    _ desired: Assignment, _ actual: ActualVM, digest: String, stop: StopProgress?, now: Int
+    _ desired: Assignment, _ actual: ActualVM, digest: String, stop: StopProgress?,
+    network: NetworkProgress = NetworkProgress(), now: Int
   ) -> Plan {
     if let tag = actual.domain?.tag, desired.isOldNews(for: tag) { return Plan(isOldNews: true) }
     if desired.deleted { return delete(actual) }
@@ -75,8 +84,7 @@ extension Plan {
     if let domain = actual.domain {
       guard domain.tag.incarnation < desired.incarnation else {
         let situation = Situation(
-          desired: desired, domain: domain, journal: actual.journal, digest: digest, stop: stop,
-          now: now)
+          desired: desired, domain: domain, actual: actual, digest: digest, stop: stop, network: network, now: now)
         return desired.power == .running ? situation.run() : situation.rest()
       }
       steps = remove(domain)
@@ -107,12 +115,15 @@ extension Plan {
     )
     if actual.journal.stop != nil { steps.append(.forgetStop) }
     steps += desired.newRequests(actual.journal).map(Step.completeRequest)
-    if desired.power == .running { steps.append(.start) }
+    if desired.power == .running { steps.append(desired.start) }
     return steps
   }
 }
 
 extension Assignment {
+  /// The step that starts it. A guest asks for its address as soon as it runs: it must not before it can be answered.
+  var start: Step { nics?.isEmpty == false ? .startHeld : .start }
+
   /// Whether the domain was made from something newer. Nothing in one incarnation is newer than its deletion.
   func isOldNews(for tag: DomainTag) -> Bool {
     incarnation < tag.incarnation

@@ -9,6 +9,9 @@ public enum Step: Sendable, Hashable {
   /// Store the definition, or replace it.
   case define(DomainTag)
   case start
+  /// Start it with its processors held: it runs when ``release`` says so, which is not before its network is there.
+  case startHeld
+  case release
   case resume
   /// Ask the guest to power off; the journal knows since when it is being asked.
   case requestShutdown
@@ -21,6 +24,10 @@ public enum Step: Sendable, Hashable {
   case removeFiles
   /// Write the tag into the domain's metadata.
   case setTag(DomainTag)
+  /// Plug a NIC into the guest that runs.
+  case plug(Assignment.NIC)
+  /// Ask the guest to give a NIC back.
+  case unplug(NICID)
   /// Carry out a one-time request; the journal says so before and after.
   case carryOut(Assignment.Request)
   /// The request has nothing left to do: the guest does not run.
@@ -33,17 +40,23 @@ public enum Step: Sendable, Hashable {
     case .createDisk: "creating the disk"
     case .createSeed: "writing the seed disk"
     case .define: "defining the machine"
-    case .start: "starting"
+    case .start, .startHeld, .release: "starting"
     case .resume: "resuming"
     case .requestShutdown: "waiting for the guest to shut down"
     case .destroy: "cutting the power"
     case .undefine: "removing the machine"
     case .removeFiles: "deleting the disks"
+    case .plug: "plugging a network interface in"
+    case .unplug: "waiting for the guest to give a network interface back"
     case .forgetStop, .setTag, .completeRequest: "recording"
     case .carryOut(let request):
       request.kind == .reboot ? "asking the guest to reboot" : "resetting"
     }
   }
+}
+
+extension Assignment.NIC: Hashable {
+  public func hash(into hasher: inout Hasher) { hasher.combine(id) }
 }
 
 extension Assignment.Request: Hashable {

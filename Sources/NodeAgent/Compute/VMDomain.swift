@@ -99,10 +99,19 @@ public struct ActualVM: Sendable, Hashable {
   public var domain: VMDomain?
   public var files: VMFiles
   public var journal: VMJournal
+  /// What is plugged into the guest; empty while there is no QEMU, which takes what the definition says.
+  public var nics: [DomainNIC]
+  /// Of a guest that is held or paused: which of its NICs cannot pass packets yet.
+  public var missingPorts: MissingPorts?
 
-  public init(domain: VMDomain? = nil, files: VMFiles = VMFiles(), journal: VMJournal = VMJournal()) {
+  public init(
+    domain: VMDomain? = nil, files: VMFiles = VMFiles(), journal: VMJournal = VMJournal(), nics: [DomainNIC] = [],
+    missingPorts: MissingPorts? = nil
+  ) {
     self.domain = domain
     self.files = files
     self.journal = journal
+    self.nics = nics
+    self.missingPorts = missingPorts
   }
 }

@@ -36,7 +36,14 @@ public protocol Hypervisor: Sendable {
   func domain(_ vm: VMID) async throws(AgentFailure) -> VMDomain?
   /// Stores a definition or replaces it. A running guest keeps the old one until it ends.
   func define(_ specification: DomainSpecification) async throws(AgentFailure)
-  func start(_ vm: VMID) async throws(AgentFailure)
+  /// Starts the guest; `held`: with its processors standing still until ``resume(_:)``.
+  func start(_ vm: VMID, held: Bool) async throws(AgentFailure)
+  /// The NICs that are plugged into the guest; none if it does not run.
+  func nics(of vm: VMID) async throws(AgentFailure) -> [DomainNIC]
+  /// Plugs a NIC into the guest that runs. The stored definition is another matter: it is renewed before the next start.
+  func plug(_ nic: NICSpecification, into vm: VMID) async throws(AgentFailure)
+  /// Asks the guest to give a NIC back. It goes when the guest agrees, which ``events()`` tell, or never.
+  func unplug(_ nic: NICID, from vm: VMID) async throws(AgentFailure)
   func resume(_ vm: VMID) async throws(AgentFailure)
   /// Asks the guest to power off.
   func shutdown(_ vm: VMID) async throws(AgentFailure)
@@ -65,7 +72,14 @@ extension Hypervisor {
   public func define(_ specification: DomainSpecification) async throws(AgentFailure) {
     throw .unsupported("defining")
   }
-  public func start(_ vm: VMID) async throws(AgentFailure) { throw .unsupported("starting") }
+  public func start(_ vm: VMID, held: Bool) async throws(AgentFailure) { throw .unsupported("starting") }
+  public func nics(of vm: VMID) async throws(AgentFailure) -> [DomainNIC] { throw .unsupported("network interfaces") }
+  public func plug(_ nic: NICSpecification, into vm: VMID) async throws(AgentFailure) {
+    throw .unsupported("plugging network interfaces in")
+  }
+  public func unplug(_ nic: NICID, from vm: VMID) async throws(AgentFailure) {
+    throw .unsupported("unplugging network interfaces")
+  }
   public func resume(_ vm: VMID) async throws(AgentFailure) { throw .unsupported("resuming") }
   public func shutdown(_ vm: VMID) async throws(AgentFailure) {
     throw .unsupported("shutting down")

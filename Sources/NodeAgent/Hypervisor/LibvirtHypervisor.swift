@@ -53,7 +53,7 @@ public actor LibvirtHypervisor: Hypervisor {
     }
   }
 
-  private func call<Value: Sendable>(
+  func call<Value: Sendable>(
     _ vm: VMID, _ body: @Sendable (Domain) async throws(LibvirtError) -> Value
   ) async throws(AgentFailure) -> Value {
     try await call { connection throws(LibvirtError) in try await body(connection.domain(vm.uuid)) }
@@ -109,8 +109,8 @@ public actor LibvirtHypervisor: Hypervisor {
     _ = try await call { connection throws(LibvirtError) in try await connection.define(xml) }
   }
 
-  public func start(_ vm: VMID) async throws(AgentFailure) {
-    try await call(vm) { domain throws(LibvirtError) in try await domain.start() }
+  public func start(_ vm: VMID, held: Bool) async throws(AgentFailure) {
+    try await call(vm) { domain throws(LibvirtError) in try await domain.start(held ? .paused : []) }
   }
 
   public func resume(_ vm: VMID) async throws(AgentFailure) {

@@ -1,0 +1,101 @@
+import AloftModel
+import IPAddressing
+
+/// How long a VM's network is being waited for; milliseconds of uptime, of this process.
+public struct NetworkProgress: Sendable, Hashable {
+  /// Since when the guest is held because ports are missing.
+  public var heldSince: Int?
+  /// NICs that the guest was asked to give back.
+  public var unplugs: [NICID: Unplug]
+
+  public struct Unplug: Sendable, Hashable {
+    public var askedFirst: Int
+    public var askedLast: Int
+  }
+
+  public init(heldSince: Int? = nil, unplugs: [NICID: Unplug] = [:]) {
+    self.heldSince = heldSince
+    self.unplugs = unplugs
+  }
+}
+
+extension NetworkProgress {
+  /// Follows what was seen of the VM.
+  mutating func follow(_ actual: ActualVM, _ now: Int) {
+    heldSince = actual.isHeld ? heldSince ?? now : nil
+    let plugged = Set(actual.nics.map(\.id))
+    unplugs = unplugs.filter { plugged.contains($0.key) }
+  }
+
+  mutating func noteUnplug(_ nic: NICID, _ now: Int) {
+    unplugs[nic] = Unplug(askedFirst: unplugs[nic]?.askedFirst ?? now, askedLast: now)
+  }
+}
+
+extension ActualVM {
+  /// The guest stands still, not by its own fault, and its network is not there.
+  var isHeld: Bool { domain?.power == .paused(.asked) && missingPorts != nil }
+}
+
+extension Plan {
+  /// Milliseconds that OVN may take to install a port before somebody is told.
+  public static let portPatience = 30_000
+  /// Milliseconds between looks at ports that are missing; changes are told, this finds what was not.
+  static let portLook = 1_000
+  /// Milliseconds that a guest may take to give a NIC back before somebody is told.
+  public static let unplugPatience = 60_000
+
+  /// These steps first.
+  func behind(_ steps: [Step], wakeAt: Int? = nil) -> Plan {
+    var plan = self
+    plan.steps = steps + plan.steps
+    plan.wakeAt = [wakeAt, plan.wakeAt].compactMap { $0 }.min()
+    return plan
+  }
+}
+
+extension Plan.Situation {
+  var isHeld: Bool { actual.isHeld }
+
+  /// A guest that stands still and should run.
+  func goOn(_ cause: DomainPower.PauseCause) -> Plan {
+    guard let missing = actual.missingPorts else {
+      return Plan([cause == .asked && !actual.nics.isEmpty ? .release : .resume])
+    }
+    let names = missing.nics.map(\.description).joined(separator: ", ")
+    var plan = Plan(wakeAt: now + Plan.portLook, activity: "waiting for the network port of \(names)")
+    if let since = network.heldSince, now - since >= Plan.portPatience {
+      plan.problem = Observation.Problem(
+        code: .networkNotReady, detail: "the guest does not run yet: the port of \(names) is missing: \(missing.reason)"
+      )
+    }
+    return plan
+  }
+
+  /// What has to be plugged in and out of a guest that runs. Whatever else there is to do goes first: a guest may never give
+  /// a device back.
+  var networkPlan: Plan {
+    guard let wanted = desired.nics else { return Plan() }
+    var plan = Plan()
+    let leaving = actual.nics.filter { nic in
+      !wanted.contains { $0.id == nic.id && MACAddress($0.mac) == MACAddress(nic.mac) }
+    }
+    for nic in leaving { ask(nic.id, &plan) }
+    let plugged = Set(actual.nics.map(\.id))
+    plan.steps += wanted.filter { !plugged.contains($0.id) }.map(Step.plug)
+    return plan
+  }
+
+  private func ask(_ nic: NICID, _ plan: inout Plan) {
+    guard let asked = network.unplugs[nic] else { return plan.steps.append(.unplug(nic)) }
+    plan.activity = Step.unplug(nic).activity
+    if now - asked.askedFirst >= Plan.unplugPatience {
+      plan.problem = Observation.Problem(
+        code: .guestIgnored,
+        detail: "the guest was asked to give \(nic) back and does not; it goes when the guest is stopped")
+    }
+    let again = asked.askedLast + Plan.askAgainAfter
+    if now >= again { plan.steps.append(.unplug(nic)) }
+    plan.wakeAt = min(plan.wakeAt ?? .max, max(again, now + 1))
+  }
+}

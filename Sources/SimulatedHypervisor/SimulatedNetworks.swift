@@ -1,0 +1,25 @@
+import AloftModel
+import NodeAgent
+
+/// The networks of a ``SimulatedHost``: every port is installed as soon as it is there, unless the host's faults say that none
+/// is.
+public struct SimulatedNetworks: NodeNetworks {
+  let host: SimulatedHost
+
+  public init(_ host: SimulatedHost) { self.host = host }
+
+  public func missingPorts(of nics: [NICID]) async -> MissingPorts? {
+    guard !nics.isEmpty, host.faults.portsAreMissing else { return nil }
+    return MissingPorts(nics: nics, reason: "simulated: OVN installs nothing")
+  }
+
+  public func removeLeftovers(of nics: [NICID]) async throws(AgentFailure) {}
+
+  public func report() async -> NodeNetworking? {
+    NodeNetworking(datapath: .kernel, tunnelAddress: "192.0.2.1", physicalNetworks: ["physical"])
+  }
+
+  public func join(_ fabric: NetworkFabric) async {}
+  public func serve(_ documents: [Assignment]) async {}
+  public func events() async -> AsyncStream<NetworkEvent> { AsyncStream { $0.finish() } }
+}
