@@ -155,6 +155,10 @@ let tests: [Target] = [
       "TestSupport",
       "aloft", "aloft-agent", "aloftd", logging, httpTypes,
     ], path: "Tests/EndToEnd", swiftSettings: strict),
+  .testTarget(
+    name: "LabTests",
+    dependencies: ["JSON", "LibvirtTestSupport", "TestSupport", "aloft", "aloft-agent", "aloftd"],
+    swiftSettings: strict),
 ]
 
 let package = Package(

@@ -12,15 +12,7 @@ final class Daemon: Sendable {
   private let watchdogPipe: Int32
 
   /// The folder with the programs of this build.
-  static let programs =
-    Bundle.main.executableURL.map { executable in
-      var folder = executable.deletingLastPathComponent()
-      // Under `swift test` the executable is the test bundle itself, or the toolchain's helper that loads it.
-      while folder.path != "/", !FileManager.default.fileExists(atPath: folder.appending(path: "aloftd").path) {
-        folder.deleteLastPathComponent()
-      }
-      return folder.path == "/" ? repositoryRoot.appending(path: ".build/debug").path : folder.path
-    } ?? repositoryRoot.appending(path: ".build/debug").path
+  static var programs: String { builtPrograms }
 
   private static let watchdog = """
     trap '' HUP INT TERM
