@@ -46,7 +46,8 @@ let foundations: [Target] = [
 let cloud: [Target] = [
   .target(name: "AloftModel", swiftSettings: strict),
   .target(
-    name: "Northbound", dependencies: ["AloftModel", "IPAddressing", "OVSDB", logging], swiftSettings: strict),
+    name: "Northbound", dependencies: ["AloftModel", "Execution", "IPAddressing", "OVSDB", crypto, logging],
+    exclude: ["README.md"], swiftSettings: strict),
   .target(name: "Placement", exclude: ["README.md"], swiftSettings: strict),
   .executableTarget(name: "placement-bench", dependencies: ["Placement"], swiftSettings: strict),
   .target(
