@@ -28,20 +28,23 @@ public struct Discrepancy: Sendable, Hashable, CustomStringConvertible {
 
   /// All of them, in the order of tables.
   static func all(desired: DesiredRows, actual: some ActualRows) -> [Discrepancy] {
-    Set(desired.keys).union(actual.ownedKeys).sorted().compactMap { key in
-      let (wanted, found) = (desired[key], actual[key])
-      let kind: Kind
-      switch (wanted, found) {
-      case (nil, nil): return nil
-      case (_?, nil): kind = .missing
-      case (nil, _?): kind = .unexpected
-      case (let wanted?, let found?):
-        let difference = RowDifference(desired: wanted, actual: found, columns: key.table.columns)
-        if difference.isEmpty { return nil }
-        kind = .different(columns: difference.columns.sorted())
-      }
-      return Discrepancy(
-        table: key.table.rawValue, row: key.id, owner: wanted?.owner ?? found?.owner, kind: kind)
+    Set(desired.keys).union(actual.ownedKeys).sorted().compactMap { Discrepancy($0, desired: desired, actual: actual) }
+  }
+
+  /// Nil when the row is as it is wanted.
+  init?(_ key: RowKey, desired: DesiredRows, actual: some ActualRows) {
+    let (wanted, found) = (desired[key], actual[key])
+    switch (wanted, found) {
+    case (nil, nil): return nil
+    case (_?, nil): kind = .missing
+    case (nil, _?): kind = .unexpected
+    case (let wanted?, let found?):
+      let difference = RowDifference(desired: wanted, actual: found, columns: key.table.columns)
+      if difference.isEmpty { return nil }
+      kind = .different(columns: difference.columns.sorted())
     }
+    table = key.table.rawValue
+    row = key.id
+    owner = wanted?.owner ?? found?.owner
   }
 }

@@ -4,56 +4,67 @@ import OVSDB
 /// The operations that make rows as they are wanted, in pieces that may be written one after another.
 ///
 /// A piece leaves nothing behind that refers to what is not there yet, and no row that nothing refers to: rows that live in
-/// others come with the reference to them. So all pieces make one transaction, and many make several.
+/// others come with the reference to them. A port comes with its places in port groups, which are there before with their
+/// rules, so it is never without them. All pieces together make one transaction, or many several.
 struct TransactionPlan: Sendable {
-  /// How many rows one piece puts into another row.
-  private static let childrenAtOnce = 250
-
   // The order in which they are written.
   private var changes: [[OVSDB.Operation]] = []
   private var removals: [[OVSDB.Operation]] = []
   private var children: [[OVSDB.Operation]] = []
-  private var borrowed: [[OVSDB.Operation]] = []
+  private var borrowings: [[OVSDB.Operation]] = []
   private var deletions: [[OVSDB.Operation]] = []
 
+  private let desired: DesiredRows
+  private let childrenAtOnce: Int
+  /// Which rows take in a row that is new, and by which column.
+  private var takers: [UUID: [Taker]] = [:]
+
+  private struct Taker: Hashable {
+    let key: RowKey
+    let column: String
+  }
+
   /// What has to be done about some rows. A row that lives in another one is inserted only if that one is among them.
-  init(_ keys: some Sequence<RowKey>, desired: DesiredRows, actual: some ActualRows) {
+  ///
+  /// `childrenAtOnce`: how many rows one piece puts into another row.
+  init(
+    _ keys: some Sequence<RowKey>, desired: DesiredRows, actual: some ActualRows, childrenAtOnce: Int = 250
+  ) {
+    self.desired = desired
+    self.childrenAtOnce = childrenAtOnce
+    var additions: [(RowKey, RowDifference)] = []
     for key in keys.sorted() {
       switch (desired[key], actual[key]) {
       case (nil, nil): continue
       case (nil, let found?): delete(key, found)
       case (let wanted?, nil):
         guard key.table.isRoot else { continue }
-        insert(key, wanted)
-        add(RowDifference(desired: wanted, actual: [:], columns: key.table.columns), to: key, desired, actual)
+        changes.append([Self.insertion(key, wanted)])
+        additions.append((key, RowDifference(desired: wanted, actual: [:], columns: key.table.columns)))
       case (let wanted?, let found?):
         let difference = RowDifference(desired: wanted, actual: found, columns: key.table.columns)
         update(key, difference)
-        add(difference, to: key, desired, actual)
+        additions.append((key, difference))
       }
     }
+    for (key, difference) in additions { noteTakers(key, difference) }
+    for (key, difference) in additions { addChildren(difference, to: key, actual) }
+    borrow(takers)
   }
 
-  var pieces: [[OVSDB.Operation]] { changes + removals + children + borrowed + deletions }
-
-  /// All of it as one transaction; empty when everything is as it is wanted.
-  var operations: [OVSDB.Operation] { pieces.flatMap(\.self) }
+  var pieces: [[OVSDB.Operation]] { changes + removals + children + borrowings + deletions }
 
   /// All of it in transactions of about that many operations.
   func transactions(ofAbout count: Int) -> [[OVSDB.Operation]] {
     var transactions: [[OVSDB.Operation]] = []
     for piece in pieces {
-      if let last = transactions.last, last.count + piece.count <= count {
+      if let last = transactions.last, last.count <= count - piece.count {
         transactions[transactions.count - 1] += piece
       } else {
         transactions.append(piece)
       }
     }
     return transactions
-  }
-
-  private mutating func insert(_ key: RowKey, _ row: Row) {
-    changes.append([Self.insertion(key, row)])
   }
 
   private static func insertion(_ key: RowKey, _ row: Row) -> OVSDB.Operation {
@@ -77,28 +88,42 @@ struct TransactionPlan: Sendable {
     if !removed.isEmpty { removals.append([key.mutate(removed)]) }
   }
 
-  /// Elements that need rows of other tables.
-  private mutating func add(
-    _ difference: RowDifference, to key: RowKey, _ desired: DesiredRows, _ actual: some ActualRows
-  ) {
+  private mutating func noteTakers(_ key: RowKey, _ difference: RowDifference) {
+    for (column, value) in difference.additions where column.kind == .borrowed {
+      for id in value.rowIDs { takers[id, default: []].append(Taker(key: key, column: column.name)) }
+    }
+  }
+
+  private mutating func addChildren(_ difference: RowDifference, to key: RowKey, _ actual: some ActualRows) {
     for (column, value) in difference.additions {
-      guard column.waitsForOthers, case .set(let atoms) = value else { continue }
-      guard case .children(let table) = column.kind else {
-        borrowed.append([key.mutate([Mutation(column.name, .insert, value)])])
-        continue
-      }
-      let ids = atoms.compactMap { if case .uuid(let id) = $0 { id } else { nil } }.sorted {
-        $0.uuidString < $1.uuidString
-      }
-      for start in stride(from: 0, to: ids.count, by: Self.childrenAtOnce) {
-        let some = ids[start..<min(start + Self.childrenAtOnce, ids.count)]
-        var operations = some.compactMap { id -> OVSDB.Operation? in
+      guard case .children(let table) = column.kind else { continue }
+      let ids = value.rowIDs
+      for start in stride(from: 0, to: ids.count, by: childrenAtOnce) {
+        let some = ids[start..<min(start + childrenAtOnce, ids.count)]
+        let operations = some.compactMap { id -> OVSDB.Operation? in
           let child = RowKey(table: table, id: id)
           return actual[child] == nil ? desired[child].map { Self.insertion(child, $0) } : nil
         }
-        operations.append(key.mutate([Mutation(column.name, .insert, .uuids(some))]))
-        children.append(operations)
+        var taken: [UUID: [Taker]] = [:]
+        for id in some { taken[id] = takers.removeValue(forKey: id) }
+        children.append(
+          operations + [key.mutate([Mutation(column.name, .insert, .uuids(some))])] + Self.borrowing(taken))
       }
+    }
+  }
+
+  /// Of rows that were there already.
+  private mutating func borrow(_ takers: [UUID: [Taker]]) {
+    borrowings += Self.borrowing(takers).map { [$0] }
+  }
+
+  private static func borrowing(_ takers: [UUID: [Taker]]) -> [OVSDB.Operation] {
+    var byTaker: [Taker: [UUID]] = [:]
+    for (id, all) in takers {
+      for taker in all { byTaker[taker, default: []].append(id) }
+    }
+    return byTaker.sorted { $0.key.key < $1.key.key }.map { taker, ids in
+      taker.key.mutate([Mutation(taker.column, .insert, .uuids(ids))])
     }
   }
 
@@ -124,4 +149,9 @@ extension [Column: Value] {
   fileprivate func mutations(_ mutator: Mutation.Mutator) -> [Mutation] {
     map { Mutation($0.key.name, mutator, $0.value) }.sorted { $0.column < $1.column }
   }
+}
+
+extension Value {
+  /// The rows that a set refers to, in a fixed order.
+  fileprivate var rowIDs: [UUID] { (uuids ?? []).sorted { $0.uuidString < $1.uuidString } }
 }

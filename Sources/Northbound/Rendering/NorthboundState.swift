@@ -44,6 +44,13 @@ struct NorthboundState: Sendable {
     return touched
   }
 
+  /// The rows that changed objects have for themselves, as it is now.
+  func ownKeys(of changes: some Sequence<NetworkModel.Change>) -> Set<RowKey> {
+    changes.reduce(into: []) { keys, change in
+      for key in contributions[change.id]?.rows.keys ?? [:].keys { keys.insert(key) }
+    }
+  }
+
   private mutating func relate(
     _ id: NetworkModel.ObjectID, _ old: NetworkModel.Object?, _ new: NetworkModel.Object?
   ) {

@@ -1,16 +1,16 @@
 import Foundation
 import OVSDB
 
-/// The tables of OVN's northbound database that have rows of ours (ovn-nb(5)), in an order in which a row comes behind those it
-/// refers to, except that ports come behind the switches and routers that they belong to.
+/// The tables of OVN's northbound database that have rows of ours (ovn-nb(5)), in the order in which they are written: those that
+/// others refer to first, and what is not let through before what could come.
 enum Table: String, Sendable, Hashable, CaseIterable, Comparable {
   case dhcpOptions = "DHCP_Options"
   case dns = "DNS"
   case loadBalancer = "Load_Balancer"
   case haChassisGroup = "HA_Chassis_Group"
+  case portGroup = "Port_Group"
   case logicalSwitch = "Logical_Switch"
   case logicalRouter = "Logical_Router"
-  case portGroup = "Port_Group"
   case logicalSwitchPort = "Logical_Switch_Port"
   case logicalRouterPort = "Logical_Router_Port"
   case haChassis = "HA_Chassis"

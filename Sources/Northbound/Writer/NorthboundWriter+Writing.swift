@@ -1,0 +1,140 @@
+import Foundation
+import Logging
+import OVSDB
+
+extension NorthboundWriter {
+  /// What ``replaceAll(_:)`` has done.
+  public struct Summary: Sendable, Hashable {
+    /// How many operations were written; none when everything was as it is wanted.
+    public var operations = 0
+    public var transactions = 0
+    /// What the server did not take, and why. The rest is written.
+    public var refusals: [String] = []
+  }
+
+  /// Makes everything as the model wants it: what differs is written, in several transactions if it is much, and what is ours and
+  /// not wanted goes. From then on ``apply(_:)`` can be used.
+  ///
+  /// Throws `notWriter` without a term, and every other error that ends it.
+  @discardableResult
+  public func replaceAll(_ model: NetworkModel) async throws(NorthboundError) -> Summary {
+    try await inTurn { (writer) async throws(NorthboundError) -> Summary in
+      let mark = try writer.currentTerm().mark
+      let state = NorthboundState(model)
+      writer.term?.state = state
+      var summary = Summary()
+      // What somebody changes meanwhile is found by another look; what is refused stays different.
+      for _ in 0..<3 {
+        let keys = Set(state.desired.keys).union(writer.replica.snapshot.ownedKeys)
+        let done = try await writer.carryOut(keys, of: state.desired, mark, operationsAtOnce: writer.operationsAtOnce)
+        summary.operations += done.operations
+        summary.transactions += done.transactions
+        summary.refusals = done.refusals
+        if done.operations == 0 { break }
+      }
+      writer.watchRows(mark)
+      return summary
+    }
+  }
+
+  /// Changes the model and writes what that changes, in one transaction. Returns when it is written; what makes no difference
+  /// costs nothing.
+  ///
+  /// Throws `notWriter` before ``replaceAll(_:)`` in each term; `refused` when the rows of a changed object could not be written.
+  public func apply(_ changes: [NetworkModel.Change]) async throws(NorthboundError) {
+    try await inTurn { (writer) async throws(NorthboundError) in
+      let mark = try writer.currentTerm().mark
+      guard var state = writer.term?.state else {
+        throw NorthboundError(.notWriter, "this term has no model yet: replaceAll comes before apply")
+      }
+      // Not two of them, or all of it would be copied.
+      writer.term?.state = nil
+      let before = state.ownKeys(of: changes)
+      let touched = state.apply(changes)
+      let own = before.union(state.ownKeys(of: changes))
+      writer.term?.state = state
+      let done = try await writer.carryOut(touched, of: state.desired, mark, operationsAtOnce: .max)
+      guard !done.refusals.isEmpty else { return }
+      // Rows of other objects that are not taken may stand in the same parents; they are not the matter of these changes.
+      let actual = writer.replica.snapshot
+      guard own.allSatisfy({ Discrepancy($0, desired: state.desired, actual: actual) == nil }) else {
+        throw NorthboundError(.refused, "not written: " + done.refusals.joined(separator: "; "))
+      }
+    }
+  }
+
+  /// False when the term is over.
+  func repair(_ rows: [RowChange], _ mark: UUID) async -> Bool {
+    do throws(NorthboundError) {
+      return try await inTurn { (writer) async throws(NorthboundError) -> Bool in
+        guard let term = writer.term, term.mark == mark, let desired = term.state?.desired else { return false }
+        let keys = rows.compactMap { row -> RowKey? in
+          guard let key = Table(rawValue: row.table).map({ RowKey(table: $0, id: row.id) }) else { return nil }
+          return row.new?.owner != nil || desired[key] != nil ? key : nil
+        }
+        let done = try await writer.carryOut(keys, of: desired, mark, operationsAtOnce: writer.operationsAtOnce)
+        if done.operations > 0 || !done.refusals.isEmpty {
+          writer.logger.warning(
+            "somebody else changed rows of Aloft in OVN's northbound database",
+            metadata: ["operations": "\(done.operations)", "refused": "\(done.refusals)"])
+        }
+        return true
+      }
+    } catch {
+      return false
+    }
+  }
+
+  private func currentTerm() throws(NorthboundError) -> Term {
+    guard let term else {
+      throw NorthboundError(.notWriter, "this client does not write OVN's northbound database now")
+    }
+    return term
+  }
+
+  /// Writes what has to be done about some rows. If the server does not take it as a whole, piece by piece.
+  private func carryOut(
+    _ keys: some Sequence<RowKey>, of desired: DesiredRows, _ mark: UUID, operationsAtOnce: Int
+  ) async throws(NorthboundError) -> Summary {
+    var summary = Summary()
+    let plan = TransactionPlan(keys, desired: desired, actual: replica.snapshot)
+    for operations in plan.transactions(ofAbout: operationsAtOnce) {
+      do throws(NorthboundError) {
+        try await write(operations, mark)
+        summary.note(operations)
+      } catch {
+        guard error.kind == .refused else { throw error }
+        summary.refusals.append(error.message)
+      }
+    }
+    guard !summary.refusals.isEmpty else { return summary }
+    summary.refusals = []
+    for piece in TransactionPlan(keys, desired: desired, actual: replica.snapshot, childrenAtOnce: 1).pieces {
+      do throws(NorthboundError) {
+        try await write(piece, mark)
+        summary.note(piece)
+      } catch {
+        guard error.kind == .refused else { throw error }
+        summary.refusals.append(error.message)
+      }
+    }
+    return summary
+  }
+
+  private func write(_ operations: [OVSDB.Operation], _ mark: UUID) async throws(NorthboundError) {
+    do throws(OVSDBError) {
+      try await client.transact(guards(mark) + operations)
+    } catch {
+      let error = NorthboundError(error)
+      if error.kind != .refused { endTerm(mark) }
+      throw error
+    }
+  }
+}
+
+extension NorthboundWriter.Summary {
+  fileprivate mutating func note(_ written: [OVSDB.Operation]) {
+    operations += written.count
+    transactions += 1
+  }
+}
