@@ -97,6 +97,9 @@ let tests: [Target] = [
     name: "PostgresTestSupport", dependencies: ["CPostgres", "Execution", "TestSupport"],
     path: "Tests/PostgresTestSupport", swiftSettings: strict),
   .target(
+    name: "OVSDBTestSupport", dependencies: ["Execution", "OVSDB", "TestSupport"], path: "Tests/OVSDBTestSupport",
+    swiftSettings: strict),
+  .target(
     name: "LibvirtTestSupport", dependencies: ["Libvirt", "TestSupport"], path: "Tests/LibvirtTestSupport",
     swiftSettings: strict),
   .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: strict),
@@ -114,7 +117,12 @@ let tests: [Target] = [
     name: "LibvirtTests", dependencies: ["Libvirt", "LibvirtTestSupport", "TestSupport", "XMLBuilder", logging],
     swiftSettings: strict),
   .testTarget(
-    name: "OVSDBTests", dependencies: ["Execution", "JSON", "OVSDB", "TestSupport", logging], swiftSettings: strict),
+    name: "OVSDBTests", dependencies: ["Execution", "JSON", "OVSDB", "OVSDBTestSupport", "TestSupport", logging],
+    swiftSettings: strict),
+  .testTarget(
+    name: "NorthboundTests",
+    dependencies: ["AloftModel", "IPAddressing", "Northbound", "OVSDB", "OVSDBTestSupport", "TestSupport", logging],
+    swiftSettings: strict),
   .testTarget(name: "IPAddressingTests", dependencies: ["IPAddressing"], swiftSettings: strict),
   .testTarget(name: "ContractTests", dependencies: ["Contract", "JSON", httpTypes], swiftSettings: strict),
   .testTarget(name: "PlacementTests", dependencies: ["Placement"], swiftSettings: strict),

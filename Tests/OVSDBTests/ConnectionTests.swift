@@ -1,4 +1,5 @@
 import Glibc
+import OVSDBTestSupport
 import TestSupport
 import Testing
 

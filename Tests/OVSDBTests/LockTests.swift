@@ -1,5 +1,6 @@
 import Execution
 import Glibc
+import OVSDBTestSupport
 import TestSupport
 import Testing
 

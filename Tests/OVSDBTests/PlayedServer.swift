@@ -1,6 +1,7 @@
 import Execution
 import Foundation
 import Glibc
+import OVSDBTestSupport
 
 @testable import OVSDB
 

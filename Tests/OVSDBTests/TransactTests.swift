@@ -1,4 +1,5 @@
 import Foundation
+import OVSDBTestSupport
 import TestSupport
 import Testing
 

@@ -19,21 +19,24 @@ struct NorthboundState: Sendable {
   /// Changes the model, and returns the rows that may be different by that.
   @discardableResult
   mutating func apply(_ changes: some Sequence<NetworkModel.Change>) -> Set<RowKey> {
-    var affected: Set<NetworkModel.ObjectID> = []
+    var (changed, attached): ([NetworkModel.ObjectID], Set<NetworkModel.ObjectID>) = ([], [])
     for change in changes {
       let old = model[change.id]
       let new: NetworkModel.Object? = if case .put(let object) = change { object } else { nil }
       guard old != new else { continue }
-      affected.insert(change.id)
-      affected.formUnion(dependents[change.id] ?? [])
+      changed.append(change.id)
       for object in [old, new] {
         // A subnet's DHCP names the router, which is known to the router alone.
         guard case .router(let router)? = object else { continue }
-        affected.formUnion(router.interfaces.map { .network($0.network) })
+        attached.formUnion(router.interfaces.map { .network($0.network) })
       }
       relate(change.id, old, new)
       model.apply(change)
     }
+    // Who depended on an object before and does not now has changed itself.
+    var affected: Set<NetworkModel.ObjectID> = []
+    for id in changed { note(id, &affected) }
+    affected.formUnion(attached)
     let rendering = Rendering(model: model, attachedRouters: attachedRouters)
     var touched: Set<RowKey> = []
     for id in affected {
@@ -44,11 +47,18 @@ struct NorthboundState: Sendable {
     return touched
   }
 
-  /// The rows that changed objects have for themselves, as it is now.
-  func ownKeys(of changes: some Sequence<NetworkModel.Change>) -> Set<RowKey> {
-    changes.reduce(into: []) { keys, change in
-      for key in contributions[change.id]?.rows.keys ?? [:].keys { keys.insert(key) }
-    }
+  /// The rows that an object has for itself.
+  func ownKeys(of id: NetworkModel.ObjectID) -> Set<RowKey> {
+    contributions[id].map { Set($0.rows.keys) } ?? []
+  }
+
+  /// The rows that an object has anything in.
+  func allKeys(of id: NetworkModel.ObjectID) -> Set<RowKey> { contributions[id]?.keys ?? [] }
+
+  /// The object and all that depend on it, by others too.
+  private func note(_ id: NetworkModel.ObjectID, _ affected: inout Set<NetworkModel.ObjectID>) {
+    guard affected.insert(id).inserted else { return }
+    for dependent in dependents[id] ?? [] { note(dependent, &affected) }
   }
 
   private mutating func relate(

@@ -4,8 +4,8 @@ import OVSDB
 
 /// What objects have in the database, by what the model says now.
 ///
-/// Reads of an object only what ``references(of:)`` names, beside the object itself and the routers of its network: that is
-/// how changes find out whom else they are about.
+/// Reads only objects that can be reached by ``references(of:)``, beside the object itself and the routers of its network:
+/// that is how changes find out whom else they are about.
 struct Rendering {
   let model: NetworkModel
   /// The routers that have an interface in a network.

@@ -26,6 +26,11 @@ struct Contribution: Sendable, Hashable {
 
   init(owner: NetworkModel.ObjectID) { self.owner = owner }
 
+  /// All rows that it has anything in.
+  var keys: Set<RowKey> {
+    Set(rows.keys).union(elements.lazy.map(\.row)).union(entries.lazy.map(\.row))
+  }
+
   /// A row that lives by itself.
   mutating func add(
     _ table: Table, _ id: UUID, _ columns: Row, externalIDs: [String: String] = [:]

@@ -32,8 +32,9 @@ enum Table: String, Sendable, Hashable, CaseIterable, Comparable {
 /// A column that has what Aloft wants, and nothing else.
 struct Column: Sendable, Hashable {
   enum Kind: Sendable, Hashable {
-    /// One value or none.
+    /// Written as a whole: one value or none, or few. Some must never be empty.
     case value
+    /// Of which only the difference is written.
     case set
     /// A set of rows that live by being in it.
     case children(Table)
@@ -98,11 +99,11 @@ extension Table {
     ],
     .portGroup: [.string("name"), .borrowed("ports"), .children("acls", .acl), .externalIDs],
     .logicalSwitchPort: [
-      .string("name"), .string("type"), .set("addresses"), .set("port_security"), .optional("dhcpv4_options"),
+      .string("name"), .string("type"), .optional("addresses"), .optional("port_security"), .optional("dhcpv4_options"),
       .optional("dhcpv6_options"), .map("options"), .optional("tag"), .optional("enabled"), .externalIDs,
     ],
     .logicalRouterPort: [
-      .string("name"), .string("mac"), .set("networks"), .optional("peer"), .optional("ha_chassis_group"),
+      .string("name"), .string("mac"), .optional("networks"), .optional("peer"), .optional("ha_chassis_group"),
       .map("ipv6_ra_configs"), .optional("enabled"), .externalIDs,
     ],
     .haChassis: [.string("chassis_name"), .integer("priority"), .externalIDs],

@@ -75,6 +75,7 @@ extension NorthboundWriter {
   func endTerm() {
     guard let ended = term else { return }
     term = nil
+    ended.sending?.cancel()
     for watcher in ended.watchers { watcher.cancel() }
     for listener in ended.listeners { listener.finish() }
     logger.info("Aloft does not write OVN's northbound database here any more")

@@ -49,13 +49,16 @@ extension NorthboundWriter {
       }
       // Not two of them, or all of it would be copied.
       writer.term?.state = nil
-      let before = state.ownKeys(of: changes)
+      let ids = Set(changes.map(\.id))
+      let before = ids.reduce(into: Set<RowKey>()) { $0.formUnion(state.ownKeys(of: $1)) }
       let touched = state.apply(changes)
-      let own = before.union(state.ownKeys(of: changes))
+      // All that the objects have, also what has not changed: it may not have been written the last time.
+      let keys = ids.reduce(into: touched) { $0.formUnion(state.allKeys(of: $1)) }
       writer.term?.state = state
-      let done = try await writer.carryOut(touched, of: state.desired, mark, operationsAtOnce: .max)
+      let done = try await writer.carryOut(keys, of: state.desired, mark, operationsAtOnce: .max)
       guard !done.refusals.isEmpty else { return }
-      // Rows of other objects that are not taken may stand in the same parents; they are not the matter of these changes.
+      // What was not taken may be another object's row in the same parent, which is not the matter of these changes.
+      let own = ids.reduce(into: before) { $0.formUnion(state.ownKeys(of: $1)) }
       let actual = writer.replica.snapshot
       guard own.allSatisfy({ Discrepancy($0, desired: state.desired, actual: actual) == nil }) else {
         throw NorthboundError(.refused, "not written: " + done.refusals.joined(separator: "; "))
@@ -122,10 +125,20 @@ extension NorthboundWriter {
   }
 
   private func write(_ operations: [OVSDB.Operation], _ mark: UUID) async throws(NorthboundError) {
+    let (client, guarded) = (client, guards(mark) + operations)
+    let sending = Task { () async -> Result<Void, OVSDBError> in
+      do throws(OVSDBError) { try await client.transact(guarded) } catch { return .failure(error) }
+      return .success(())
+    }
+    term?.sending = sending
     do throws(OVSDBError) {
-      try await client.transact(guards(mark) + operations)
+      try await sending.value.get()
     } catch {
-      let error = NorthboundError(error)
+      var error = NorthboundError(error)
+      // Nobody cancels it but the end of the term.
+      if error.kind == .cancelled {
+        error = NorthboundError(.notWriter, "the connection to OVN's northbound database ended")
+      }
       if error.kind != .refused { endTerm(mark) }
       throw error
     }

@@ -23,10 +23,12 @@ public actor NorthboundWriter {
     var state: NorthboundState?
     var watchers: [Task<Void, Never>] = []
     var listeners: [AsyncStream<Void>.Continuation] = []
+    /// The transaction that is on its way. One that waits for a connection is of no use when the term is over.
+    var sending: Task<Result<Void, OVSDBError>, Never>?
   }
 
   let client: OVSDBClient
-  let replica: Replica
+  nonisolated let replica: Replica
   let logger: Logger
   /// How many operations one of several transactions has, more or less.
   let operationsAtOnce: Int

@@ -3,21 +3,25 @@ import Foundation
 import Glibc
 import TestSupport
 
-@testable import OVSDB
+import OVSDB
 
 /// A private `ovsdb-server`, gone when the test process is gone: its watchdog shell reads from a pipe that only this
 /// process holds open.
-final class OVSDBServer: Sendable {
-  struct Failure: Error { let what: String }
+public final class OVSDBServer: Sendable {
+  public struct Failure: Error {
+    public let what: String
 
-  let directory: String
+    public init(what: String) { self.what = what }
+  }
+
+  public let directory: String
   private let arguments: [String]
   private let watchdog = Lock<(pid: pid_t, pipe: Int32)?>(nil)
 
-  var remote: Remote { .unix(directory + "/db.sock") }
+  public var remote: Remote { .unix(directory + "/db.sock") }
 
   /// Makes the database of `schema` and starts a server.
-  convenience init(schema: String = testSchema, arguments: [String] = []) async throws {
+  public convenience init(schema: String = testSchema, arguments: [String] = []) async throws {
     let directory = try Self.makeDirectory()
     let file = directory + "/schema"
     try schema.write(toFile: file, atomically: false, encoding: .utf8)
@@ -26,7 +30,7 @@ final class OVSDBServer: Sendable {
   }
 
   /// Starts a server for the file `db` in the directory.
-  init(directory: String, arguments: [String] = []) async throws {
+  public init(directory: String, arguments: [String] = []) async throws {
     self.directory = directory
     self.arguments = arguments
     try await start()
@@ -41,13 +45,13 @@ final class OVSDBServer: Sendable {
     }
   }
 
-  static func makeDirectory() throws -> String {
+  public static func makeDirectory() throws -> String {
     var template = Array("/tmp/ovsdbtest-XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else { throw Failure(what: "mkdtemp") }
     return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 
-  func start() async throws {
+  public func start() async throws {
     var ends: [Int32] = [-1, -1]
     guard pipe(&ends) == 0 else { throw Failure(what: "pipe") }
     for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
@@ -74,7 +78,7 @@ final class OVSDBServer: Sendable {
   }
 
   /// Kills the server; its files stay.
-  func kill() async throws {
+  public func kill() async throws {
     let (pid, pipe) = try watchdog.withLock { state in
       guard let taken = state else { throw Failure(what: "the server does not run") }
       state = nil
@@ -86,13 +90,13 @@ final class OVSDBServer: Sendable {
   }
 
   /// Stops or continues the process.
-  func signal(_ signal: Int32) throws {
+  public func signal(_ signal: Int32) throws {
     let text = try String(contentsOfFile: directory + "/pid", encoding: .utf8)
     guard let pid = pid_t(text.trimmingCharacters(in: .whitespacesAndNewlines)) else { throw Failure(what: "no pid") }
     Glibc.kill(pid, signal)
   }
 
-  func client(_ change: (inout OVSDBConfiguration) -> Void = { _ in }) throws -> OVSDBClient {
+  public func client(_ change: (inout OVSDBConfiguration) -> Void = { _ in }) throws -> OVSDBClient {
     var configuration = OVSDBConfiguration(database: "Test", remotes: [remote])
     change(&configuration)
     return try OVSDBClient(configuration, logger: TestLogs.logger("ovsdb"))
@@ -100,7 +104,7 @@ final class OVSDBServer: Sendable {
 }
 
 /// A port of the loopback that is free now.
-func freePort() throws -> UInt16 {
+public func freePort() throws -> UInt16 {
   let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
   defer { close(descriptor) }
   var address = sockaddr_in()
@@ -116,7 +120,7 @@ func freePort() throws -> UInt16 {
   return UInt16(bigEndian: address.sin_port)
 }
 
-let testSchema = """
+public let testSchema = """
   {"name": "Test", "version": "1.0.0", "tables": {
     "Item": {"isRoot": true, "indexes": [["name"]], "columns": {
       "name": {"type": "string"},
