@@ -1,5 +1,5 @@
 # The network namespaces of a lab and the cables between them. To be sourced by scripts/lab, which sets mark, control, outside,
-# node_count and run.
+# node_count, state and run.
 # shellcheck shell=bash
 # shellcheck disable=SC2154
 
@@ -80,6 +80,24 @@ make_node() {
 
 # places: which namespaces of this lab there are
 places() { ip netns list | grep -o "^aloft-$mark-[a-z0-9-]*" || true; }
+
+# metadata_places: the namespaces that agents have made for their nodes' networks: `aloft-md-`, the end of the node's UUID, `-` …
+metadata_places() {
+  local name
+  for name in $(nodes); do
+    [ -s "$state/$name/agent/identity/node.json" ] || continue
+    ip netns list | grep -o "^aloft-md-$(node_mark "$state/$name/agent/identity/node.json")-[0-9a-f]*" || true
+  done
+}
+
+# node_mark FILE: the last six hexadecimal digits of the UUID that the node's id is another form of (base 32)
+node_mark() {
+  python3 -c '
+import re, sys
+digits = "0123456789abcdefghjkmnpqrstvwxyz"
+end = re.search("node_[0-9a-z]{21}([0-9a-z]{5})", open(sys.argv[1]).read())[1]
+print(f"{sum(digits.index(digit) << 5 * place for place, digit in enumerate(reversed(end))) & 0xffffff:06x}")' "$1"
+}
 
 # end_namespace NAME: with what runs in it
 end_namespace() {

@@ -61,6 +61,9 @@ state_of() {
   esac
 }
 
+# takes_option PROGRAM ARGUMENT... OPTION: whether a program of this build knows the option
+takes_option() { local option=${!#}; "${@:1:$#-1}" --help | grep -q -- "$option\b"; }
+
 # need_packages: installs the Debian packages that are missing
 need_packages() {
   local packages
