@@ -62,7 +62,7 @@ state_of() {
 }
 
 # takes_option PROGRAM ARGUMENT... OPTION: whether a program of this build knows the option
-takes_option() { local option=${!#}; "${@:1:$#-1}" --help | grep -q -- "$option\b"; }
+takes_option() { local option=${!#}; [[ "$("${@:1:$#-1}" --help) " == *" $option "* ]]; }
 
 # need_packages: installs the Debian packages that are missing
 need_packages() {

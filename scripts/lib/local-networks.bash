@@ -14,7 +14,9 @@ external_pool=172.31.255.16-172.31.255.254
 # networks_obstacle: why this machine cannot have them; nothing if it can
 networks_obstacle() {
   local program
-  [ "$(id -u)" = 0 ] || { echo "it needs root"; return; }
+  [ "$(id -u)" = 0 ] || { echo "they need root"; return; }
+  takes_option "$programs/aloftd" serve --ovn-northbound && takes_option "$programs/aloft-agent" --tunnel-address \
+    || { echo "these programs have none"; return; }
   for program in ovn-northd ovn-controller ovs-vswitchd; do
     command -v $program >/dev/null || { echo "$program is not installed"; return; }
   done
