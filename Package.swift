@@ -79,7 +79,9 @@ let cloud: [Target] = [
     swiftSettings: strict),
   .executableTarget(
     name: "aloft-agent",
-    dependencies: ["AloftModel", "Execution", "HTTPClient", "NodeAgent", "ProgramSettings", arguments, logging],
+    dependencies: [
+      "AloftModel", "Execution", "HTTPClient", "IPAddressing", "NodeAgent", "ProgramSettings", arguments, logging,
+    ],
     swiftSettings: strict),
   .executableTarget(name: "aloft", dependencies: ["AloftCLI"], swiftSettings: strict),
   .executableTarget(
@@ -135,8 +137,8 @@ let tests: [Target] = [
   .testTarget(
     name: "NodeAgentTests",
     dependencies: [
-      "AloftModel", "Execution", "HTTPClient", "JSON", "Libvirt", "LibvirtTestSupport", "NodeAgent",
-      "SimulatedHypervisor", "TestSupport", crypto, x509, asn1, logging, httpTypes,
+      "AloftModel", "Execution", "HTTPClient", "IPAddressing", "JSON", "Libvirt", "LibvirtTestSupport", "NodeAgent",
+      "OVSDB", "SimulatedHypervisor", "TestSupport", crypto, x509, asn1, logging, httpTypes,
     ], exclude: ["control_plane.py"], swiftSettings: strict),
   .testTarget(
     name: "SimulationTests",
@@ -154,7 +156,8 @@ let tests: [Target] = [
   .testTarget(
     name: "ProgramTests",
     dependencies: [
-      "AloftModel", "ControlPlane", "NodeAgent", "ProgramSettings", "aloft-agent", "aloftd", arguments, logging,
+      "AloftModel", "ControlPlane", "IPAddressing", "NodeAgent", "ProgramSettings", "aloft-agent", "aloftd", arguments,
+      logging,
     ],
     swiftSettings: strict),
   .testTarget(

@@ -9,6 +9,7 @@
 #include <sys/un.h>
 extern int accept4(int, struct sockaddr *, socklen_t *, int);
 extern int pthread_setname_np(pthread_t, const char *);
+extern int setns(int, int);
 // glibc 2.36: a process by descriptor, which never comes to mean another one.
 extern int pidfd_open(pid_t, unsigned int);
 extern int pidfd_send_signal(int, int, void *, unsigned int);

@@ -30,11 +30,23 @@ enum AgentSetting {
     "reserved-disk-gib", "Disk kept free for the host, in GiB. Default: 1 or 5 %, whichever is more.")
   static let serialLogKib = setting("serial-log-kib", "How much of each serial log is kept, in KiB. Default: 1024.")
   static let parallel = setting("parallel", "How many machines are worked on at a time. Default: 4.")
+  static let ovs = setting("ovs", "Open vSwitch's database. Default: unix:/run/openvswitch/db.sock.")
+  static let tunnelAddress = setting(
+    "tunnel-address",
+    "The address to which other nodes send packets of networks. Default: the one from which this host reaches OVN's servers."
+  )
+  static let bridgeMapping = setting(
+    "bridge-mapping",
+    "PHYSICAL=BRIDGE: the bridge that leads to a physical network; it is made if it is not there. Several are possible."
+  )
+  static let datapath = setting(
+    "datapath",
+    "kernel, userspace (slow) or auto: the kernel's openvswitch module where it can be loaded. Default: auto.")
   static let logLevel = setting("log-level", "trace, debug, info, notice, warning, error or critical. Default: info.")
 
   static let all = [
     url, ca, data, libvirt, name, joinToken, accelerator, vcpus, memoryMib, diskGib, reservedMemoryMib,
-    reservedDiskGib, serialLogKib, parallel, logLevel,
+    reservedDiskGib, serialLogKib, parallel, ovs, tunnelAddress, bridgeMapping, datapath, logLevel,
   ]
 
   private static func setting(_ name: String, _ explanation: String) -> Setting {
@@ -75,6 +87,14 @@ struct AgentOptions: ParsableArguments {
   var serialLogKib: Int?
   @Option(name: AgentSetting.parallel.flag, help: AgentSetting.parallel.help)
   var parallel: Int?
+  @Option(name: AgentSetting.ovs.flag, help: AgentSetting.ovs.help)
+  var ovs: String?
+  @Option(name: AgentSetting.tunnelAddress.flag, help: AgentSetting.tunnelAddress.help)
+  var tunnelAddress: String?
+  @Option(name: AgentSetting.bridgeMapping.flag, help: AgentSetting.bridgeMapping.help)
+  var bridgeMapping: [String] = []
+  @Option(name: AgentSetting.datapath.flag, help: AgentSetting.datapath.help)
+  var datapath: String?
   @Option(name: AgentSetting.logLevel.flag, help: AgentSetting.logLevel.help)
   var logLevel: String?
 }

@@ -41,12 +41,23 @@ struct AgentService {
       link.reconnect()
     }
     let enrolment = Enrolment(store: store, link: link, clock: clock, logger: nodeLogger)
+    let base = settings.ca
+    let networks = try await OpenVSwitch(
+      settings: settings.network, hypervisor: hypervisor, clock: clock,
+      identity: { () async throws(AgentFailure) in
+        SouthboundIdentity(
+          node: identity.id, certificate: identity.certificatePath, key: identity.keyPath,
+          authorities: try await store.authorities(base: base))
+      }, logger: nodeLogger)
     let performer = EffectPerformer(
       hypervisor: hypervisor, storage: storage,
       journal: try await FileJournal.open(settings.data + "/journal.jsonl"), link: link, clock: clock,
+      networks: networks,
       platform: { () async throws(AgentFailure) in
         let now = try await reporter.report()
-        return DomainPlatform(architecture: now.architecture, accelerator: now.accelerator, directIO: directIO)
+        return DomainPlatform(
+          architecture: now.architecture, accelerator: now.accelerator, directIO: directIO,
+          datapath: networks.guestDatapath)
       },
       nodeReport: { () async throws(AgentFailure) in
         var report = try await reporter.report()
@@ -70,7 +81,11 @@ struct AgentService {
     options.parallelSteps = settings.parallel
     let machine = AgentMachine(
       options: options, now: clock.now(), seed: .random(in: .min ... .max), identity: identity.validity)
-    await Agent(machine: machine, performer: performer).run()
+    await withDiscardingTaskGroup { group in
+      group.addTask { await networks.run() }
+      await Agent(machine: machine, performer: performer).run()
+      group.cancelAll()
+    }
   }
 
   private func logger(of identity: NodeIdentity) -> Logger {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import IPAddressing
 import Logging
 import NodeAgent
 import ProgramSettings
@@ -15,6 +16,7 @@ struct AgentSettings: Sendable {
   var capacity = CapacitySettings()
   var serialLogKib: Int
   var parallel: Int
+  var network = NetworkSettings()
   var logLevel: Logger.Level
 
   init(options: AgentOptions, environment: [String: String] = ProcessInfo.processInfo.environment) throws {
@@ -37,10 +39,33 @@ struct AgentSettings: Sendable {
     capacity.accelerator = try reader.choice(AgentSetting.accelerator, options.accelerator) ?? .auto
     serialLogKib = try reader.integer(AgentSetting.serialLogKib, options.serialLogKib, 4...(1 << 20)) ?? 1024
     parallel = try reader.integer(AgentSetting.parallel, options.parallel, 1...64) ?? 4
+    network = try Self.network(reader, options)
     logLevel = try reader.choice(AgentSetting.logLevel, options.logLevel) ?? .info
     for url in urls where !url.hasPrefix("https://") && !url.hasPrefix("http://") {
       throw ValidationError("--url '\(url)' must begin with https://")
     }
     if !data.hasPrefix("/") { throw ValidationError("--data '\(data)' must be an absolute path") }
+  }
+
+  private static func network(_ reader: SettingsReader, _ options: AgentOptions) throws -> NetworkSettings {
+    var network = NetworkSettings()
+    network.ovs = try reader.text(AgentSetting.ovs, options.ovs) ?? NetworkSettings.defaultOVS
+    if let fault = NetworkSettings.fault(ofRemote: network.ovs) { throw ValidationError("--ovs: \(fault)") }
+    if let text = try reader.text(AgentSetting.tunnelAddress, options.tunnelAddress) {
+      guard let address = IPAddress(text), !address.isLinkLocal else {
+        throw ValidationError("--tunnel-address '\(text)' must be an IPv4 or IPv6 address that other nodes can reach")
+      }
+      network.tunnelAddress = address
+    }
+    for text in try reader.list(AgentSetting.bridgeMapping, options.bridgeMapping) {
+      guard let (physical, bridge) = NetworkSettings.mapping(text) else {
+        throw ValidationError("--bridge-mapping '\(text)' must be PHYSICAL=BRIDGE, such as external=br-ex")
+      }
+      guard network.bridgeMappings.updateValue(bridge, forKey: physical) == nil else {
+        throw ValidationError("--bridge-mapping names the physical network '\(physical)' twice")
+      }
+    }
+    network.datapath = try reader.choice(AgentSetting.datapath, options.datapath) ?? .auto
+    return network
   }
 }

@@ -16,6 +16,7 @@ final class MemoryControlPlane: ControlPlaneLink {
     var downloads = 0
     var isUnreachable = false
     var image: [UInt8] = []
+    var fabric: NetworkFabric?
   }
 
   let state = Lock(State())
@@ -52,8 +53,10 @@ final class MemoryControlPlane: ControlPlaneLink {
 
   func report(_ node: NodeReport) async throws(AgentFailure) -> LeaseAnswer {
     try reach()
-    state.withLock { $0.heartbeats += 1 }
-    return LeaseAnswer(leaseSeconds: 20)
+    return state.withLock { state in
+      state.heartbeats += 1
+      return LeaseAnswer(leaseSeconds: 20, fabric: state.fabric)
+    }
   }
 
   func assignments(after revision: Int, waitSeconds: Int) async throws(AgentFailure) -> Assignments {

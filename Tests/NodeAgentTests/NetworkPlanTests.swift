@@ -9,7 +9,9 @@ extension NICID {
 }
 
 extension NetworkID {
-  static func sample(_ number: Int) -> NetworkID { NetworkID(UUID.v7(milliseconds: 4, random: (4, UInt64(number)))) }
+  static func sample(_ number: Int) -> NetworkID {
+    NetworkID(UUID.v7(milliseconds: 4, random: (4, 0xAABB_0000 + UInt64(number))))
+  }
 }
 
 extension Assignment.NIC {

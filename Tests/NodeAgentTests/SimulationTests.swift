@@ -44,6 +44,41 @@ private final class World {
 struct SimulationTests {
   let vm = VMID.sample(1)
 
+  @Test("a guest with NICs runs when its ports are installed, and not before; meanwhile it is said what is missing")
+  func ports() async {
+    let world = World(seed: 11)
+    world.host.faults.portsAreMissing = true
+    world.plane.assign(.sample().with([.sample(1)]))
+    #expect(await world.run(seconds: 10) { world.plane.observation(vm)?.activity?.contains("network port") == true })
+    #expect(world.plane.observation(vm)?.power == .paused && world.power(vm) == .paused(.asked))
+    #expect(await world.run(seconds: 60) { world.plane.observation(vm)?.problem?.code == .networkNotReady })
+    // The agent dies, another one goes on waiting.
+    world.host.crashAgent()
+    #expect(await !world.run(seconds: 20) { world.power(vm) == .running })
+    world.host.faults.portsAreMissing = false
+    #expect(await world.run(seconds: 10) { world.plane.observation(vm)?.power == .running })
+    #expect(world.plane.observation(vm)?.problem == nil && world.plane.observation(vm)?.nics == [.sample(1)])
+    #expect(world.host.domain(vm)?.ranWithoutPorts == false && world.host.domain(vm)?.starts == 1)
+  }
+
+  @Test("NICs come and go while the guest runs; one that it keeps is a problem, and goes when it is stopped")
+  func hotplug() async {
+    let world = World(seed: 12)
+    world.plane.assign(.sample().with([.sample(1)]))
+    #expect(await world.run(seconds: 10) { world.plane.observation(vm)?.power == .running })
+    world.plane.assign(.sample(generation: 6).with([.sample(1), .sample(2)]))
+    #expect(await world.run(seconds: 10) { world.plane.observation(vm)?.nics == [.sample(1), .sample(2)] })
+    var guest = SimulatedHost.Guest()
+    guest.keepsNICs = true
+    world.host.setGuest(guest, of: vm)
+    world.plane.assign(.sample(generation: 7).with([.sample(2)]))
+    #expect(await world.run(seconds: 90) { world.plane.observation(vm)?.problem?.code == .guestIgnored })
+    #expect(world.plane.observation(vm)?.nics == [.sample(1), .sample(2)])
+    world.host.setGuest(SimulatedHost.Guest(), of: vm)
+    #expect(await world.run(seconds: 20) { world.plane.observation(vm)?.nics == [.sample(2)] })
+    #expect(world.plane.observation(vm)?.problem == nil && world.host.domain(vm)?.starts == 1)
+  }
+
   @Test("a document becomes a running guest, and the control plane hears of it")
   func creation() async {
     let world = World(seed: 1)

@@ -1,4 +1,5 @@
 import ArgumentParser
+import IPAddressing
 import NodeAgent
 import ProgramSettings
 import Testing
@@ -28,7 +29,8 @@ struct AgentSettingsTests {
       "url": "https://a:1", "ca": "/ca.crt", "data": "/data", "libvirt": "qemu+unix:///system", "name": "n1",
       "join-token": "secret", "accelerator": "tcg", "vcpus": "3", "memory-mib": "4096", "disk-gib": "50",
       "reserved-memory-mib": "7", "reserved-disk-gib": "8", "serial-log-kib": "64", "parallel": "2",
-      "log-level": "debug",
+      "log-level": "debug", "ovs": "tcp:127.0.0.1:6640", "tunnel-address": "192.0.2.7",
+      "bridge-mapping": "external=br-ex", "datapath": "userspace",
     ]
     #expect(Set(values.keys) == Set(AgentSetting.all.map(\.name)))
     let arguments = values.flatMap { ["--" + $0.key, $0.value] }
@@ -45,6 +47,11 @@ struct AgentSettingsTests {
       #expect(found.capacity.accelerator == .tcg && found.capacity.vcpus == 3)
       #expect(found.capacity.memoryMib == 4096 && found.capacity.diskGib == 50)
       #expect(found.capacity.reservedMemoryMib == 7 && found.capacity.reservedDiskGib == 8)
+      #expect(
+        found.network
+          == NetworkSettings(
+            ovs: "tcp:127.0.0.1:6640", tunnelAddress: IPAddress("192.0.2.7"), bridgeMappings: ["external": "br-ex"],
+            datapath: .userspace))
       #expect(found.serialLogKib == 64 && found.parallel == 2 && found.logLevel == .debug)
     }
   }
@@ -83,5 +90,21 @@ struct AgentSettingsTests {
       #expect(text.contains("--\(setting.name) "), "\(setting.name)")
       #expect(text.contains("(\(setting.variable); in the file: \(setting.name))"), "\(setting.name)")
     }
+  }
+
+  @Test("what cannot be a switch, an address or a mapping is refused, and a physical network has one bridge")
+  func networks() throws {
+    for wrong in [
+      ["--ovs", "db.sock"], ["--ovs", "ssl:127.0.0.1:6640"], ["--tunnel-address", "node1"],
+      ["--tunnel-address", "fe80::1"], ["--bridge-mapping", "external"], ["--datapath", "fast"],
+      ["--bridge-mapping", "a=br-a", "--bridge-mapping", "a=br-b"],
+    ] {
+      #expect(throws: (any Error).self, "\(wrong)") {
+        try AgentSettings(options: try AgentOptions.parse(["--url", "https://a:1"] + wrong), environment: [:])
+      }
+    }
+    let mapped = try settings("--url", "https://a:1", "--bridge-mapping", "a=br-a", "--bridge-mapping", "b=br-b")
+    #expect(mapped.network.bridgeMappings == ["a": "br-a", "b": "br-b"])
+    #expect(mapped.network.ovs == NetworkSettings.defaultOVS && mapped.network.datapath == .auto)
   }
 }

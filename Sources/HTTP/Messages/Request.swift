@@ -35,8 +35,13 @@ public struct Peer: Sendable, Hashable {
   public var isTLS: Bool
   /// The client's certificate in DER, only if it was presented and verified against the client CA.
   public var certificate: [UInt8]?
+  /// The name of the socket by which it came, if that was given one; see ``Server/listen(on:name:)``.
+  public var listener: String?
 
-  public init(address: String, port: Int? = nil, isTLS: Bool = false, certificate: [UInt8]? = nil) {
+  public init(
+    address: String, port: Int? = nil, isTLS: Bool = false, certificate: [UInt8]? = nil, listener: String? = nil
+  ) {
+    self.listener = listener
     self.address = address
     self.port = port
     self.isTLS = isTLS

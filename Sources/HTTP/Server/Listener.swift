@@ -16,6 +16,8 @@ actor Listener {
   private let socket: Int32
   private let tls: TLSStore?
   private let unixPath: String?
+  /// What requests that come by it have as ``Peer/listener``.
+  nonisolated let name: String?
   private let service: Service
   private let loops: [EventLoop]
   private var nextLoop = 0
@@ -24,7 +26,11 @@ actor Listener {
   /// sees a closed connection instead of silence, and the listening socket does not stay readable for ever.
   private var reserve: Int32
 
-  init(socket: Int32, tls: TLSStore?, unixPath: String?, service: Service, loop: EventLoop, loops: [EventLoop]) {
+  init(
+    socket: Int32, tls: TLSStore?, unixPath: String?, name: String?, service: Service, loop: EventLoop,
+    loops: [EventLoop]
+  ) {
+    self.name = name
     self.socket = socket
     self.tls = tls
     self.unixPath = unixPath
@@ -125,7 +131,8 @@ actor Listener {
     target.counters.accepted.add(1, ordering: .relaxed)
     target.counters.open.add(1, ordering: .relaxed)
     let made = Connection(
-      transport: Transport(socket: connection, ssl: ssl), peer: Peer(address: host, port: port, isTLS: tls != nil),
+      transport: Transport(socket: connection, ssl: ssl),
+      peer: Peer(address: host, port: port, isTLS: tls != nil, listener: name),
       peerKey: key, service: service, loop: target)
     if target === loop {
       made.assumeIsolated { $0.start() }

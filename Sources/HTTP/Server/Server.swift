@@ -12,9 +12,9 @@ import Synchronization
 ///
 /// The rules (parser, body decoders, WebSocket frames) are pure values; `Connection` applies them to a socket.
 public final class Server: Sendable {
-  private enum Stage { case new, running, stopped }
+  enum Stage { case new, running, stopped }
 
-  private struct State {
+  struct State {
     var stage = Stage.new
     var listeners: [Listener] = []
     var certificates: [TLSStore] = []
@@ -23,9 +23,9 @@ public final class Server: Sendable {
   }
 
   private let configuration: ServerConfiguration
-  private let service: Service
+  let service: Service
   private let logger: Logger
-  private let state = Lock(State())
+  let state = Lock(State())
 
   /// - Parameters:
   ///   - immediate: asked first, on the loop; see ``ImmediateResponder``.
@@ -75,7 +75,8 @@ public final class Server: Sendable {
       let loop = loops[index % loops.count]
       listeners.append(
         Listener(
-          socket: item.socket, tls: item.tls, unixPath: item.unixPath, service: service, loop: loop, loops: loops))
+          socket: item.socket, tls: item.tls, unixPath: item.unixPath, name: nil, service: service, loop: loop,
+          loops: loops))
     }
     let threads = loops.enumerated().map { index, loop in
       Task.detached { await DedicatedThread(name: "http-\(index)").run { loop.run() } }

@@ -10,6 +10,8 @@ public enum ServerError: Error, Equatable, Sendable, CustomStringConvertible {
   case system(String, Int32)
   /// `start` was called twice, or after `shutdown`.
   case alreadyStarted
+  /// A socket was to be served before `start` or after `shutdown`.
+  case notRunning
 
   public var description: String {
     switch self {
@@ -19,6 +21,7 @@ public enum ServerError: Error, Equatable, Sendable, CustomStringConvertible {
     case .tls(let file, let reason): "cannot use \(file) for TLS: \(reason)"
     case .system(let call, let code): "\(call) failed: \(systemMessage(code))"
     case .alreadyStarted: "the server was started before; make a new one"
+    case .notRunning: "the server does not run"
     }
   }
 }

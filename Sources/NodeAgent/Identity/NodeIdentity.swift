@@ -133,6 +133,11 @@ public struct IdentityStore: Sendable {
     try await thread.run { () throws(AgentFailure) in try TrustFiles(folder: folder).file(base: base) }
   }
 
+  /// A file with the control plane's own authorities; nil when none is known. `base`: the file that the operator gave.
+  public func authorities(base: String?) async throws(AgentFailure) -> String? {
+    try await thread.run { () throws(AgentFailure) in try TrustFiles(folder: folder).authorities(base: base) }
+  }
+
   /// When the first certificate of a PEM text is valid.
   private static func validity(of pem: String) throws(AgentFailure) -> CertificateValidity {
     do {

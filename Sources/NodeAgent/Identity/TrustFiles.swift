@@ -39,7 +39,20 @@ struct TrustFiles {
     where seen.insert(certificate.fingerprint).inserted {
       texts.append(certificate.pem)
     }
-    try FileSystem.replace(filePath, with: Array((texts.joined(separator: "\n") + "\n").utf8))
+    let bytes = Array((texts.joined(separator: "\n") + "\n").utf8)
+    if (try? FileSystem.readAll(filePath)) != bytes { try FileSystem.replace(filePath, with: bytes) }
+    return filePath
+  }
+
+  /// A file with the control plane's own authorities, told or given, for programs that verify by nothing else; nil when none is
+  /// known.
+  func authorities(base: String?) throws(AgentFailure) -> String? {
+    if let base { return try file(base: base) }
+    guard let told = try told() else { return nil }
+    let texts = try Self.certificates(told.authorities).filter { !told.retired.contains($0.fingerprint) }.map(\.pem)
+    let bytes = Array((texts.joined(separator: "\n") + "\n").utf8)
+    // Who reads it watches when it changes.
+    if (try? FileSystem.readAll(filePath)) != bytes { try FileSystem.replace(filePath, with: bytes) }
     return filePath
   }
 

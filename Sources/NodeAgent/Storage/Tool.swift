@@ -21,8 +21,17 @@ enum Tool {
     }
   }
 
+  /// The same, and returns the end of what it wrote, its lines joined by `; `.
+  static func output(_ program: String, _ arguments: [String]) async throws(AgentFailure) -> String {
+    try await DedicatedThread(name: program).run { () throws(AgentFailure) in
+      let (status, text) = try runBlocking(program, arguments, capturesOutput: true)
+      guard status == 0 else { throw AgentFailure(.hypervisorRefused, "\(program) failed (\(status)): \(text)") }
+      return text
+    }
+  }
+
   private static func runBlocking(
-    _ program: String, _ arguments: [String]
+    _ program: String, _ arguments: [String], capturesOutput: Bool = false
   ) throws(AgentFailure) -> (status: Int32, complaint: String) {
     var pipe: [Int32] = [-1, -1]
     guard Glibc.pipe(&pipe) == 0 else { throw FileSystem.failure("making a pipe for", program) }
@@ -30,7 +39,11 @@ enum Tool {
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
+    if capturesOutput {
+      posix_spawn_file_actions_adddup2(&actions, pipe[1], 1)
+    } else {
+      posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
+    }
     posix_spawn_file_actions_adddup2(&actions, pipe[1], 2)
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)

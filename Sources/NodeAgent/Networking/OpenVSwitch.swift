@@ -1,0 +1,318 @@
+import AloftModel
+import IPAddressing
+import Logging
+import OVSDB
+
+/// The node's part in networks, by Open vSwitch and OVN.
+///
+/// Invariants
+/// - Open vSwitch's database is the only memory: what is there is compared with what should be, whenever either changes, and
+///   from time to time.
+/// - Nothing is written before the control plane has named southbound servers.
+/// - Without Open vSwitch everything else of the agent works.
+public actor OpenVSwitch: NodeNetworks {
+  /// Between looks at what tells nothing by itself: the host's devices, ovn-controller's connection.
+  private static let pause = Duration.seconds(4)
+
+  let settings: NetworkSettings
+  let datapath: Datapath
+  let hypervisor: any Hypervisor
+  let clock: any AgentClock
+  let logger: Logger
+  let links = HostLinks()
+  private let identity: @Sendable () async throws(AgentFailure) -> SouthboundIdentity
+  private let controller: OVNController
+  private let client: OVSDBClient
+  private let replica: Replica
+  private let metadata: MetadataNetworks
+
+  private var fabric: NetworkFabric?
+  private var intent: SwitchIntent?
+  /// As its database told it last; nil when it cannot be reached.
+  var actual: LocalSwitch?
+  /// Why it cannot be read though it can be reached.
+  private var refusal: String?
+  private var controllerFault: String?
+  private var told: NodeNetworking?
+  private var isBringing = false
+  private var silenced: Set<String> = []
+  private var care = PortCare()
+  private var listeners: [Int: AsyncStream<NetworkEvent>.Continuation] = [:]
+  private var nextListener = 0
+
+  /// Begins to connect; see ``run()``.
+  ///
+  /// - Parameter identity: what the node shows the southbound servers; asked for anew whenever it matters.
+  public init(
+    settings: NetworkSettings, hypervisor: any Hypervisor, clock: any AgentClock,
+    identity: @escaping @Sendable () async throws(AgentFailure) -> SouthboundIdentity, logger: Logger
+  ) async throws(AgentFailure) {
+    self.settings = settings
+    self.hypervisor = hypervisor
+    self.clock = clock
+    self.identity = identity
+    self.logger = logger
+    let node = try await identity().node
+    datapath =
+      switch settings.datapath {
+      case .kernel: .kernel
+      case .userspace: .userspace
+      case .auto: await links.kernelDatapath() ? .kernel : .userspace
+      }
+    do throws(OVSDBError) {
+      let remote = try Remote(settings.ovs)
+      controller = OVNController(database: remote)
+      client = try OVSDBClient(OVSDBConfiguration(database: "Open_vSwitch", remotes: [remote]), logger: logger)
+    } catch {
+      throw AgentFailure(.storage, "--ovs: \(error.message)")
+    }
+    replica = client.replica(of: LocalSwitch.tables)
+    metadata = MetadataNetworks(node: node, clock: clock, logger: logger)
+  }
+
+  /// What guests' devices are made for.
+  public nonisolated var guestDatapath: Datapath { datapath }
+
+  /// Works until the task is cancelled. Guests' ports stay as they are then, and those of the metadata service.
+  public func run() async {
+    await metadata.use { [weak self] device in await self?.removePort(device) }
+    await withDiscardingTaskGroup { group in
+      group.addTask { await self.follow() }
+      group.addTask { await self.metadata.run() }
+      while !Task.isCancelled {
+        await lookAround()
+        try? await Task.sleep(for: Self.pause)
+      }
+      group.cancelAll()
+    }
+    client.close()
+  }
+
+  /// Follows the database until it ends for good.
+  private func follow() async {
+    do {
+      for try await batch in replica.changes {
+        let snapshot = batch.snapshot
+        let before = actual?.installed ?? []
+        actual = snapshot.isCurrent ? LocalSwitch(rows: { snapshot[$0] }) : nil
+        if (actual?.installed ?? []) != before { tell(.portsChanged) }
+        await bring()
+      }
+    } catch {
+      refusal = error.message
+      logger.error("Open vSwitch's database cannot be read", metadata: ["failure": "\(error)"])
+      refreshReport()
+    }
+  }
+
+  /// Brings Open vSwitch to where it should be.
+  private func bring() async {
+    // The change that this makes comes here again.
+    guard !isBringing else { return }
+    isBringing = true
+    defer { isBringing = false }
+    await refreshIntent()
+    await silenceNewDevices()
+    if let actual, let intent {
+      let operations = intent.operations(for: actual)
+      if !operations.isEmpty, await commit(operations) {
+        logger.info("Open vSwitch's settings changed", metadata: ["operations": "\(operations.count)"])
+      }
+    }
+    refreshReport()
+  }
+
+  private func refreshIntent() async {
+    guard let fabric else { return }
+    do throws(AgentFailure) {
+      let identity = try await identity()
+      intent = SwitchIntent(
+        chassis: identity.node.description, southbound: fabric.southbound, tunnelAddress: await tunnelAddress(fabric),
+        bridgeMappings: settings.bridgeMappings, datapath: datapath, identity: identity,
+        metadataPorts: await metadata.ports)
+    } catch {
+      logger.warning("the node's identity cannot be read", metadata: ["failure": "\(error)"])
+    }
+  }
+
+  private func tunnelAddress(_ fabric: NetworkFabric) async -> String? {
+    if let address = settings.tunnelAddress { return address.description }
+    for text in fabric.southbound {
+      let address: String
+      switch try? Remote(text) {
+      case .tcp(let host, _), .tls(let host, _): address = host
+      case .unix, nil: continue
+      }
+      if let target = IPAddress(address), let own = await links.source(towards: target) { return own.description }
+    }
+    return nil
+  }
+
+  /// Runs a transaction and says whether it happened, as far as one can know.
+  private func commit(_ operations: [SwitchChange]) async -> Bool {
+    do throws(OVSDBError) {
+      try await client.transact(operations, timeout: .seconds(5))
+      return true
+    } catch {
+      logger.warning("Open vSwitch's database did not take a change", metadata: ["failure": "\(error)"])
+      return false
+    }
+  }
+
+  private func silenceNewDevices() async {
+    guard let actual else { return }
+    let devices = Set(
+      actual.ports.keys.filter { name in
+        name.hasPrefix(NICSpecification.devicePrefix) || name.hasPrefix(MetadataNetwork.devicePrefix)
+      })
+    silenced.formIntersection(devices)
+    let new = devices.subtracting(silenced)
+    guard !new.isEmpty else { return }
+    silenced.formUnion(new)
+    let failed = await links.silence(new)
+    if !failed.isEmpty {
+      logger.warning(
+        "the host's kernel speaks IPv6 on devices of guests: /proc/sys cannot be written",
+        metadata: ["devices": "\(failed.sorted())"])
+    }
+  }
+
+  /// What nobody tells.
+  private func lookAround() async {
+    if fabric != nil { controllerFault = await controller.fault() }
+    await repair()
+    await bring()
+  }
+
+  private func repair() async {
+    guard let actual, actual.integration != nil, let guests = await guests() else { return }
+    let nics = guests.values.flatMap { $0.map { NICSpecification.device(of: $0.id) } }
+    let promiscuity = await links.promiscuity(of: Set(actual.ports.keys).union(nics))
+    // The kernel's datapath follows devices by itself.
+    let isOpen = { [datapath] (device: String) in promiscuity[device].map { $0 || datapath == .kernel } }
+    for repair in care.repairs(ports: actual.ports, guests: guests, isOpen: isOpen, now: clock.now().uptime) {
+      logger.notice("a port is not as it should be", metadata: ["repair": "\(repair)"])
+      switch repair {
+      case .remove(let device): await removePort(device)
+      case .add(let device, let nic, let vm): await addPort(device, nic, vm)
+      case .replace(let device, let nic, let vm):
+        await removePort(device)
+        await addPort(device, nic, vm)
+      }
+    }
+  }
+
+  /// If it is there.
+  private func removePort(_ device: String) async {
+    guard let port = actual?.ports[device] else { return }
+    _ = await commit([port.removal])
+  }
+
+  private func addPort(_ device: String, _ nic: DomainNIC, _ vm: VMID) async {
+    guard let bridge = actual?.integration, actual?.ports[device] == nil else { return }
+    _ = await commit(
+      LocalSwitch.addition(
+        of: device, to: bridge, externalIDs: PortCare.Repair.externalIDs(nic, vm), name: "guest"))
+  }
+
+  /// The NICs of all guests that have a QEMU; nil when nobody knows.
+  private func guests() async -> [VMID: [DomainNIC]]? {
+    do throws(AgentFailure) {
+      var guests: [VMID: [DomainNIC]] = [:]
+      for domain in try await hypervisor.domains() where domain.power.isActive {
+        guests[domain.vm] = try await hypervisor.nics(of: domain.vm)
+      }
+      return guests
+    } catch {
+      // A guest that went meanwhile is one of the reasons: the next look knows.
+      return nil
+    }
+  }
+
+  // MARK: What the agent asks
+
+  public func missingPorts(of nics: [NICID]) async -> MissingPorts? {
+    guard !nics.isEmpty else { return nil }
+    let installed = actual?.installed ?? []
+    let missing = nics.filter { !installed.contains($0) }
+    guard !missing.isEmpty else { return nil }
+    return MissingPorts(nics: missing, reason: told?.problem ?? "ovn-controller has not put its flows in place yet")
+  }
+
+  public func removeLeftovers(of nics: [NICID]) async throws(AgentFailure) {
+    guard let ports = actual?.guestPorts else { return }
+    let operations = nics.compactMap { ports[$0]?.port.removal }
+    if !operations.isEmpty, await !commit(operations) {
+      throw AgentFailure(.hypervisorRefused, "an old port of the machine could not be removed from Open vSwitch")
+    }
+  }
+
+  public func report() -> NodeNetworking? { told }
+
+  public func join(_ fabric: NetworkFabric) async {
+    guard self.fabric != fabric else { return }
+    self.fabric = fabric
+    logger.info("OVN's southbound servers", metadata: ["remotes": "\(fabric.southbound)"])
+    await lookAround()
+  }
+
+  public func serve(_ documents: [Assignment]) async {
+    await metadata.serve(documents)
+    await bring()
+  }
+
+  public func events() -> AsyncStream<NetworkEvent> {
+    let (stream, continuation) = AsyncStream.makeStream(of: NetworkEvent.self, bufferingPolicy: .bufferingNewest(64))
+    nextListener += 1
+    let key = nextListener
+    listeners[key] = continuation
+    continuation.onTermination = { _ in Task { await self.forget(key) } }
+    return stream
+  }
+
+  private func forget(_ listener: Int) { listeners[listener] = nil }
+
+  private func tell(_ event: NetworkEvent) { for listener in listeners.values { listener.yield(event) } }
+
+  // MARK: What the control plane is told
+
+  private func refreshReport() {
+    let mappings = settings.bridgeMappings.keys.sorted()
+    let known = (actual?.externalIDs["ovn-bridge-mappings"] ?? "").split(separator: ",").compactMap { entry in
+      entry.split(separator: ":").first.map(String.init)
+    }
+    let new = NodeNetworking(
+      datapath: actual == nil ? nil : datapath,
+      tunnelAddress: actual?.externalIDs["ovn-encap-ip"],
+      physicalNetworks: mappings.isEmpty ? known.sorted() : mappings,
+      problem: problem)
+    guard new != told else { return }
+    if let problem = new.problem, problem != told?.problem {
+      logger.notice("machines with network interfaces cannot run here", metadata: ["problem": "\(problem)"])
+    }
+    told = new
+    tell(.reportChanged)
+  }
+
+  private var problem: String? {
+    if let refusal { return "Open vSwitch's database at \(settings.ovs) cannot be used: \(refusal)" }
+    guard let actual else {
+      return replica.snapshot.isCurrent
+        ? "Open vSwitch's database at \(settings.ovs) is empty: start ovs-vswitchd by its service"
+        : "Open vSwitch cannot be reached at \(settings.ovs): install and start openvswitch-switch and ovn-host, or give --ovs"
+    }
+    guard let fabric else { return "the control plane has not named OVN's southbound servers yet" }
+    guard actual.externalIDs["ovn-encap-ip"] != nil else {
+      return
+        "no address for tunnels: there is no way to \(fabric.southbound.joined(separator: ", ")); give --tunnel-address"
+    }
+    if intent?.identity?.authorities == nil, fabric.southbound.contains(where: { $0.hasPrefix("ssl:") }) {
+      return "no authority is known by which OVN's southbound servers could be verified: give --ca"
+    }
+    if let controllerFault { return controllerFault }
+    guard actual.integration != nil else {
+      return "OVN has not made its bridge \(NICSpecification.bridge) yet: look at ovn-controller's log"
+    }
+    return nil
+  }
+}
