@@ -138,7 +138,7 @@ let tests: [Target] = [
     name: "NodeAgentTests",
     dependencies: [
       "AloftModel", "Execution", "HTTPClient", "IPAddressing", "JSON", "Libvirt", "LibvirtTestSupport", "NodeAgent",
-      "OVSDB", "SimulatedHypervisor", "TestSupport", crypto, x509, asn1, logging, httpTypes,
+      "OVSDB", "OVSDBTestSupport", "SimulatedHypervisor", "TestSupport", crypto, x509, asn1, logging, httpTypes,
     ], exclude: ["control_plane.py"], swiftSettings: strict),
   .testTarget(
     name: "SimulationTests",

@@ -23,20 +23,21 @@ public actor OpenVSwitch: NodeNetworks {
   private let identity: @Sendable () async throws(AgentFailure) -> SouthboundIdentity
   private let controller: OVNController
   private let client: OVSDBClient
-  private let replica: Replica
+  let replica: Replica
   private let metadata: MetadataNetworks
 
-  private var fabric: NetworkFabric?
-  private var intent: SwitchIntent?
+  var fabric: NetworkFabric?
+  var intent: SwitchIntent?
   /// As its database told it last; nil when it cannot be reached.
   var actual: LocalSwitch?
   /// Why it cannot be read though it can be reached.
-  private var refusal: String?
-  private var controllerFault: String?
-  private var told: NodeNetworking?
+  var refusal: String?
+  var controllerFault: String?
+  var told: NodeNetworking?
   private var isBringing = false
+  let began: Int
   private var silenced: Set<String> = []
-  private var care = PortCare()
+  var care = PortCare()
   private var listeners: [Int: AsyncStream<NetworkEvent>.Continuation] = [:]
   private var nextListener = 0
 
@@ -50,6 +51,7 @@ public actor OpenVSwitch: NodeNetworks {
     self.settings = settings
     self.hypervisor = hypervisor
     self.clock = clock
+    began = clock.now().uptime
     self.identity = identity
     self.logger = logger
     let node = try await identity().node
@@ -92,10 +94,7 @@ public actor OpenVSwitch: NodeNetworks {
   private func follow() async {
     do {
       for try await batch in replica.changes {
-        let snapshot = batch.snapshot
-        let before = actual?.installed ?? []
-        actual = snapshot.isCurrent ? LocalSwitch(rows: { snapshot[$0] }) : nil
-        if (actual?.installed ?? []) != before { tell(.portsChanged) }
+        take(batch.snapshot)
         await bring()
       }
     } catch {
@@ -103,6 +102,12 @@ public actor OpenVSwitch: NodeNetworks {
       logger.error("Open vSwitch's database cannot be read", metadata: ["failure": "\(error)"])
       refreshReport()
     }
+  }
+
+  private func take(_ snapshot: ReplicaSnapshot) {
+    let before = actual?.installed ?? []
+    actual = snapshot.isCurrent ? LocalSwitch(rows: { snapshot[$0] }) : nil
+    if (actual?.installed ?? []) != before { tell(.portsChanged) }
   }
 
   /// Brings Open vSwitch to where it should be.
@@ -149,9 +154,11 @@ public actor OpenVSwitch: NodeNetworks {
   }
 
   /// Runs a transaction and says whether it happened, as far as one can know.
-  private func commit(_ operations: [SwitchChange]) async -> Bool {
+  func commit(_ operations: [SwitchChange]) async -> Bool {
     do throws(OVSDBError) {
       try await client.transact(operations, timeout: .seconds(5))
+      // The replica has it already; who follows it comes later.
+      take(replica.snapshot)
       return true
     } catch {
       logger.warning("Open vSwitch's database did not take a change", metadata: ["failure": "\(error)"])
@@ -182,51 +189,6 @@ public actor OpenVSwitch: NodeNetworks {
     if fabric != nil { controllerFault = await controller.fault() }
     await repair()
     await bring()
-  }
-
-  private func repair() async {
-    guard let actual, actual.integration != nil, let guests = await guests() else { return }
-    let nics = guests.values.flatMap { $0.map { NICSpecification.device(of: $0.id) } }
-    let promiscuity = await links.promiscuity(of: Set(actual.ports.keys).union(nics))
-    // The kernel's datapath follows devices by itself.
-    let isOpen = { [datapath] (device: String) in promiscuity[device].map { $0 || datapath == .kernel } }
-    for repair in care.repairs(ports: actual.ports, guests: guests, isOpen: isOpen, now: clock.now().uptime) {
-      logger.notice("a port is not as it should be", metadata: ["repair": "\(repair)"])
-      switch repair {
-      case .remove(let device): await removePort(device)
-      case .add(let device, let nic, let vm): await addPort(device, nic, vm)
-      case .replace(let device, let nic, let vm):
-        await removePort(device)
-        await addPort(device, nic, vm)
-      }
-    }
-  }
-
-  /// If it is there.
-  private func removePort(_ device: String) async {
-    guard let port = actual?.ports[device] else { return }
-    _ = await commit([port.removal])
-  }
-
-  private func addPort(_ device: String, _ nic: DomainNIC, _ vm: VMID) async {
-    guard let bridge = actual?.integration, actual?.ports[device] == nil else { return }
-    _ = await commit(
-      LocalSwitch.addition(
-        of: device, to: bridge, externalIDs: PortCare.Repair.externalIDs(nic, vm), name: "guest"))
-  }
-
-  /// The NICs of all guests that have a QEMU; nil when nobody knows.
-  private func guests() async -> [VMID: [DomainNIC]]? {
-    do throws(AgentFailure) {
-      var guests: [VMID: [DomainNIC]] = [:]
-      for domain in try await hypervisor.domains() where domain.power.isActive {
-        guests[domain.vm] = try await hypervisor.nics(of: domain.vm)
-      }
-      return guests
-    } catch {
-      // A guest that went meanwhile is one of the reasons: the next look knows.
-      return nil
-    }
   }
 
   // MARK: What the agent asks
@@ -272,47 +234,5 @@ public actor OpenVSwitch: NodeNetworks {
 
   private func forget(_ listener: Int) { listeners[listener] = nil }
 
-  private func tell(_ event: NetworkEvent) { for listener in listeners.values { listener.yield(event) } }
-
-  // MARK: What the control plane is told
-
-  private func refreshReport() {
-    let mappings = settings.bridgeMappings.keys.sorted()
-    let known = (actual?.externalIDs["ovn-bridge-mappings"] ?? "").split(separator: ",").compactMap { entry in
-      entry.split(separator: ":").first.map(String.init)
-    }
-    let new = NodeNetworking(
-      datapath: actual == nil ? nil : datapath,
-      tunnelAddress: actual?.externalIDs["ovn-encap-ip"],
-      physicalNetworks: mappings.isEmpty ? known.sorted() : mappings,
-      problem: problem)
-    guard new != told else { return }
-    if let problem = new.problem, problem != told?.problem {
-      logger.notice("machines with network interfaces cannot run here", metadata: ["problem": "\(problem)"])
-    }
-    told = new
-    tell(.reportChanged)
-  }
-
-  private var problem: String? {
-    if let refusal { return "Open vSwitch's database at \(settings.ovs) cannot be used: \(refusal)" }
-    guard let actual else {
-      return replica.snapshot.isCurrent
-        ? "Open vSwitch's database at \(settings.ovs) is empty: start ovs-vswitchd by its service"
-        : "Open vSwitch cannot be reached at \(settings.ovs): install and start openvswitch-switch and ovn-host, or give --ovs"
-    }
-    guard let fabric else { return "the control plane has not named OVN's southbound servers yet" }
-    guard actual.externalIDs["ovn-encap-ip"] != nil else {
-      return
-        "no address for tunnels: there is no way to \(fabric.southbound.joined(separator: ", ")); give --tunnel-address"
-    }
-    if intent?.identity?.authorities == nil, fabric.southbound.contains(where: { $0.hasPrefix("ssl:") }) {
-      return "no authority is known by which OVN's southbound servers could be verified: give --ca"
-    }
-    if let controllerFault { return controllerFault }
-    guard actual.integration != nil else {
-      return "OVN has not made its bridge \(NICSpecification.bridge) yet: look at ovn-controller's log"
-    }
-    return nil
-  }
+  func tell(_ event: NetworkEvent) { for listener in listeners.values { listener.yield(event) } }
 }

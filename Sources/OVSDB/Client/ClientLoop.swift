@@ -193,11 +193,13 @@ final class ClientLoop {
   }
 
   private func end(_ end: ConnectionEnd, at remote: Remote) {
+    // A server that is not there is news once.
+    let isNews = lastEnd != "\(remote): \(end)"
     lastEnd = "\(remote): \(end)"
     inbox.status = .disconnected(reason: lastEnd)
     if !end.isWanted {
-      logger.info(
-        "OVSDB connection ended",
+      logger.log(
+        level: isNews ? .info : .debug, "OVSDB connection ended",
         metadata: ["remote": "\(remote)", "database": "\(configuration.database)", "reason": "\(end)"])
     }
     session = nil
