@@ -19,10 +19,11 @@ private func written<Value>(_ value: Value?, _ text: String) -> Value {
   return value
 }
 
-/// Ids that tell objects apart and are the same each time.
+/// Ids that tell objects apart, also by their first digits (OVN's tools show no others), and are the same each time.
 func id<Kind: TypeIDKind>(_ number: UInt64, _ kind: TypeID<Kind>.Type = TypeID<Kind>.self) -> TypeID<Kind> {
   var bytes = [UInt8](repeating: 0, count: 16)
-  for (index, letter) in Kind.prefix.utf8.prefix(6).enumerated() { bytes[index] = letter }
+  for (index, letter) in Kind.prefix.utf8.suffix(2).enumerated() { bytes[index] = letter }
+  bytes[2] = UInt8(truncatingIfNeeded: number)
   for index in 0..<8 { bytes[8 + index] = UInt8(truncatingIfNeeded: number >> (8 * (7 - index))) }
   return TypeID(bytes.withUnsafeBytes { UUID(uuid: $0.loadUnaligned(as: uuid_t.self)) })
 }

@@ -1,9 +1,8 @@
 import Execution
 import Foundation
 import Glibc
-import TestSupport
-
 import OVSDB
+import TestSupport
 
 /// A private `ovsdb-server`, gone when the test process is gone: its watchdog shell reads from a pipe that only this
 /// process holds open.

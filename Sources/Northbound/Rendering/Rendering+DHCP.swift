@@ -21,8 +21,8 @@ extension Rendering {
     _ subnet: NetworkModel.Subnet, _ network: NetworkModel.Network, _ domain: String?
   ) -> [String: String]? {
     // The metadata port is who answers: it is there whether the subnet has a router or not, and stays the same.
-    guard let server = subnet.metadataAddress ?? subnet.gateway ?? subnet.cidr.base.advanced(by: 1), !server.isIPv6
-    else { return nil }
+    let candidates = [subnet.metadataAddress, subnet.gateway, subnet.cidr.base.advanced(by: 1)]
+    guard let server = candidates.lazy.compactMap(\.self).first(where: { !$0.isIPv6 }) else { return nil }
     var options = [
       "server_id": server.description, "server_mac": network.id.metadataMAC, "lease_time": String(Self.leaseTime),
       "mtu": String(network.mtu),

@@ -52,6 +52,8 @@ extension NorthboundWriter {
 
   /// Begins to put right what others change. The first batch is everything.
   func watchRows(_ mark: UUID) {
+    guard term?.watchesRows == false else { return }
+    term?.watchesRows = true
     let replica = replica
     watch { [weak self] in
       do throws(OVSDBError) {

@@ -22,6 +22,7 @@ public actor NorthboundWriter {
     /// Nil until there is a model.
     var state: NorthboundState?
     var watchers: [Task<Void, Never>] = []
+    var watchesRows = false
     var listeners: [AsyncStream<Void>.Continuation] = []
     /// The transaction that is on its way. One that waits for a connection is of no use when the term is over.
     var sending: Task<Result<Void, OVSDBError>, Never>?
@@ -60,7 +61,12 @@ public actor NorthboundWriter {
     for listener in term?.listeners ?? [] { listener.finish() }
   }
 
+  /// Whether a term lasts.
+  public var isWriting: Bool { term != nil }
+
   /// Waits until this client may write, however long that takes, and begins a term. Does nothing during one.
+  ///
+  /// When a term has ended by an error, or this was cancelled, the client stays in the lock's queue until ``resign()``.
   ///
   /// Throws `unavailable` or `outcomeUnknown` when the connection ended at the wrong moment, or the client is closed.
   public func acquire() async throws(NorthboundError) {
