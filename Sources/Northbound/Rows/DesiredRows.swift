@@ -79,7 +79,8 @@ struct DesiredRows: Sendable {
   }
 
   /// A name may have several addresses; an address has one name, whoever claims it.
-  private static func joined(_ words: some Sequence<String>, _ key: String) -> String {
+  private static func joined(_ words: some Collection<String>, _ key: String) -> String {
+    if let word = words.first, words.count == 1 { return word }
     let sorted = words.sorted()
     return key.hasSuffix(".arpa") ? sorted.first ?? "" : sorted.joined(separator: " ")
   }

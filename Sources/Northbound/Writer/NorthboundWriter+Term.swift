@@ -31,13 +31,20 @@ extension NorthboundWriter {
           Mutation("external_ids", .insert, .map([Self.markKey: mark.text])),
         ]),
     ]
+    let insert: [OVSDB.Operation] = [
+      .assert(lock: Self.lockName),
+      .insert(table: Self.globalTable, row: ["external_ids": .map([Self.markKey: mark.text])]),
+    ]
     do throws(OVSDBError) {
       if try await client.transact(set).last?.matchedCount == 0 {
-        // Nobody has used this database before; OVN fills in the rest.
-        try await client.transact([
-          .assert(lock: Self.lockName),
-          .insert(table: Self.globalTable, row: ["external_ids": .map([Self.markKey: mark.text])]),
-        ])
+        // Nobody has used this database before; OVN fills in the rest. Unless it is just about to make the row itself: there
+        // cannot be two.
+        do throws(OVSDBError) {
+          try await client.transact(insert)
+        } catch {
+          guard error.fault?.code == .constraintViolation else { throw error }
+          try await client.transact(set)
+        }
       }
     } catch {
       throw NorthboundError(error)

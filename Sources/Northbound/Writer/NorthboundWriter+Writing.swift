@@ -92,6 +92,11 @@ extension NorthboundWriter {
     guard let term else {
       throw NorthboundError(.notWriter, "this client does not write OVN's northbound database now")
     }
+    // The end of the connection may be news that has not come through; what there was before it is no ground to write on.
+    guard replica.snapshot.isCurrent else {
+      endTerm(term.mark)
+      throw NorthboundError(.notWriter, "the connection to OVN's northbound database ended")
+    }
     return term
   }
 
