@@ -60,7 +60,9 @@ struct MetadataNamespaceTests {
     let namespace = network.namespace(on: node)
     var networks = MetadataNetworks(node: node, clock: SystemClock(), logger: quietLogger)
     await networks.serve([document])
-    #expect(await networks.ports == [network.device: network.id.metadataPort])
+    #expect(
+      await networks.ports
+        == MetadataPorts(wanted: [network.device: network.id.metadataPort], ready: [network.device]))
     #expect(await NetworkNamespace.exists(namespace))
     let guest = Guest()
     do {
@@ -91,7 +93,7 @@ struct MetadataNamespaceTests {
       throw error
     }
     await networks.serve([])
-    #expect(await networks.ports.isEmpty)
+    #expect(await networks.ports == MetadataPorts(wanted: [:]))
     #expect(!FileSystem.exists(NetworkNamespace.path(namespace)))
     await guest.remove()
   }

@@ -67,11 +67,11 @@ struct RealNetworkTests {
   }
 
   private func life(_ node: RealNetworkNode) async throws {
-    let agent = try await node.start()
+    var agent = try await node.start()
     try await eventually("the node can have networks", within: .seconds(30)) {
       await node.isWell
     }
-    #expect(await node.networks.report()?.tunnelAddress == "127.0.0.1")
+    #expect(await node.report?.tunnelAddress == "127.0.0.1")
     #expect(try await node.ovs("ovs-vsctl", "get", "open", ".", "external_ids:system-id").contains(node.id.description))
 
     // Without its port in OVN the guest is held.
@@ -87,6 +87,17 @@ struct RealNetworkTests {
     #expect(node.log.contains("ALOFT-NET eth0 mac=02:00:00:00:00:01 ip=10.0.0.11"))
     #expect(node.lines.contains("ALOFT-TEST-INSTANCE \(document.vm)"))
     #expect(node.lines.contains("ALOFT-TEST-MTU 1400"))
+
+    // Another process of the agent takes over: the network's namespace and its port stay as they are.
+    agent.cancel()
+    await agent.value
+    let port = try await node.ovs("ovs-vsctl", "get", "port", node.metadataDevice, "_uuid")
+    try await node.ping()
+    agent = try await node.start()
+    try await eventually("the metadata service listens again", within: .seconds(30)) {
+      (try? await run("ip", "netns", "exec", node.namespace, "curl", "-s", "http://169.254.169.254/")) != nil
+    }
+    #expect(try await node.ovs("ovs-vsctl", "get", "port", node.metadataDevice, "_uuid") == port)
 
     // A port that somebody removes comes back.
     let device = NICSpecification.device(of: .sample(1))
@@ -145,16 +156,19 @@ private final class RealNetworkNode: Sendable {
   let storage: DirectoryStorage
   let image: Assignment.BaseImage
   let hypervisor: LibvirtHypervisor
-  let networks: OpenVSwitch
+  private let current = Lock<OpenVSwitch?>(nil)
 
   var switchFolder: String { folder + "/host" }
-  var namespace: String { MetadataNetwork(id: .sample(1), mtu: 0, addresses: []).namespace(on: id) }
+  private let network = MetadataNetwork(id: .sample(1), mtu: 0, addresses: [])
+  var namespace: String { network.namespace(on: id) }
+  var metadataDevice: String { network.device }
   var seen: Observation? { plane.observation(.sample(1)) }
   var log: String {
     String(decoding: (try? FileSystem.readAll(storage.paths(of: .sample(1)).serialLog)) ?? [], as: UTF8.self)
   }
 
-  var isWell: Bool { get async { await networks.report().map { $0.problem == nil } ?? false } }
+  var report: NodeNetworking? { get async { await current.withLock { $0 }?.report() } }
+  var isWell: Bool { get async { await report.map { $0.problem == nil } ?? false } }
   /// Of the serial port.
   var lines: [String] { log.split(whereSeparator: \.isNewline).map(String.init) }
 
@@ -179,18 +193,20 @@ private final class RealNetworkNode: Sendable {
     image.sizeBytes = content.count
     self.image = image
     hypervisor = LibvirtHypervisor(uri: libvirt.uri, logger: quietLogger)
+  }
+
+  /// One life of the agent.
+  func start() async throws -> Task<Void, Never> {
+    let clock = SystemClock()
     let id = id
-    networks = try await OpenVSwitch(
+    let networks = try await OpenVSwitch(
       settings: NetworkSettings(
         ovs: "unix:\(folder)/host/run/db.sock", tunnelAddress: IPAddress("127.0.0.1"), datapath: .userspace),
-      hypervisor: hypervisor, clock: SystemClock(),
+      hypervisor: hypervisor, clock: clock,
       identity: { () async throws(AgentFailure) in
         SouthboundIdentity(node: id, certificate: "/none", key: "/none", authorities: nil)
       }, logger: quietLogger)
-  }
-
-  func start() async throws -> Task<Void, Never> {
-    let clock = SystemClock()
+    current.withLock { $0 = networks }
     let performer = EffectPerformer(
       hypervisor: hypervisor, storage: storage,
       journal: try await FileJournal.open(libvirt.directory.path + "/agent/journal.jsonl"), link: plane, clock: clock,
@@ -205,7 +221,6 @@ private final class RealNetworkNode: Sendable {
       renewIdentity: { () async throws(AgentFailure) in throw AgentFailure(.unsupported, "no certificate") },
       logger: quietLogger)
     let agent = Agent(machine: AgentMachine(now: clock.now(), seed: 1), performer: performer)
-    let networks = networks
     return Task {
       await withDiscardingTaskGroup { group in
         group.addTask { await networks.run() }

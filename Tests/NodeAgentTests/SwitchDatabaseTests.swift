@@ -48,7 +48,7 @@ struct SwitchDatabaseTests {
     let bridge = try #require(actual.integration)
 
     // Ports: the metadata service's by intent, a guest's by repair.
-    intent.metadataPorts = ["am1": "metadata-1"]
+    intent.metadata = MetadataPorts(wanted: ["am1": "metadata-1"], ready: ["am1"])
     try await client.transact(intent.operations(for: actual))
     let nic = DomainNIC(id: .sample(1), mac: "02:00:00:00:00:01")
     let device = NICSpecification.device(of: nic.id)
@@ -65,7 +65,7 @@ struct SwitchDatabaseTests {
     ])
     actual = try await look()
     #expect(actual.installed == [.sample(1)])
-    intent.metadataPorts = [:]
+    intent.metadata.wanted = [:]
     try await client.transact(intent.operations(for: actual) + [try #require(actual.ports[device]).removal])
     #expect(try await look().ports.isEmpty)
   }

@@ -93,13 +93,17 @@ struct SwitchTests {
   func metadata() {
     var actual = good()
     var intent = intent()
-    intent.metadataPorts = ["am1": "metadata-1"]
+    intent.metadata = MetadataPorts(wanted: ["am1": "metadata-1"])
+    #expect(intent.operations(for: actual).isEmpty, "its device is not there")
+    intent.metadata.ready = ["am1"]
     #expect(intent.operations(for: actual).count == 3)
     actual.ports["am1"] = LocalSwitch.Port(
       id: UUID(), bridge: UUID(), externalIDs: ["iface-id": "metadata-1"])
     actual.ports["amanda"] = LocalSwitch.Port(id: UUID(), bridge: UUID(), externalIDs: ["iface-id": "other"])
     #expect(intent.operations(for: actual).isEmpty)
-    intent.metadataPorts = [:]
+    intent.metadata = MetadataPorts()
+    #expect(intent.operations(for: actual).isEmpty, "an agent that has just begun knows nothing of networks")
+    intent.metadata.wanted = [:]
     #expect(intent.operations(for: actual) == [actual.ports["am1"]?.removal])
     // OVN makes its bridge itself.
     actual.bridges["br-int"] = nil

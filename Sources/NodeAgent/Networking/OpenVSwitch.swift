@@ -134,7 +134,7 @@ public actor OpenVSwitch: NodeNetworks {
       intent = SwitchIntent(
         chassis: identity.node.description, southbound: fabric.southbound, tunnelAddress: await tunnelAddress(fabric),
         bridgeMappings: settings.bridgeMappings, datapath: datapath, identity: identity,
-        metadataPorts: await metadata.ports)
+        metadata: await metadata.ports)
     } catch {
       logger.warning("the node's identity cannot be read", metadata: ["failure": "\(error)"])
     }

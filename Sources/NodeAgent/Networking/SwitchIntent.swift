@@ -12,13 +12,12 @@ struct SwitchIntent: Sendable, Equatable {
   var bridgeMappings: [String: String] = [:]
   var datapath: Datapath
   var identity: SouthboundIdentity?
-  /// Ports of the metadata service: the logical port by the device's name.
-  var metadataPorts: [String: String] = [:]
+  var metadata = MetadataPorts()
 
   /// What brings Open vSwitch there; nothing when it is.
   func operations(for actual: LocalSwitch) -> [SwitchChange] {
     guard !southbound.isEmpty else { return [] }
-    return settings(actual) + tls(actual) + bridges(actual) + metadata(actual)
+    return settings(actual) + tls(actual) + bridges(actual) + metadataPorts(actual)
   }
 
   /// Open vSwitch's own name of the datapath.
@@ -99,19 +98,28 @@ struct SwitchIntent: Sendable, Equatable {
     }
   }
 
-  private func metadata(_ actual: LocalSwitch) -> [SwitchChange] {
-    guard let integration = actual.integration else { return [] }
+  private func metadataPorts(_ actual: LocalSwitch) -> [SwitchChange] {
+    guard let integration = actual.integration, let wanted = metadata.wanted else { return [] }
     let stale = actual.ports.filter { device, port in
       device.hasPrefix(MetadataNetwork.devicePrefix) && port.logicalPort?.hasPrefix("metadata-") == true
-        && metadataPorts[device] != port.logicalPort
+        && wanted[device] != port.logicalPort
     }
-    let missing = metadataPorts.filter { actual.ports[$0.key] == nil }.sorted { $0.key < $1.key }
+    let missing = wanted.filter { metadata.ready.contains($0.key) && actual.ports[$0.key] == nil }
+      .sorted { $0.key < $1.key }
     return stale.values.map(\.removal)
       + missing.enumerated().flatMap { index, entry in
         LocalSwitch.addition(
           of: entry.key, to: integration, externalIDs: ["iface-id": entry.value], name: "metadata\(index)")
       }
   }
+}
+
+/// The metadata service's ports of OVN's bridge.
+struct MetadataPorts: Sendable, Equatable {
+  /// Logical ports by devices; nil: not known yet, and what is there stays.
+  var wanted: [String: String]?
+  /// Devices that are there.
+  var ready: Set<String> = []
 }
 
 extension LocalSwitch {

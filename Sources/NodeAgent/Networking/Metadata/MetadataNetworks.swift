@@ -28,9 +28,11 @@ actor MetadataNetworks {
     server = MetadataServer(clock: clock, logger: logger)
   }
 
-  /// The ports that OVN's bridge has to have: logical ports by devices.
-  var ports: [String: String] {
-    made.values.reduce(into: [:]) { $0[$1.device] = $1.id.metadataPort }
+  /// The ports that OVN's bridge has to have.
+  var ports: MetadataPorts {
+    MetadataPorts(
+      wanted: wanted.map { $0.reduce(into: [:]) { $0[$1.device] = $1.id.metadataPort } },
+      ready: Set(made.values.map(\.device)))
   }
 
   /// How a port of OVN's bridge is removed. One that is left of an earlier device would be dead for a new one of the same name.
