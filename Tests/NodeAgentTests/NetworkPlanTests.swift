@@ -63,6 +63,8 @@ struct NetworkPlanTests {
     #expect(waiting.steps.isEmpty && waiting.wakeAt == 1_001_000 && waiting.problem == nil)
     #expect(waiting.activity?.contains(Self.nic.id.description) == true)
     #expect(plan(document, .paused(.asked), nics: plugged(Self.nic)).steps == [.release])
+    #expect(plan(document, .paused(.other), nics: plugged(Self.nic), missing: Self.missing).steps.isEmpty)
+    #expect(plan(document, .paused(.ioError), nics: plugged(Self.nic)).steps == [.resume])
   }
 
   @Test("ports that stay away are a problem that says what is missing; the guest is held on")

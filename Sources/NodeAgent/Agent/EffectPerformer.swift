@@ -148,7 +148,8 @@ public struct EffectPerformer: Sendable {
     var actual = ActualVM(domain: domain, files: files, journal: journal)
     if let domain, domain.power.isActive, let wanted = document.nics {
       actual.nics = try await hypervisor.nics(of: document.vm)
-      if domain.power == .paused(.asked) {
+      // Why it stands still may be forgotten by a libvirtd that has restarted.
+      if domain.power == .paused(.asked) || domain.power == .paused(.other) {
         actual.missingPorts = await networks.missingPorts(
           of: actual.nics.map(\.id).filter { nic in wanted.contains { $0.id == nic } })
       }

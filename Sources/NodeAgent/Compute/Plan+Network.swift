@@ -34,7 +34,10 @@ extension NetworkProgress {
 
 extension ActualVM {
   /// The guest stands still, not by its own fault, and its network is not there.
-  var isHeld: Bool { domain?.power == .paused(.asked) && missingPorts != nil }
+  var isHeld: Bool {
+    guard missingPorts != nil, case .paused(let cause)? = domain?.power else { return false }
+    return cause != .ioError
+  }
 }
 
 extension Plan {
