@@ -14,6 +14,8 @@ public final class ControlPlane: Sendable {
   private let worker: Worker
   private let watch: NodeWatch
   private let janitor: Janitor
+  /// Nil where the cloud has no OVN.
+  private let networks: NetworkController?
   private let dispatcher: WebhookDispatcher
   private let sender: WebhookSender
 
@@ -68,6 +70,7 @@ public final class ControlPlane: Sendable {
     ImageHandlers(plane: plane).register(in: &handlers)
     NetworkHandlers(plane: plane).register(in: &handlers)
     SubnetHandlers(plane: plane).register(in: &handlers)
+    NICHandlers(plane: plane).register(in: &handlers)
     OperationHandlers(plane: plane).register(in: &handlers)
     WebhookHandlers(plane: plane).register(in: &handlers)
     EventHandlers(plane: plane).register(in: &handlers)
@@ -94,6 +97,8 @@ public final class ControlPlane: Sendable {
       metrics: plane.metrics, environment: environment, logger: logger)
     watch = NodeWatch(
       database: database, wakeups: wakeups, environment: environment, settings: settings, logger: logger)
+    networks = try NetworkController(
+      settings.networking, database: database, wakeups: wakeups, environment: environment, logger: logger)
     janitor = Janitor(
       database: database, images: images, settings: settings, environment: environment, logger: logger)
   }
@@ -126,6 +131,7 @@ public final class ControlPlane: Sendable {
       group.addTask { await self.plane.inventory.run() }
       group.addTask { await self.watch.run() }
       group.addTask { await self.janitor.run() }
+      if let networks = self.networks { group.addTask { await networks.run() } }
       group.addTask { await self.dispatcher.run() }
       group.addTask { await self.sender.run() }
       group.addTask { await DatabaseRoles.warn(self.plane.database, logger: self.plane.logger) }

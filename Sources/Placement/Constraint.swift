@@ -8,6 +8,7 @@ public enum Constraint: Sendable, Hashable {
   case architecture
   case accelerator
   case cpuModel
+  case networks
   case label(key: String, value: String)
   case affinity
   case antiAffinity
@@ -24,6 +25,7 @@ public enum Constraint: Sendable, Hashable {
     case .architecture: "architecture"
     case .accelerator: "accelerator"
     case .cpuModel: "cpu_model"
+    case .networks: "networks"
     case .label: "label"
     case .affinity: "affinity"
     case .antiAffinity: "anti_affinity"

@@ -106,6 +106,7 @@ extension PlacementRequest {
     case .architecture: architecture = nil
     case .accelerator: accelerator = .any
     case .cpuModel: cpuModel = nil
+    case .networks: needsNetworks = false
     case .label(let key, _): nodeSelector[key] = nil
     case .affinity: affinity = []
     case .antiAffinity: antiAffinity = []

@@ -100,6 +100,15 @@ struct CPUModelFilter: Filter {
   }
 }
 
+/// Only nodes that can connect VMs to networks.
+struct NetworksFilter: Filter {
+  let constraint = Constraint.networks
+  let requirement = "the node can connect virtual machines to networks"
+
+  func narrow(_ candidates: inout SlotSet, in inventory: Inventory) { candidates.formIntersection(inventory.networked) }
+  func reason(_ node: InventoryNode) -> String { "the node cannot connect virtual machines to networks; it says why" }
+}
+
 /// Only nodes with one label.
 struct LabelFilter: Filter {
   let key: String
@@ -177,6 +186,7 @@ extension PlacementRequest {
     case .tcg: filters.append(AcceleratorFilter(accelerator: .tcg))
     }
     if let cpuModel { filters.append(CPUModelFilter(model: cpuModel)) }
+    if needsNetworks { filters.append(NetworksFilter()) }
     for (key, value) in nodeSelector.sorted(by: { $0.key < $1.key }) {
       filters.append(LabelFilter(key: key, value: value))
     }

@@ -41,6 +41,7 @@ public struct Inventory: Sendable {
   private(set) var present = SlotSet()
   private(set) var ready = SlotSet()
   private(set) var kvm = SlotSet()
+  private(set) var networked = SlotSet()
   private(set) var packing = SlotSet()
   private(set) var zones: [String: SlotSet] = [:]
   private(set) var pools: [UUID: SlotSet] = [:]
@@ -142,6 +143,7 @@ extension Inventory {
     present.insert(slot)
     if node.state == .ready { ready.insert(slot) }
     if node.accelerator == .kvm { kvm.insert(slot) }
+    if node.hasNetworks { networked.insert(slot) }
     if node.strategy == .pack { packing.insert(slot) }
     if let zone = node.zone { zones[zone, default: SlotSet()].insert(slot) }
     pools[node.pool, default: SlotSet()].insert(slot)
@@ -157,6 +159,7 @@ extension Inventory {
     present.remove(slot)
     ready.remove(slot)
     kvm.remove(slot)
+    networked.remove(slot)
     packing.remove(slot)
     if let zone = node.zone { Self.remove(slot, from: &zones, zone) }
     Self.remove(slot, from: &pools, node.pool)

@@ -60,14 +60,18 @@ public struct InventoryNode: Sendable, Equatable {
   /// Images whose content the node has already.
   public var cachedImages: Set<UUID>
   public var strategy: Strategy
+  /// It can connect VMs to networks.
+  public var hasNetworks: Bool
 
   /// Makes a record; what is left out has the plainest value.
   public init(
     id: UUID, revision: Int64 = 1, state: State = .ready, zone: String? = nil, pool: UUID,
     labels: [String: String] = [:], architecture: String = "x86_64", accelerator: Accelerator = .kvm,
     cpuModel: String? = nil, capacity: Capacity, claimed: Capacity = Capacity(), reserved: Capacity = Capacity(),
-    overcommit: Overcommit = Overcommit(), cachedImages: Set<UUID> = [], strategy: Strategy = .spread
+    overcommit: Overcommit = Overcommit(), cachedImages: Set<UUID> = [], strategy: Strategy = .spread,
+    hasNetworks: Bool = false
   ) {
+    self.hasNetworks = hasNetworks
     self.id = id
     self.revision = revision
     self.state = state

@@ -18,6 +18,8 @@ public struct PlacementRequest: Sendable, Equatable {
   public var nodeSelector: [String: String]
   public var zone: String?
   public var pool: UUID?
+  /// It has to be connected to networks.
+  public var needsNetworks: Bool
   /// Nodes that have this image already are preferred.
   public var image: UUID?
   /// Only this node.
@@ -38,8 +40,9 @@ public struct PlacementRequest: Sendable, Equatable {
     need: Capacity, architecture: String? = nil, accelerator: Accelerator = .any, cpuModel: String? = nil,
     nodeSelector: [String: String] = [:], zone: String? = nil, pool: UUID? = nil, image: UUID? = nil,
     node: UUID? = nil, excluded: Set<UUID> = [], affinity: Set<UUID> = [], antiAffinity: Set<UUID> = [],
-    preferred: Set<UUID> = [], avoided: [UUID: Int] = [:]
+    preferred: Set<UUID> = [], avoided: [UUID: Int] = [:], needsNetworks: Bool = false
   ) {
+    self.needsNetworks = needsNetworks
     self.need = need
     self.architecture = architecture
     self.accelerator = accelerator

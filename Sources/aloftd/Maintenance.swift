@@ -46,13 +46,16 @@ struct Check: AsyncParsableCommand {
   @OptionGroup var common: CommonOptions
   @Option(name: PlaneSetting.imageStore.flag, help: PlaneSetting.imageStore.help)
   var imageStore: String?
+  @OptionGroup var northbound: NorthboundOptions
 
   func run() async throws {
     let source = try common.source()
     let logger = try common.logger(source)
     let database = try common.database(source, logger: logger)
     let images = try source.text(PlaneSetting.imageStore, imageStore).map { try ImageFiles(existing: $0) }
-    let findings = try await ConsistencyCheck(database: database, images: images).findings()
+    let check = ConsistencyCheck(
+      database: database, images: images, networking: try northbound.settings(source), logger: logger)
+    let findings = try await check.findings()
     for finding in findings { print(finding) }
     await database.shutdown()
     if !findings.isEmpty { throw ExitCode(1) }

@@ -66,6 +66,20 @@ enum PlaneSetting {
   static let outgoingCACert = setting(
     "outgoing-ca-cert",
     "Authorities in PEM that are trusted for URLs of tenants (webhooks). Default: those of the operating system.")
+  static let ovnNorthbound = setting(
+    "ovn-northbound",
+    "OVN's northbound database, such as unix:/run/ovn/ovnnb_db.sock or ssl:10.0.0.1:6641; repeat it for the members of a cluster. Without it networks are kept and not made."
+  )
+  static let ovnSouthbound = setting(
+    "ovn-southbound",
+    "OVN's southbound database as nodes reach it, such as ssl:10.0.0.1:6642; repeat it for the members of a cluster.")
+  static let ovnCert = setting("ovn-cert", "A certificate in PEM to show to northbound servers over TLS.")
+  static let ovnKey = setting("ovn-key", "The key of --ovn-cert in PEM.")
+  static let ovnCACert = setting("ovn-ca-cert", "Authorities in PEM that northbound servers' certificates come from.")
+  static let underlayMTU = setting(
+    "underlay-mtu", "The largest packet that the network between the nodes carries, in bytes. Default: 1500.")
+  static let dnsDomain = setting(
+    "dns-domain", "In which VMs have names unless their network has a domain of its own. Default: aloft.internal.")
   static let keepEventsDays = setting("keep-events-days", "For how many days events are kept. Default: 30.")
   static let keepOperationsDays = setting(
     "keep-operations-days", "For how many days operations that have ended are kept. Default: 30.")
@@ -78,7 +92,8 @@ enum PlaneSetting {
   static let all = [
     databaseURL, databaseConnections, share, logLevel, listen, advertiseURL, tlsCert, tlsKey, tlsName, caCert, caKey,
     sealingKeyFile, imageStore, leaseSeconds, rateLimit, publicURL, oidcFile, consolePath, sessionSeconds,
-    sessionIdleSeconds, outgoingAllow, outgoingAllowHTTP, outgoingCACert, keepEventsDays,
+    sessionIdleSeconds, outgoingAllow, outgoingAllowHTTP, outgoingCACert, ovnNorthbound, ovnSouthbound, ovnCert, ovnKey,
+    ovnCACert, underlayMTU, dnsDomain, keepEventsDays,
     keepOperationsDays, runtimeRole, keepAuditDays, validateResponses,
   ]
 

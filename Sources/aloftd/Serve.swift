@@ -45,6 +45,13 @@ struct Serve: AsyncParsableCommand {
   @Option(name: PlaneSetting.sessionIdleSeconds.flag, help: PlaneSetting.sessionIdleSeconds.help)
   var sessionIdleSeconds: Int?
   @OptionGroup var outgoing: OutgoingOptions
+  @OptionGroup var northbound: NorthboundOptions
+  @Option(name: PlaneSetting.ovnSouthbound.flag, help: PlaneSetting.ovnSouthbound.help)
+  var ovnSouthbound: [String] = []
+  @Option(name: PlaneSetting.underlayMTU.flag, help: PlaneSetting.underlayMTU.help)
+  var underlayMTU: Int?
+  @Option(name: PlaneSetting.dnsDomain.flag, help: PlaneSetting.dnsDomain.help)
+  var dnsDomain: String?
   @Option(name: PlaneSetting.keepEventsDays.flag, help: PlaneSetting.keepEventsDays.help)
   var keepEventsDays: Int?
   @Option(name: PlaneSetting.keepOperationsDays.flag, help: PlaneSetting.keepOperationsDays.help)
@@ -74,6 +81,11 @@ struct Serve: AsyncParsableCommand {
       schema: try FileManager.default.contentsOfDirectory(atPath: share + "/migrations")
         .compactMap { Int($0.prefix(4)) }.max())
     settings.outgoing = try outgoing.settings(source)
+    settings.networking = try northbound.settings(source)
+    settings.networking.southbound = try source.list(PlaneSetting.ovnSouthbound, ovnSouthbound)
+    settings.networking.underlayMTU =
+      try source.integer(PlaneSetting.underlayMTU, underlayMTU, 1338...65_535) ?? settings.networking.underlayMTU
+    settings.networking.dnsDomain = try source.text(PlaneSetting.dnsDomain, dnsDomain) ?? settings.networking.dnsDomain
     settings.rateLimit = rate == 0 ? nil : RateLimit(perSecond: rate, burst: rate * 10)
     try setLogins(&settings, source)
     settings.keepEventsDays = try source.integer(PlaneSetting.keepEventsDays, keepEventsDays, 1...3650) ?? 30

@@ -47,22 +47,25 @@ extension Plane {
 
   /// Runs a change that is one statement: its key, its audit record and the change itself travel together. With a key a second
   /// statement keeps the answer and commits: two round trips, else one. Nil, and nothing written, when the statement gave no row.
+  /// What does not fit into the statement, `rest` writes behind it, and gives the row as it is then.
   func changeAtOnce(
     _ call: Call, _ statement: @escaping @Sendable (AcceptedParts) -> SQL,
-    reading: @escaping @Sendable (Row) throws -> Changed
+    rest: (@Sendable (Session) throws -> Row?)? = nil, reading: @escaping @Sendable (Row) throws -> Changed
   ) async throws -> Reply? {
     struct NothingChanged: Error {}
     let key = call.string("Idempotency-Key")
     let sql = statement(AcceptedParts(call: call))
     do {
       let changed = try await database.transaction(TransactionOptions(discard: call.isDryRun)) { session -> Changed in
-        guard let row = key == nil ? try session.commit(with: sql).first : try session.query(sql).first else {
+        let isAll = key == nil && rest == nil
+        guard var row = isAll ? try session.commit(with: sql).first : try session.query(sql).first else {
           // Either the key is somebody's, whom the statement has waited for, or there was nothing to change.
           if let key, let stored = try IdempotencyKeys.find(key, call: call, in: session) {
             return Changed(reply: stored)
           }
           throw NothingChanged()
         }
+        if let rest, let after = try rest(session) { row = after }
         let changed = try reading(row)
         if let key { try session.commit(with: IdempotencyKeys.storing(changed.reply, key: key, call: call)) }
         return changed

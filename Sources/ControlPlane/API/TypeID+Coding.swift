@@ -40,3 +40,4 @@ extension WebhookDisabling: PostgresCodable, JSONWritable {}
 extension WebhookFailure: PostgresCodable, JSONWritable {}
 extension ProblemCode: JSONWritable {}
 extension SubnetConfiguration: PostgresCodable, JSONWritable {}
+extension Datapath: JSONWritable {}

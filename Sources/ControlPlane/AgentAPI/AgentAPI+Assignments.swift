@@ -53,7 +53,7 @@ extension AgentAPI {
              i.id, i.sha256, i.format, i.size_bytes,
              (SELECT array_agg(r.id ORDER BY r.id) FROM vm_requests r WHERE r.vm_id = v.id),
              (SELECT array_agg(r.kind ORDER BY r.id) FROM vm_requests r WHERE r.vm_id = v.id),
-             p.assignment_revision, p.all_documents
+             p.assignment_revision, p.all_documents, EXISTS (SELECT 1 FROM nics c WHERE c.vm_id = v.id)
         FROM changed p JOIN vms v ON v.id = p.id JOIN images i ON i.id = v.image_id
        WHERE p.bytes_before < \(pageBytes)
        ORDER BY p.assignment_revision LIMIT \(pageDocuments)
@@ -63,6 +63,8 @@ extension AgentAPI {
     let rows = results[1]
     let isComplete = try rows.last.map { try $0.get(21, as: Int.self) == rows.count } ?? true
     let sequence = after == 0 || after > revision ? try highestSequence(of: node, in: session) : nil
+    let connected = try rows.filter { try $0.get(22) }.map { try $0.get(0, as: UUID.self) }
+    let plugs = try AssignedNICs.read(of: connected, in: session)
     let streams = try session.commit(
       with:
         """
@@ -74,7 +76,8 @@ extension AgentAPI {
         follow: try row.get(4))
     }
     return Assignments(
-      revision: isComplete ? revision : try rows.last?.get(20) ?? revision, documents: try rows.map(assignment),
+      revision: isComplete ? revision : try rows.last?.get(20) ?? revision,
+      documents: try rows.map { try assignment($0, plugs) },
       streams: streams, sequence: sequence, complete: isComplete)
   }
 
@@ -88,20 +91,21 @@ extension AgentAPI {
     return try row?.get(0, as: Int.self) ?? 0
   }
 
-  private static func assignment(_ row: Row) throws -> Assignment {
+  private static func assignment(_ row: Row, _ plugs: [VMID: AssignedNICs]) throws -> Assignment {
+    let vm = try row.get(0, as: VMID.self)
     let ids = try row.get(18, as: [UUID]?.self) ?? []
     let kinds = try row.get(19, as: [String]?.self) ?? []
     let requests = zip(ids, kinds).compactMap { id, kind in
       Assignment.Request.Kind(rawValue: kind).map { Assignment.Request(id: VMRequestID(id), kind: $0) }
     }
     return Assignment(
-      vm: try row.get(0), incarnation: try row.get(1), generation: try row.get(2), deleted: try row.get(3),
+      vm: vm, incarnation: try row.get(1), generation: try row.get(2), deleted: try row.get(3),
       power: try row.get(4), stopGraceSeconds: try row.get(5), name: try row.get(6), hostname: try row.get(7),
       vcpus: try row.get(8), memoryMib: try row.get(9), diskGib: try row.get(10), accelerator: try row.get(11),
       sshKeys: try row.get(12), userData: try row.get(13),
       image: Assignment.BaseImage(
         id: try row.get(14), sha256: try row.get(15), format: try row.get(16), sizeBytes: try row.get(17)),
-      requests: requests)
+      requests: requests, nics: plugs[vm]?.nics, networks: plugs[vm]?.networks)
   }
 
   private static func parameters(_ query: String?) -> [String: Int] {

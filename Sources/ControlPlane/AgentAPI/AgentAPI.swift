@@ -226,7 +226,7 @@ struct AgentAPI: Sendable {
     return try .encoded(
       LeaseAnswer(
         leaseSeconds: plane.settings.leaseSeconds, trust: report.trust == set.fingerprints ? nil : set.anchors,
-        renew: isActive ? nil : true))
+        renew: isActive ? nil : true, fabric: plane.settings.networking.fabric))
   }
 
   // MARK: Images

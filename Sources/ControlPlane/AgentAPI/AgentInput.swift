@@ -1,4 +1,5 @@
 import AloftModel
+import IPAddressing
 import JSON
 
 /// Words that agents send and people read.
@@ -54,6 +55,7 @@ struct AgentInput {
       fault(
         .badFormat, "at most \(Self.mostAuthorities) SHA-256 fingerprints in hexadecimal", at: place.appending("trust"))
     }
+    if let networking = report.networking { take(networking, at: place.appending("networking")) }
     let facts = place.appending("facts")
     if report.facts.count > Self.mostFacts { return fault(.tooLong, "at most \(Self.mostFacts) facts", at: facts) }
     for (key, value) in report.facts.sorted(by: { $0.key < $1.key }) {
@@ -61,6 +63,18 @@ struct AgentInput {
       text(key, atMost: Self.longestKey, at: facts)
       text(value, atMost: Self.longestFact, mayBeEmpty: true, at: facts.appending(AgentText.shortened(key)))
     }
+  }
+
+  private mutating func take(_ networking: NodeNetworking, at place: JSONPointer) {
+    if let address = networking.tunnelAddress, IPAddress(address) == nil {
+      fault(.badFormat, "an IP address", at: place.appending("tunnel_address"))
+    }
+    let names = place.appending("physical_networks")
+    if networking.physicalNetworks.count > Self.mostFacts {
+      return fault(.tooLong, "at most \(Self.mostFacts)", at: names)
+    }
+    for name in networking.physicalNetworks { text(name, atMost: Self.longestKey, at: names) }
+    text(networking.problem ?? "-", atMost: Self.longestFact, at: place.appending("problem"))
   }
 
   private mutating func number(_ value: Int, _ range: ClosedRange<Int>, at place: JSONPointer) {

@@ -46,6 +46,7 @@ struct ReceivedObservations: Decodable, Sendable {
     if counts.contains(where: { !(0...(1 << 60)).contains($0) }) { return "a count is out of range" }
     if let progress = observation.progress, !(0...100).contains(progress) { return "progress is no percentage" }
     if observation.completedRequests.count > mostRequests { return "too many requests completed" }
+    if let nics = observation.nics, nics.count > mostRequests { return "too many NICs" }
     return nil
   }
 

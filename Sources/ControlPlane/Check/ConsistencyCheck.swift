@@ -1,4 +1,5 @@
 import Foundation
+import Logging
 import Postgres
 
 /// Recomputes from scratch what is kept, and finds what nobody owns. `aloftd check` prints the findings; there must be none.
@@ -12,11 +13,18 @@ public struct ConsistencyCheck: Sendable {
 
   private let database: Database
   private let images: ImageFiles?
+  private let networking: NetworkingSettings
+  private let logger: Logger
 
-  /// Without `images` the image store is not looked at.
-  public init(database: Database, images: ImageFiles?) {
+  /// Without `images` the image store is not looked at, without a northbound database OVN is not.
+  public init(
+    database: Database, images: ImageFiles?, networking: NetworkingSettings = NetworkingSettings(),
+    logger: Logger = Logger(label: "aloft.check")
+  ) {
     self.database = database
     self.images = images
+    self.networking = networking
+    self.logger = logger
   }
 
   /// Each query returns one line of text for each difference.
@@ -131,6 +139,38 @@ public struct ConsistencyCheck: Sendable {
       """
     ),
     (
+      "no two subnets of a network overlap",
+      """
+      SELECT format('network %s: %s and %s', a.network_id, a.cidr, b.cidr)
+        FROM subnets a JOIN subnets b ON b.network_id = a.network_id AND a.id < b.id AND a.cidr && b.cidr
+      """
+    ),
+    (
+      "every address is of its subnet",
+      """
+      SELECT format('%s in subnet %s, which is %s', a.address, s.id, s.cidr)
+        FROM addresses a JOIN subnets s ON s.id = a.subnet_id WHERE NOT a.address << s.cidr
+      """
+    ),
+    (
+      "a NIC has addresses of its own network only, and at least one",
+      """
+      SELECT format('NIC %s: %s addresses, %s of another network', n.id, count(a.address),
+                    count(*) FILTER (WHERE s.network_id <> n.network_id))
+        FROM nics n LEFT JOIN addresses a ON a.nic_id = n.id LEFT JOIN subnets s ON s.id = a.subnet_id
+       GROUP BY n.id
+      HAVING count(a.address) = 0 OR count(*) FILTER (WHERE s.network_id <> n.network_id) > 0
+      """
+    ),
+    (
+      "a NIC that was deleted is looked after",
+      """
+      SELECT format('NIC %s of VM %s', n.id, n.vm_id) FROM nics n
+       WHERE n.deleted_at < aloft_now() - interval '15 minutes'
+         AND NOT EXISTS (SELECT 1 FROM work w WHERE w.kind = 'vm' AND w.id = n.vm_id)
+      """
+    ),
+    (
       "no reconciler keeps failing",
       "SELECT format('%s %s: %s', kind, id, last_error) FROM work WHERE last_error IS NOT NULL AND attempts > 5"
     ),
@@ -156,6 +196,7 @@ public struct ConsistencyCheck: Sendable {
       }
       return (findings, Set(uploads))
     }
+    findings += try await NetworkCheck(database: database, logger: logger).findings(networking)
     guard let images else { return findings }
     let files = Set(try await images.list())
     for id in uploads.subtracting(files) {

@@ -16,6 +16,7 @@ extension VMHandlers {
     var userData: String?
     var accelerator: AcceleratorChoice?
     var nodeSelector: [String: String]?
+    var nics: [NICWish]?
   }
 
   /// How often a create looks for another node when it lost the race for one; each loss means that somebody else won.
@@ -27,7 +28,8 @@ extension VMHandlers {
     let creation = try await prepare(body, call)
     let wanted = NodeInventory.Wanted(
       vcpus: creation.vcpus, memoryMiB: creation.memoryMiB, diskGiB: creation.diskGiB,
-      accelerator: creation.accelerator, nodeSelector: body.nodeSelector ?? [:], image: creation.image)
+      accelerator: creation.accelerator, nodeSelector: body.nodeSelector ?? [:], image: creation.image,
+      needsNetworks: !creation.nics.isEmpty)
     for round in 0..<Self.rounds {
       let candidates: [NodeID]
       switch try await plane.inventory.place(wanted, fresh: round > 0, seed: plane.environment.random()) {
@@ -54,13 +56,16 @@ extension VMHandlers {
     let operation = OperationID(plane.environment.newUUID())
     for node in candidates {
       do {
-        let reply = try await plane.changeAtOnce(call) { parts in
-          creation.statement(on: node, operation: operation, call: call, parts)
-        } reading: { row in
+        let reply = try await plane.changeAtOnce(
+          call, { parts in creation.statement(on: node, operation: operation, call: call, parts) },
+          rest: creation.plugging
+        ) { row in
           let vm = try VMRecord(row)
           var reply = Reply.json(vm, status: call.isDryRun ? .ok : .accepted, etag: vm.etag)
           reply.headers[.location] = "/v1/vms/\(vm.id)"
-          return Changed(reply: reply, effects: Effects(wake: [.node(node.uuid), .events]))
+          var wake: Set<Topic> = [.node(node.uuid), .events]
+          if !creation.nics.isEmpty { wake.insert(.networks) }
+          return Changed(reply: reply, effects: Effects(wake: wake))
         }
         guard let reply else { continue }
         if !call.isDryRun, !reply.isRepeated { await plane.inventory.claimed(wanted, on: node) }
@@ -95,10 +100,10 @@ extension VMHandlers {
   private func prepare(_ body: CreateBody, _ call: Call) async throws -> VMCreation {
     try Self.requireRoom(body.userData?.utf8.count ?? 0, "user data", at: "/user_data")
     try Self.requireRoom((body.sshKeys ?? []).reduce(0) { $0 + $1.utf8.count }, "all keys together", at: "/ssh_keys")
-    let image = try await plane.database.run { session in
+    let (image, nics) = try await plane.database.run { session in
       let image = try ImageStore.find(body.image, project: ProjectStore.id(call), in: session)
       if image == nil { _ = try ProjectStore.require(call, in: session) }
-      return image
+      return (image, try creations(of: body.nics, call, in: session))
     }
     guard let image else {
       throw Problem(
@@ -122,7 +127,22 @@ extension VMHandlers {
       diskGiB: disk,
       hostname: body.hostname ?? body.name, sshKeys: body.sshKeys ?? [], userData: body.userData ?? "",
       nodeSelector: (body.nodeSelector ?? [:]).jsonText, accelerator: body.accelerator ?? .any,
-      power: body.power ?? .running)
+      power: body.power ?? .running, nics: nics)
+  }
+
+  /// What a VM is connected to that says nothing about it.
+  private static let defaultNetwork = "default"
+
+  private func creations(of wishes: [NICWish]?, _ call: Call, in session: Session) throws -> [NICCreation] {
+    var wishes = wishes ?? []
+    if call.body?["nics"] == nil, !plane.settings.networking.northbound.isEmpty {
+      // Only with a subnet: a network that is being set up must not be in the way.
+      let network = try ResourceStore<NetworkRecord>.find(Self.defaultNetwork, call, in: session)
+      if let network, !network.subnets.isEmpty { wishes = [NICWish(network: Self.defaultNetwork)] }
+    }
+    return try wishes.enumerated().map { index, wish in
+      try wish.resolve(call, at: "/nics/\(index)", plane.environment, in: session)
+    }
   }
 }
 

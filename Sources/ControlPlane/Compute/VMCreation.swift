@@ -20,6 +20,8 @@ struct VMCreation: Sendable {
   var nodeSelector: String
   var accelerator: AcceleratorChoice
   var power: Power
+  /// In the order in which the guest is to see them.
+  var nics: [NICCreation] = []
 
   /// How long a VM may take to be created, which includes the download of its image.
   static let operationSeconds = 1800
@@ -69,5 +71,15 @@ struct VMCreation: Sendable {
       SELECT \(fragment: VMRecord.columns)
         FROM vm v, node n, operation p LEFT JOIN vm_observations o ON false
       """
+  }
+
+  /// What writes the NICs of the VM that the statement has made, and reads it with them; nil when it has none.
+  var plugging: (@Sendable (Session) throws -> Row?)? {
+    if nics.isEmpty { return nil }
+    return { [id, project, nics] session in
+      try NICStore.insert(nics, vm: id, project: project, from: 0, in: session)
+      return try session.one(
+        "SELECT \(fragment: VMRecord.columns) FROM \(fragment: VMRecord.source) WHERE v.id = \(id)")
+    }
   }
 }

@@ -77,7 +77,7 @@ struct VMHandlers: Sendable {
     let body = try call.decode(UpdateBody.self)
     return try await plane.change(call) { session in
       let vm = try lock(call, in: session)
-      try requireLiving(vm, to: "change")
+      try Self.requireLiving(vm, to: "change")
       try VMStore.update(vm.id, name: body.name, labels: body.labels?.jsonText, in: session)
       try EventStore.append(.vmUpdated, project: vm.projectID, resource: vm.id.uuid, in: session)
       guard let after = try VMStore.find(vm.id, in: session) else { throw gone(vm.name) }
@@ -101,7 +101,7 @@ struct VMHandlers: Sendable {
 
   private func start(_ call: Call) async throws -> Reply {
     try await verb(call, .startVM, seconds: 600) { vm, _, session in
-      try requireLiving(vm, to: "start")
+      try Self.requireLiving(vm, to: "start")
       return try VMStore.intend(vm.id, power: .running, in: session)
     }
   }
@@ -111,7 +111,7 @@ struct VMHandlers: Sendable {
   private func stop(_ call: Call) async throws -> Reply {
     let grace = try call.decode(StopBody.self).graceSeconds ?? 60
     return try await verb(call, .stopVM, seconds: grace + 300) { vm, _, session in
-      try requireLiving(vm, to: "stop")
+      try Self.requireLiving(vm, to: "stop")
       return try VMStore.intend(vm.id, power: .stopped, graceSeconds: grace, in: session)
     }
   }
@@ -121,7 +121,7 @@ struct VMHandlers: Sendable {
   private func reboot(_ call: Call) async throws -> Reply {
     let kind: Assignment.Request.Kind = try call.decode(RebootBody.self).force == true ? .reset : .reboot
     return try await verb(call, .rebootVM, seconds: 300) { vm, request, session in
-      try requireLiving(vm, to: "reboot")
+      try Self.requireLiving(vm, to: "reboot")
       guard vm.facts.intent.desiredPower == .running else {
         throw Problem(.wrongState, "VM \(vm.name) is meant to be stopped; start it instead")
       }
@@ -159,16 +159,19 @@ struct VMHandlers: Sendable {
 
   // MARK: Shared
 
+  /// By id or name, in the call's project.
+  static func found(_ reference: String, _ call: Call, in session: Session) throws -> VMRecord? {
+    let project = ProjectStore.id(call)
+    return if let id = VMID(reference) {
+      try VMStore.find(id, project: project, in: session)
+    } else {
+      try VMStore.find(name: reference, project: project, in: session)
+    }
+  }
+
   func find(_ call: Call, in session: Session) throws -> VMRecord {
     let reference = call.string("vm") ?? ""
-    let project = ProjectStore.id(call)
-    let record =
-      if let id = VMID(reference) {
-        try VMStore.find(id, project: project, in: session)
-      } else {
-        try VMStore.find(name: reference, project: project, in: session)
-      }
-    if let record { return record }
+    if let record = try Self.found(reference, call, in: session) { return record }
     // Which of the two does not exist takes a second look.
     _ = try ProjectStore.require(call, in: session)
     throw gone(reference)
@@ -184,7 +187,7 @@ struct VMHandlers: Sendable {
     return vm
   }
 
-  private func requireLiving(_ vm: VMRecord, to verb: String) throws {
+  static func requireLiving(_ vm: VMRecord, to verb: String) throws {
     if vm.facts.intent.deleted {
       throw Problem(.wrongState, "VM \(vm.name) is being deleted; it is too late to \(verb) it")
     }

@@ -32,8 +32,14 @@ extension Plane {
     var answer = reply
     answer.status = .ok
     answer.headers[header: "Preference-Applied"] = "wait=\(wait.components.seconds)"
-    let vm = accepted["id"]?.stringValue.flatMap { VMID($0) }
-    if let vm, var record = try await database.run({ session in try VMStore.find(vm, in: session) }) {
+    let id = accepted["id"]?.stringValue ?? ""
+    if let vm = VMID(id), var record = try await database.run({ session in try VMStore.find(vm, in: session) }) {
+      record.operation = ended
+      answer.body = .bytes(record.jsonBytes)
+      answer.headers[.eTag] = record.etag
+    } else if let nic = NICID(id),
+      var record = try await database.run({ session in try ResourceStore<NICRecord>.find(nic, in: session) })
+    {
       record.operation = ended
       answer.body = .bytes(record.jsonBytes)
       answer.headers[.eTag] = record.etag

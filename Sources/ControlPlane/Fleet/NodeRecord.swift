@@ -17,6 +17,8 @@ struct NodeRecord: Sendable {
   var claimed: Amounts
   /// A JSON object, passed through.
   var facts: String
+  /// A JSON object, passed through; nil from agents that know nothing of networks.
+  var networking: String?
   var revision: Int
   var createdAt: Date
   var updatedAt: Date
@@ -34,7 +36,8 @@ struct NodeRecord: Sendable {
   static let columns: SQL = """
     n.id, n.name, n.schedulable, s.name, n.labels, n.architecture, n.accelerator, n.vcpus, n.memory_mib, n.disk_gib,
     n.vcpus_claimed, n.memory_mib_claimed, n.disk_gib_claimed, n.facts, n.revision, n.created_at, n.updated_at,
-    l.renewed_at, n.down_since IS NULL AND coalesce(l.expires_at > aloft_now(), true)
+    l.renewed_at, n.down_since IS NULL AND coalesce(l.expires_at > aloft_now(), true),
+    n.networking
     """
 
   static let source: SQL = """
@@ -57,6 +60,7 @@ struct NodeRecord: Sendable {
     updatedAt = try row.get(16)
     lastSeenAt = try row.get(17)
     alive = try row.get(18)
+    networking = try row.get(19, as: JSONText?.self)?.text
   }
 }
 
@@ -76,6 +80,8 @@ extension NodeRecord: JSONWritable {
       writer.field("claimed", claimed)
       writer.key("facts")
       writer.raw(facts)
+      writer.key("networking")
+      writer.raw(networking ?? "null")
       writer.field("last_seen_at", lastSeenAt)
       writer.field("created_at", createdAt)
       writer.field("updated_at", updatedAt)

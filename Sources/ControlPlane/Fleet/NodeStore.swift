@@ -1,5 +1,6 @@
 import AloftModel
 import Foundation
+import JSON
 import Postgres
 
 /// The rows of `nodes`.
@@ -40,10 +41,10 @@ enum NodeStore {
     try session.execute(
       """
       INSERT INTO nodes (id, name, pool_id, labels, architecture, accelerator, facts, vcpus, memory_mib, disk_gib,
-                         vcpus_limit, memory_mib_limit, disk_gib_limit, public_key_sha256)
+                         vcpus_limit, memory_mib_limit, disk_gib_limit, public_key_sha256, networking)
       VALUES (\(id), \(name), \(pool), \(JSONText(labels))::jsonb, \(report.architecture), \(report.accelerator),
               \(JSONText(report.facts.jsonText))::jsonb, \(report.vcpus), \(report.memoryMib), \(report.diskGib),
-              0, 0, 0, \(keyHash))
+              0, 0, 0, \(keyHash), \(report.networkingText)::jsonb)
       """, unique: "nodes_name_key",
       else: Problem(
         .nameTaken, "a node named \(name) exists already; give the agent another name or delete that node"))
@@ -55,8 +56,8 @@ enum NodeStore {
   static func report(_ id: NodeID, _ report: NodeReport, in session: Session) throws -> Bool {
     let facts = JSONText(report.facts.jsonText)
     let isNews: SQL = """
-      (architecture, accelerator, facts, vcpus, memory_mib, disk_gib)
-        IS DISTINCT FROM (\(report.architecture), \(report.accelerator), \(facts)::jsonb, \(report.vcpus)::integer,
+      (networking, architecture, accelerator, facts, vcpus, memory_mib, disk_gib)
+        IS DISTINCT FROM (\(report.networkingText)::jsonb, \(report.architecture), \(report.accelerator), \(facts)::jsonb, \(report.vcpus)::integer,
                           \(report.memoryMib)::bigint, \(report.diskGib)::bigint)
       """
     guard try session.one("SELECT 1 FROM nodes WHERE id = \(id) AND \(fragment: isNews)") != nil else { return false }
@@ -65,7 +66,7 @@ enum NodeStore {
       """
       UPDATE nodes SET architecture = \(report.architecture), accelerator = \(report.accelerator), facts = \(facts)::jsonb,
                        vcpus = \(report.vcpus), memory_mib = \(report.memoryMib), disk_gib = \(report.diskGib),
-                       updated_at = aloft_now()
+                       networking = \(report.networkingText)::jsonb, updated_at = aloft_now()
        WHERE id = \(id) AND \(fragment: isNews)
       """)
     if changed > 0 { try recomputeLimits(node: id, in: session) }
@@ -106,5 +107,21 @@ enum NodeStore {
     let vms = try VMStore.placed(on: node, in: session)
     try session.execute("DELETE FROM claims WHERE vm_id = ANY(\(vms.map(\.id.uuid)))")
     return vms
+  }
+}
+
+extension NodeReport {
+  /// What the database keeps of the node's networking: the JSON object that the API shows.
+  fileprivate var networkingText: JSONText? {
+    networking.map { networking in
+      var writer = JSONWriter()
+      writer.object { writer in
+        writer.field("datapath", networking.datapath)
+        writer.field("tunnel_address", networking.tunnelAddress)
+        writer.field("physical_networks", networking.physicalNetworks.sorted())
+        writer.field("problem", networking.problem)
+      }
+      return JSONText(String(decoding: writer.bytes, as: UTF8.self))
+    }
   }
 }

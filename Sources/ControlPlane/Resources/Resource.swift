@@ -31,6 +31,8 @@ protocol Resource: Sendable, JSONWritable {
   static var noun: Noun { get }
   /// Whether it belongs to the cloud and not to a project.
   static var isCloudWide: Bool { get }
+  /// Whether it can be called by a name, and not by its id alone.
+  static var hasName: Bool { get }
   /// What ``init(_:)`` reads; the table is `r`.
   static var columns: SQL { get }
   /// What keeps rows of other nouns in the same table out, to follow another condition.
@@ -47,6 +49,7 @@ protocol Resource: Sendable, JSONWritable {
 
 extension Resource {
   static var isCloudWide: Bool { false }
+  static var hasName: Bool { true }
   static var restriction: SQL { "" }
 
   /// Names the version of what was asked for.

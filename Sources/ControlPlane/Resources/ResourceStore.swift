@@ -23,6 +23,7 @@ enum ResourceStore<Item: Resource> {
 
   /// By id or name, among what the call may name.
   static func find(_ reference: String, _ call: Call, in session: Session) throws -> Item? {
+    guard Item.hasName || ID(reference) != nil else { return nil }
     let condition: SQL = ID(reference).map { "r.id = \($0)" } ?? "r.name = \(reference)"
     return try session.one("\(fragment: selection) WHERE \(fragment: scope(call)) AND \(fragment: condition)").map {
       try Item($0)

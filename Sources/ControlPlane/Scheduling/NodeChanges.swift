@@ -35,7 +35,8 @@ struct NodeChanges: Sendable {
       SELECT n.id, n.schedulable, n.down_since IS NULL AND coalesce(l.expires_at > aloft_now(), true), n.pool_id, n.labels,
              n.architecture, n.accelerator, n.vcpus, n.memory_mib, n.disk_gib,
              n.vcpus_claimed, n.memory_mib_claimed, n.disk_gib_claimed,
-             s.cpu_overcommit, s.memory_overcommit, s.disk_overcommit, s.strategy
+             s.cpu_overcommit, s.memory_overcommit, s.disk_overcommit, s.strategy,
+             n.networking IS NOT NULL AND n.networking ->> 'problem' IS NULL
         FROM nodes n JOIN node_pools s ON s.id = n.pool_id LEFT JOIN node_leases l ON l.node_id = n.id
       """
     guard let mark else { return statement }
@@ -54,7 +55,8 @@ struct NodeChanges: Sendable {
       capacity: Capacity(vcpus: try row.get(7), memoryMiB: try row.get(8), diskGiB: try row.get(9)),
       claimed: Capacity(vcpus: try row.get(10), memoryMiB: try row.get(11), diskGiB: try row.get(12)),
       overcommit: InventoryNode.Overcommit(cpu: try row.get(13), memory: try row.get(14), disk: try row.get(15)),
-      strategy: InventoryNode.Strategy(rawValue: try row.get(16)) ?? .spread)
+      strategy: InventoryNode.Strategy(rawValue: try row.get(16)) ?? .spread,
+      hasNetworks: try row.get(17))
   }
 
   private static func labels(_ json: String) throws -> [String: String] {

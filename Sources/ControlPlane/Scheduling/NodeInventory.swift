@@ -21,6 +21,8 @@ actor NodeInventory {
     var accelerator: AcceleratorChoice
     var nodeSelector: [String: String]
     var image: ImageID?
+    /// It has NICs.
+    var needsNetworks = false
   }
 
   enum Answer: Sendable {
@@ -90,7 +92,7 @@ actor NodeInventory {
     PlacementRequest(
       need: capacity(of: wanted), architecture: wanted.architecture,
       accelerator: .init(rawValue: wanted.accelerator.rawValue) ?? .any,
-      nodeSelector: wanted.nodeSelector, image: wanted.image?.uuid)
+      nodeSelector: wanted.nodeSelector, image: wanted.image?.uuid, needsNetworks: wanted.needsNetworks)
   }
 
   // MARK: Reading
