@@ -61,6 +61,9 @@ struct AddressSource: Sendable {
   var name: String
   var cidr: AddressBlock
   var configuration: SubnetConfiguration
+  /// Addresses that are somebody's already who has no row.
+  var gateway: IPAddress?
+  var metadataAddress: IPAddress?
 }
 
 extension NICWish {
@@ -69,9 +72,14 @@ extension NICWish {
   {
     let found = try ResourceStore<NetworkRecord>.require(network, call, at: pointer + "/network", in: session)
     let subnets = try session.query(
-      "SELECT id, name, cidr, configuration FROM subnets WHERE network_id = \(found.id) ORDER BY family(cidr), id"
+      """
+      SELECT id, name, cidr, configuration, gateway, metadata_address FROM subnets
+       WHERE network_id = \(found.id) ORDER BY family(cidr), id
+      """
     ).map {
-      AddressSource(id: try $0.get(0), name: try $0.get(1), cidr: try $0.get(2), configuration: try $0.get(3))
+      AddressSource(
+        id: try $0.get(0), name: try $0.get(1), cidr: try $0.get(2), configuration: try $0.get(3),
+        gateway: try $0.get(4), metadataAddress: try $0.get(5))
     }
     let seed = environment.random()
     let address = try chosenMAC(at: pointer) ?? MACAddress(locallyAdministered: environment.random())
@@ -196,6 +204,10 @@ extension NICWish {
     }
     guard address != source.cidr.base, source.cidr.isIPv6 || address != source.cidr.last else {
       throw Problem.field(.outOfRange, place, "\(address) means all of \(source.cidr), so nobody can have it")
+    }
+    if address == source.gateway || address == source.metadataAddress {
+      let owner = address == source.gateway ? "the gateway" : "the metadata service"
+      throw Problem.field(.addressTaken, place, "\(address) is \(owner) of subnet \(source.name); choose another one")
     }
     if source.configuration == .slaac, address != mac.autoconfigured(in: source.cidr) {
       let own = mac.autoconfigured(in: source.cidr).map { "\($0)" } ?? "another one"

@@ -32,6 +32,13 @@ final class FakeAgent: Sendable {
       facts: ["kernel": "6.1"])
   }
 
+  /// A node that can connect VMs to networks.
+  static func networked() -> NodeReport {
+    var report = report()
+    report.networking = NodeNetworking(datapath: .kernel, tunnelAddress: "192.0.2.1", physicalNetworks: ["external"])
+    return report
+  }
+
   /// A PKCS #10 request in PEM.
   static func certificateRequest(key: P256.Signing.PrivateKey = P256.Signing.PrivateKey()) throws -> String {
     TestSecrets.register(key.pemRepresentation)
@@ -124,13 +131,13 @@ final class FakeAgent: Sendable {
   @discardableResult
   func see(
     _ document: Assignment, _ power: Observation.Power, generation: Int? = nil, guestStopped: Bool = false,
-    activity: String? = nil, problem: Observation.Problem? = nil, completed: [VMRequestID] = []
+    activity: String? = nil, problem: Observation.Problem? = nil, completed: [VMRequestID] = [], nics: [NICID]? = nil
   ) async throws -> LeaseAnswer {
     try await observe(
       Observation(
         vm: document.vm, incarnation: document.incarnation, generation: generation ?? document.generation,
         sequence: nextSequence(), power: power, guestStopped: guestStopped, activity: activity, problem: problem,
-        completedRequests: completed))
+        completedRequests: completed, nics: nics ?? document.nics?.map(\.id)))
   }
 
   func nextSequence() -> Int {
