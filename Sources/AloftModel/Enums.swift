@@ -54,3 +54,9 @@ public enum CloudRole: String, Sendable, Codable, CaseIterable { case auditor, `
 /// How guests get their addresses in a subnet: from DHCP, by themselves in IPv6 (stateless address autoconfiguration), or not at
 /// all by the network.
 public enum SubnetConfiguration: String, Sendable, Codable, CaseIterable { case dhcp, slaac, none }
+
+/// Which way a security group's rule lets through: to a VM, or from it.
+public enum TrafficDirection: String, Sendable, Codable, CaseIterable { case ingress, egress }
+
+/// What a security group's rule lets through. For IPv6 `icmp` is ICMPv6.
+public enum RuleProtocol: String, Sendable, Codable, CaseIterable { case any, tcp, udp, icmp }

@@ -11,6 +11,9 @@ public enum Quota: String, Sendable, Codable, CaseIterable {
   case networks
   case subnets
   case securityGroups = "security_groups"
+  case routers
+  case floatingIPs = "floating_ips"
+  case loadBalancers = "load_balancers"
 }
 
 /// Why a quota refuses.

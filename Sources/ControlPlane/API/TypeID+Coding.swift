@@ -41,3 +41,5 @@ extension WebhookFailure: PostgresCodable, JSONWritable {}
 extension ProblemCode: JSONWritable {}
 extension SubnetConfiguration: PostgresCodable, JSONWritable {}
 extension Datapath: JSONWritable {}
+extension TrafficDirection: PostgresCodable, JSONWritable {}
+extension RuleProtocol: PostgresCodable, JSONWritable {}

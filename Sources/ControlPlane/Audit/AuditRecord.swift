@@ -76,6 +76,10 @@ struct AuditRecord: Sendable, JSONWritable {
     ("Password", { UserID($0).description }),
     ("ExternalNetwork", { ExternalNetworkID($0).description }), ("Network", { NetworkID($0).description }),
     ("Subnet", { SubnetID($0).description }), ("NIC", { NICID($0).description }),
+    ("SecurityGroup", { SecurityGroupID($0).description }), ("SecurityGroupRule", { SecurityGroupID($0).description }),
+    ("Router", { RouterID($0).description }), ("RouterInterface", { RouterID($0).description }),
+    ("FloatingIP", { FloatingIPID($0).description }), ("LoadBalancer", { LoadBalancerID($0).description }),
+    ("NetworkPeering", { NetworkPeeringID($0).description }),
     ("Webhook", { WebhookID($0).description }), ("WebhookSecret", { WebhookID($0).description }),
     ("WebhookDelivery", { WebhookDeliveryID($0).description }),
   ]

@@ -47,6 +47,21 @@ enum EventKind: String, Sendable, CaseIterable, PostgresEncodable {
   case nicCreated = "nic.created"
   case nicUpdated = "nic.updated"
   case nicDeleted = "nic.deleted"
+  case securityGroupCreated = "security_group.created"
+  case securityGroupUpdated = "security_group.updated"
+  case securityGroupDeleted = "security_group.deleted"
+  case routerCreated = "router.created"
+  case routerUpdated = "router.updated"
+  case routerDeleted = "router.deleted"
+  case floatingIPCreated = "floating_ip.created"
+  case floatingIPUpdated = "floating_ip.updated"
+  case floatingIPDeleted = "floating_ip.deleted"
+  case loadBalancerCreated = "load_balancer.created"
+  case loadBalancerUpdated = "load_balancer.updated"
+  case loadBalancerDeleted = "load_balancer.deleted"
+  case networkPeeringCreated = "network_peering.created"
+  case networkPeeringUpdated = "network_peering.updated"
+  case networkPeeringDeleted = "network_peering.deleted"
   case webhookCreated = "webhook.created"
   case webhookUpdated = "webhook.updated"
   case webhookSecretRotated = "webhook.secret_rotated"
@@ -250,6 +265,11 @@ extension EventStore.Record: JSONWritable {
     case "external_network": ExternalNetworkID(resourceID).description
     case "subnet": SubnetID(resourceID).description
     case "nic": NICID(resourceID).description
+    case "security_group": SecurityGroupID(resourceID).description
+    case "router": RouterID(resourceID).description
+    case "floating_ip": FloatingIPID(resourceID).description
+    case "load_balancer": LoadBalancerID(resourceID).description
+    case "network_peering": NetworkPeeringID(resourceID).description
     case "webhook": WebhookID(resourceID).description
     default: OperationID(resourceID).description
     }

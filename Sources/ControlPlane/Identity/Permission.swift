@@ -20,6 +20,8 @@ enum Permission: String, Sendable, CaseIterable {
   case imageWrite = "image.write"
   case networkRead = "network.read"
   case networkWrite = "network.write"
+  case externalNetworkRead = "external_network.read"
+  case externalNetworkWrite = "external_network.write"
   case webhookRead = "webhook.read"
   case webhookWrite = "webhook.write"
   case operationGet = "operation.get"
@@ -53,7 +55,8 @@ enum Permission: String, Sendable, CaseIterable {
 
   var scope: Scope {
     switch self {
-    case .projectList, .operationGet, .selfRead, .selfWrite, .sessionRead, .sessionWrite, .tokenRead, .tokenWrite:
+    case .projectList, .operationGet, .selfRead, .selfWrite, .sessionRead, .sessionWrite, .tokenRead, .tokenWrite,
+      .externalNetworkRead:
       .caller
     case .projectRead, .projectWrite, .memberRead, .memberWrite: .project
     case .projectCreate, .projectDelete: .cloud
@@ -61,7 +64,7 @@ enum Permission: String, Sendable, CaseIterable {
     case .networkRead, .networkWrite: .project
     case .webhookRead, .webhookWrite, .projectAuditRead: .project
     case .nodeRead, .nodeWrite, .metricsRead, .userRead, .userWrite, .auditRead: .cloud
-    case .quotaRead, .quotaWrite: .cloud
+    case .quotaRead, .quotaWrite, .externalNetworkWrite: .cloud
     }
   }
 

@@ -81,15 +81,34 @@ struct NetworkHandlers: Sendable {
 
 /// What stands in the way of a network's deletion.
 enum NetworkUse {
-  /// Refuses with the names of what is connected, certain while the network is locked.
+  /// Refuses with the names of what is on it, certain while the network is locked.
   static func refuse(_ network: NetworkRecord, in session: Session) throws {
-    let machines = try session.query(
-      """
-      SELECT DISTINCT v.name FROM nics n JOIN vms v ON v.id = n.vm_id WHERE n.network_id = \(network.id) ORDER BY 1 LIMIT 4
-      """
-    ).map { try $0.get(0, as: String.self) }
-    if machines.isEmpty { return }
-    let names = machines.prefix(3).joined(separator: ", ") + (machines.count > 3 ? " and others" : "")
-    throw Problem(.inUse, "network \(network.name) is in use by \(names); delete their NICs on it first")
+    let users: [(SQL, String)] = [
+      (
+        "SELECT DISTINCT v.name FROM nics n JOIN vms v ON v.id = n.vm_id WHERE n.network_id = \(network.id) ORDER BY 1",
+        "delete their NICs on it first"
+      ),
+      (
+        """
+        SELECT DISTINCT 'load balancer ' || name FROM load_balancers WHERE network_id = \(network.id) ORDER BY 1
+        """, "delete it first"
+      ),
+      (
+        """
+        SELECT DISTINCT 'peering ' || name FROM network_peerings WHERE \(network.id) IN (network_id, peer_network_id)
+         ORDER BY 1
+        """, "delete it first"
+      ),
+      (
+        """
+        SELECT DISTINCT 'router ' || r.name FROM router_interfaces i JOIN routers r ON r.id = i.router_id
+         WHERE i.network_id = \(network.id) ORDER BY 1
+        """, "detach the network's subnets from it first"
+      ),
+    ]
+    for (query, way) in users {
+      guard let names = try session.someNames(query) else { continue }
+      throw Problem(.inUse, "network \(network.name) is in use by \(names); \(way)")
+    }
   }
 }

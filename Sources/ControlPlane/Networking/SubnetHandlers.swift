@@ -89,7 +89,7 @@ struct SubnetHandlers: Sendable {
 
   private func delete(_ call: Call) async throws -> Reply {
     try await subnets.delete(call) { subnet, session in
-      if subnet.used > 0 { try SubnetStore.refuseDeletion(of: subnet, in: session) }
+      try SubnetStore.refuseDeletion(of: subnet, in: session)
       try NICStore.announce(network: subnet.networkID, in: session)
     }
   }

@@ -72,16 +72,7 @@ struct SubnetPlan: Sendable, Equatable {
   }
 
   private static func block(_ text: String) throws -> AddressBlock {
-    guard let block = AddressBlock(text) else {
-      let parts = text.split(separator: "/", maxSplits: 1).map(String.init)
-      if parts.count == 2, let address = IPAddress(parts[0]), let length = Int(parts[1]),
-        let meant = AddressBlock(of: address, length: length)
-      {
-        throw Problem.field(
-          .badFormat, "/cidr", "\(text) has bits set behind its prefix; the block that \(address) is in is \(meant)")
-      }
-      throw Problem.field(.badFormat, "/cidr", "\(text) is no block of addresses such as 10.0.0.0/24 or fd00:1::/64")
-    }
+    let block = try AddressBlock.parse(text, at: "/cidr")
     let lengths = block.isIPv6 ? 48...120 : 8...29
     guard lengths.contains(block.length) else {
       throw Problem.field(
@@ -174,6 +165,21 @@ struct SubnetPlan: Sendable, Equatable {
 
   private static func common(_ a: AddressRange, _ b: AddressRange) -> AddressRange? {
     AddressRange(max(a.first, b.first), min(a.last, b.last))
+  }
+}
+
+extension AddressBlock {
+  /// A block as a caller writes it, or a refusal that names the place and the block that may be meant.
+  static func parse(_ text: String, at pointer: String) throws -> AddressBlock {
+    if let block = AddressBlock(text) { return block }
+    let parts = text.split(separator: "/", maxSplits: 1).map(String.init)
+    if parts.count == 2, let address = IPAddress(parts[0]), let length = Int(parts[1]),
+      let meant = AddressBlock(of: address, length: length)
+    {
+      throw Problem.field(
+        .badFormat, pointer, "\(text) has bits set behind its prefix; the block that \(address) is in is \(meant)")
+    }
+    throw Problem.field(.badFormat, pointer, "\(text) is no block of addresses such as 10.0.0.0/24 or fd00:1::/64")
   }
 }
 

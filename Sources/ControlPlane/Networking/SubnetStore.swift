@@ -35,17 +35,42 @@ enum SubnetStore {
     try NICStore.announce(network: network, in: session)
   }
 
-  /// Says who has addresses of a subnet that is not to go.
-  static func refuseDeletion(of subnet: SubnetRecord, in session: Session) throws -> Never {
-    let owners = try session.query(
+  /// The subnets of a network, oldest first.
+  static func all(of network: UUID?, in session: Session) throws -> [SubnetRecord] {
+    try session.query(
       """
-      SELECT DISTINCT 'VM ' || v.name
-        FROM addresses a JOIN nics n ON n.id = a.nic_id JOIN vms v ON v.id = n.vm_id
-       WHERE a.subnet_id = \(subnet.id) ORDER BY 1 LIMIT 3
+      SELECT \(fragment: SubnetRecord.columns) FROM subnets r WHERE r.network_id = \(network) ORDER BY r.id
       """
-    ).map { try $0.get(0, as: String.self) }
-    let names = owners.isEmpty ? "" : ", among them those of \(owners.joined(separator: ", "))"
-    throw Problem(.inUse, "\(subnet.used) addresses of subnet \(subnet.name) are in use\(names); free them first")
+    ).map { try SubnetRecord($0) }
+  }
+
+  /// Some of those who have addresses of a subnet, in words; nil: nobody. `condition` is about the address `a`.
+  static func owners(of subnet: SubnetRecord, _ condition: SQL = "", in session: Session) throws -> String? {
+    try session.someNames(
+      """
+      SELECT DISTINCT coalesce('VM ' || v.name, 'router ' || o.name, 'load balancer ' || l.name, 'a floating IP')
+        FROM addresses a LEFT JOIN nics n ON n.id = a.nic_id LEFT JOIN vms v ON v.id = n.vm_id
+        LEFT JOIN routers o ON o.id = a.router_id LEFT JOIN load_balancers l ON l.id = a.load_balancer_id
+       WHERE a.subnet_id = \(subnet.id) AND a.released_at IS NULL\(fragment: condition) ORDER BY 1
+      """)
+  }
+
+  /// Refuses to delete a subnet that is in use, certain while it is locked.
+  static func refuseDeletion(of subnet: SubnetRecord, in session: Session) throws {
+    if subnet.used > 0 {
+      // Whose they are is nobody's business where the subnet is everybody's.
+      let owners = subnet.projectID == nil ? nil : try owners(of: subnet, in: session)
+      let names = owners.map { ", among them those of \($0)" } ?? ""
+      throw Problem(.inUse, "\(subnet.used) addresses of subnet \(subnet.name) are in use\(names); free them first")
+    }
+    let balancers = try session.someNames(
+      """
+      SELECT DISTINCT l.name FROM load_balancer_members m JOIN load_balancers l ON l.id = m.load_balancer_id
+       WHERE m.subnet_id = \(subnet.id) ORDER BY 1
+      """)
+    if let balancers {
+      throw Problem(.inUse, "load balancer \(balancers) has members in subnet \(subnet.name); remove them first")
+    }
   }
 }
 

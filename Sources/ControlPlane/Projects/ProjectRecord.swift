@@ -129,12 +129,15 @@ enum ProjectStore {
                (SELECT count(*) FROM vms WHERE project_id = \(id) AND deleted_at IS NOT NULL),
                (SELECT count(*) FROM images WHERE project_id = \(id)),
                (SELECT count(*) FROM networks WHERE project_id = \(id)),
+               (SELECT count(*) FROM security_groups WHERE project_id = \(id) AND NOT is_default),
+               (SELECT count(*) FROM routers WHERE project_id = \(id)),
                (SELECT count(*) FROM operations WHERE project_id = \(id) AND finished_at IS NULL)
         """)
     else { return nil }
     let words = [
       ("VM", "VMs"), ("VM that is being deleted", "VMs that are being deleted"), ("image", "images"),
-      ("network", "networks"), ("open operation", "open operations"),
+      ("network", "networks"), ("security group", "security groups"), ("router", "routers"),
+      ("open operation", "open operations"),
     ]
     let parts = try words.enumerated().compactMap { index, word -> String? in
       let count = try row.get(index, as: Int.self)

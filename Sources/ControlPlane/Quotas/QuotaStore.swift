@@ -87,7 +87,11 @@ enum QuotaStore {
                              ('webhooks', (SELECT count(*) FROM webhooks WHERE project_id = \(project))),
                              ('networks', (SELECT count(*) FROM networks WHERE project_id = \(project))),
                              ('subnets', (SELECT count(*) FROM subnets WHERE project_id = \(project))),
-                             ('security_groups', (SELECT count(*) FROM security_groups WHERE project_id = \(project)))
+                             ('security_groups', (SELECT count(*) FROM security_groups
+                                                   WHERE project_id = \(project) AND NOT is_default)),
+                             ('routers', (SELECT count(*) FROM routers WHERE project_id = \(project))),
+                             ('floating_ips', (SELECT count(*) FROM floating_ips WHERE project_id = \(project))),
+                             ('load_balancers', (SELECT count(*) FROM load_balancers WHERE project_id = \(project)))
                      ) q (name, used)
       """
     ).map { try UsageRecord($0) }

@@ -45,12 +45,16 @@ protocol Resource: Sendable, JSONWritable {
   var projectID: ProjectID? { get }
   var name: String { get }
   var revision: Int { get }
+  /// Where it is found, for who has made it.
+  var location: String { get }
 }
 
 extension Resource {
   static var isCloudWide: Bool { false }
   static var hasName: Bool { true }
   static var restriction: SQL { "" }
+
+  var location: String { "/v1/\(Self.noun.path)/\(id)" }
 
   /// Names the version of what was asked for.
   var etag: String { "\"\(revision)\"" }

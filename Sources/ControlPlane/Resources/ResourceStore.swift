@@ -76,9 +76,10 @@ enum ResourceStore<Item: Resource> {
   /// Changes the user's own words for it and counts the change, of whatever it is.
   static func touch(_ id: ID, name: String? = nil, labels: [String: String]? = nil, in session: Session) throws {
     let labels = labels.map { JSONText($0.jsonText) }
+    let naming: SQL = Item.hasName ? "name = coalesce(\(name), name)," : ""
     try session.execute(
       """
-      UPDATE \(identifier: Item.noun.table) SET name = coalesce(\(name), name), labels = coalesce(\(labels)::jsonb, labels),
+      UPDATE \(identifier: Item.noun.table) SET \(fragment: naming) labels = coalesce(\(labels)::jsonb, labels),
              revision = revision + 1, updated_at = aloft_now()
        WHERE id = \(id)
       """
@@ -87,6 +88,20 @@ enum ResourceStore<Item: Resource> {
 
   static func delete(_ id: ID, in session: Session) throws {
     try session.execute("DELETE FROM \(identifier: Item.noun.table) WHERE id = \(id)")
+  }
+
+  /// Deletes those of a project that is being emptied, with an event for each. `condition` follows others.
+  static func deleteAll(of project: ProjectID, where condition: SQL = "", in session: Session) throws {
+    let gone = try session.query(
+      """
+      \(fragment: selection) WHERE r.project_id = \(project)\(fragment: Item.restriction)\(fragment: condition) ORDER BY r.id
+      """
+    ).map { try Item($0) }
+    for item in gone {
+      try delete(item.id, in: session)
+      try EventStore.append(
+        Item.noun.deleted, project: project, resource: item.id.uuid, data: ["name": item.name], in: session)
+    }
   }
 
   /// What the caller of an insert or a change of names gets where the server's refusal is the caller's doing.

@@ -58,6 +58,24 @@ struct Resources<Item: Resource>: Sendable {
     }
   }
 
+  /// Changes a part of one that is locked. `body` gives the answer; nil: that it is done.
+  func edit(
+    _ call: Call, _ body: @escaping @Sendable (Item, Session) throws -> (@Sendable (Item) -> Reply)?
+  ) async throws -> Reply {
+    try await plane.change(call) { session in
+      let item = try Store.lock(call, to: .change, in: session)
+      let answer = try body(item, session)
+      try Store.touch(item.id, in: session)
+      var changed = try changed(item.id, Item.noun.updated, in: session)
+      guard let answer, let whole = try Store.find(item.id, in: session) else {
+        changed.reply = .noContent
+        return changed
+      }
+      changed.reply = answer(whole)
+      return changed
+    }
+  }
+
   /// Deletes one, if `check` has nothing against it: nothing can come to refer to it any more.
   func delete(_ call: Call, _ check: @escaping @Sendable (Item, Session) throws -> Void = { _, _ in }) async throws
     -> Reply
@@ -78,7 +96,7 @@ struct Resources<Item: Resource>: Sendable {
     guard let item = try Store.find(id, in: session) else { throw Store.absent("\(id)") }
     try EventStore.append(event, project: item.projectID, resource: id.uuid, data: ["name": item.name], in: session)
     var reply = Reply.json(item, status: status, etag: item.etag)
-    if event == Item.noun.created { reply.headers[.location] = "/v1/\(Item.noun.path)/\(id)" }
+    if event == Item.noun.created { reply.headers[.location] = item.location }
     return Changed(reply: reply, effects: Effects(wake: wakes), resource: id.uuid, project: item.projectID)
   }
 }
