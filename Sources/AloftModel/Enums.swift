@@ -60,3 +60,6 @@ public enum TrafficDirection: String, Sendable, Codable, CaseIterable { case ing
 
 /// What a security group's rule lets through. For IPv6 `icmp` is ICMPv6.
 public enum RuleProtocol: String, Sendable, Codable, CaseIterable { case any, tcp, udp, icmp }
+
+/// What a load balancer balances.
+public enum ListenerProtocol: String, Sendable, Codable, CaseIterable { case tcp, udp }

@@ -28,7 +28,8 @@ struct QuotaTests {
       _ = await test.call(.post, "/v1/tokens", ["project": "default", "role": "viewer"])
       let used: [(Quota, Int)] = [
         (.vms, 1), (.vcpus, 1), (.memoryMiB, 128), (.diskGiB, 1), (.images, 1), (.imageBytes, 1024), (.tokens, 1),
-        (.webhooks, 0), (.networks, 0), (.subnets, 0), (.securityGroups, 1),
+        (.webhooks, 0), (.networks, 0), (.subnets, 0), (.securityGroups, 0), (.routers, 0), (.floatingIPs, 0),
+        (.loadBalancers, 0),
       ]
       for (quota, amount) in used {
         let usage = try await Self.usage(test, quota)

@@ -23,8 +23,7 @@ struct RouterTests {
       #expect(subnet["gateway"] == "203.0.113.1" && subnet["external_network_id"]?.stringValue == id, "\(subnet)")
       #expect(
         subnet.header("Location") == "/v1/external-networks/\(id)/subnets/\(try #require(subnet["id"]?.stringValue))")
-      let token = try await test.makeUser("ann", role: .member)
-      let member = ["Authorization": "Bearer \(token)"]
+      let member = TestPlane.bearer(try await test.makeToken(["default": .member]))
       let seen = await test.call(.get, "/v1/external-networks", headers: member)
       #expect(seen["items"]?[0]?["subnets"]?[0]?["cidr"] == "203.0.113.0/24", "\(seen)")
       #expect(await test.call(.get, "/v1/external-networks/internet/subnets/v4", headers: member).status == 200)

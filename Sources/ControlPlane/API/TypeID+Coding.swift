@@ -43,3 +43,4 @@ extension SubnetConfiguration: PostgresCodable, JSONWritable {}
 extension Datapath: JSONWritable {}
 extension TrafficDirection: PostgresCodable, JSONWritable {}
 extension RuleProtocol: PostgresCodable, JSONWritable {}
+extension ListenerProtocol: PostgresCodable, JSONWritable {}

@@ -28,7 +28,7 @@ enum RouterStore {
       )
     }
     for subnet in subnets {
-      try refuseOverlap(of: subnet.cidr, named: subnet.name, with: router, at: "/external_network", in: session)
+      try refuseOverlap(of: subnet, with: router, at: "/external_network", in: session)
     }
     for family in Dictionary(grouping: subnets, by: \.cidr.isIPv6).values {
       _ = try AddressTaking.takeAny(
@@ -52,9 +52,9 @@ enum RouterStore {
       throw Problem(
         .inUse, "subnet \(subnet.name) has a router, \(try other.get(0, as: String.self)); detach it there first")
     }
-    try refuseOverlap(of: subnet.cidr, named: subnet.name, with: router.id, in: session)
+    try refuseOverlap(of: subnet, with: router.id, in: session)
     for other in try lockLinked(with: router.id, by: subnet.networkID, in: session) {
-      try refuseOverlap(of: subnet.cidr, named: subnet.name, with: other, in: session)
+      try refuseOverlap(of: subnet, with: other, in: session)
     }
     try AddressTaking.take(gateway, of: subnet, for: .router(router.id), at: "", in: session)
     // Subnets of one network share a port.
@@ -74,23 +74,23 @@ enum RouterStore {
     try AddressTaking.giveBack(of: .router(router.id), in: subnet.id, in: session)
   }
 
-  /// Refuses a block that overlaps one that a router knows a way to, and names both.
+  /// Refuses a subnet that overlaps one that a router knows a way to, and names both.
   static func refuseOverlap(
-    of block: AddressBlock, named name: String, with router: RouterID, at pointer: String? = nil, in session: Session
+    of subnet: SubnetRecord, with router: RouterID, at pointer: String? = nil, in session: Session
   ) throws {
     let row = try session.one(
       """
       SELECT r.name, s.name, s.cidr FROM routers r CROSS JOIN LATERAL (
-        SELECT name, cidr FROM aloft_routed_subnets(r.id)
+        SELECT subnet_id, name, cidr FROM aloft_routed_subnets(r.id)
          UNION ALL
-        SELECT name, cidr FROM subnets WHERE network_id = r.external_network_id) s
-       WHERE r.id = \(router) AND s.cidr && \(block)::cidr AND (s.name, s.cidr) <> (\(name), \(block)::cidr)
+        SELECT id, name, cidr FROM subnets WHERE network_id = r.external_network_id) s
+       WHERE r.id = \(router) AND s.cidr && \(subnet.cidr)::cidr AND s.subnet_id <> \(subnet.id)
        LIMIT 1
       """)
     guard let row else { return }
     let (router, other): (String, String) = (try row.get(0), try row.get(1))
     let detail =
-      "subnet \(name) (\(block)) overlaps subnet \(other) (\(try row.get(2, as: AddressBlock.self))), which router \(router) leads to"
+      "subnet \(subnet.name) (\(subnet.cidr)) overlaps subnet \(other) (\(try row.get(2, as: AddressBlock.self))), which router \(router) leads to"
     throw pointer.map { .field(.addressesOverlap, $0, detail) } ?? Problem(.addressesOverlap, detail)
   }
 

@@ -79,7 +79,10 @@ struct SubnetPlan: Sendable, Equatable {
         .outOfRange, "/cidr",
         "a subnet is between /\(lengths.lowerBound) and /\(lengths.upperBound), not /\(block.length)")
     }
-    let special = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/16", "fe80::/10", "ff00::/8"]
+    let special = [
+      "0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/16", "fe80::/10", "ff00::/8",
+      PeeringLink.block6,
+    ]
     if let meaning = special.compactMap({ AddressBlock($0) }).first(where: { $0.overlaps(block) }) {
       throw Problem.field(
         .outOfRange, "/cidr", "\(block) is in \(meaning), whose addresses have a meaning of their own")

@@ -131,12 +131,15 @@ enum ProjectStore {
                (SELECT count(*) FROM networks WHERE project_id = \(id)),
                (SELECT count(*) FROM security_groups WHERE project_id = \(id) AND NOT is_default),
                (SELECT count(*) FROM routers WHERE project_id = \(id)),
+               (SELECT count(*) FROM floating_ips WHERE project_id = \(id)),
+               (SELECT count(*) FROM load_balancers WHERE project_id = \(id)),
                (SELECT count(*) FROM operations WHERE project_id = \(id) AND finished_at IS NULL)
         """)
     else { return nil }
     let words = [
       ("VM", "VMs"), ("VM that is being deleted", "VMs that are being deleted"), ("image", "images"),
       ("network", "networks"), ("security group", "security groups"), ("router", "routers"),
+      ("floating IP", "floating IPs"), ("load balancer", "load balancers"),
       ("open operation", "open operations"),
     ]
     let parts = try words.enumerated().compactMap { index, word -> String? in

@@ -16,7 +16,7 @@ struct Noun: Sendable {
   var updated: EventKind
   var deleted: EventKind
 
-  var parameter: String { word.replacingOccurrences(of: " ", with: "_") }
+  var parameter: String { word.lowercased().replacingOccurrences(of: " ", with: "_") }
   /// `a network`, `an external network`.
   var indefinite: String { ("aeiou".contains(word.prefix(1)) ? "an " : "a ") + word }
 }
