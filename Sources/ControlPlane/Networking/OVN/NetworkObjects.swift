@@ -35,6 +35,11 @@ enum NetworkObjects {
     "network": Kind(read: networks) { .network(NetworkID($0)) },
     "nic": Kind(read: nics) { .nic(NICID($0)) },
     "security_group": Kind(read: securityGroups) { .securityGroup(SecurityGroupID($0)) },
+    "external_network": Kind(read: externalNetworks) { .externalNetwork(ExternalNetworkID($0)) },
+    "router": Kind(read: routers) { .router(RouterID($0)) },
+    "floating_ip": Kind(read: floatingIPs) { .floatingIP(FloatingIPID($0)) },
+    "load_balancer": Kind(read: loadBalancers) { .loadBalancer(LoadBalancerID($0)) },
+    "peering": Kind(read: peerings) { .peering(NetworkPeeringID($0)) },
   ]
 
   static func all(in session: Session) throws -> [NetworkModel.Object] {
