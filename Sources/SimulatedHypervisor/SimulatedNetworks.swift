@@ -20,6 +20,6 @@ public struct SimulatedNetworks: NodeNetworks {
   }
 
   public func join(_ fabric: NetworkFabric) async {}
-  public func serve(_ documents: [Assignment]) async {}
+  public func serve(_ documents: [Assignment], number: Int) async {}
   public func events() async -> AsyncStream<NetworkEvent> { AsyncStream { $0.finish() } }
 }

@@ -59,7 +59,7 @@ struct MetadataNamespaceTests {
     let network = try #require(MetadataNetwork.all(of: [document]).first)
     let namespace = network.namespace(on: node)
     var networks = MetadataNetworks(node: node, clock: SystemClock(), logger: quietLogger)
-    await networks.serve([document])
+    await networks.serve([document], number: 1)
     #expect(
       await networks.ports
         == MetadataPorts(wanted: [network.device: network.id.metadataPort], ready: [network.device]))
@@ -88,11 +88,11 @@ struct MetadataNamespaceTests {
       #expect(await NetworkNamespace.exists(namespace))
       #expect(try await run("ip", "-n", namespace, "-o", "link", "show", "metadata") == before)
     } catch {
-      await networks.serve([])
+      await networks.serve([], number: 2)
       await guest.remove()
       throw error
     }
-    await networks.serve([])
+    await networks.serve([], number: 3)
     #expect(await networks.ports == MetadataPorts(wanted: [:]))
     #expect(!FileSystem.exists(NetworkNamespace.path(namespace)))
     await guest.remove()
@@ -105,13 +105,13 @@ struct MetadataNamespaceTests {
     let name = network.namespace(on: node)
     let networks = MetadataNetworks(node: node, clock: SystemClock(), logger: quietLogger)
     #expect(FileManager.default.createFile(atPath: NetworkNamespace.path(name), contents: nil))
-    await networks.serve([document])
+    await networks.serve([document], number: 4)
     #expect(await NetworkNamespace.exists(name))
     try await run("ip", "netns", "delete", name)
-    await networks.serve([document])
+    await networks.serve([document], number: 5)
     #expect(await NetworkNamespace.exists(name))
     #expect(if_nametoindex(network.device) > 0)
-    await networks.serve([])
+    await networks.serve([], number: 6)
     #expect(!FileSystem.exists(NetworkNamespace.path(name)))
   }
 }

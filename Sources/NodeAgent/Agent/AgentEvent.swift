@@ -22,7 +22,7 @@ public enum AgentEffect: Sendable, Equatable {
   /// → `renewed`
   case renewIdentity
   /// These are all VMs with NICs, and their networks are to be served; nothing comes back.
-  case connect([Assignment])
+  case connect(number: Int, [Assignment])
   /// Brings bytes to a client; nothing comes back.
   case serve(StreamRequest)
   /// Bounds logs and the journal, of which `listed` must be kept; nothing comes back.

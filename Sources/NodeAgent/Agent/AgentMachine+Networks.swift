@@ -21,6 +21,7 @@ extension AgentMachine {
     }
     guard documents != connected else { return }
     connected = documents
-    effects.append(.connect(documents))
+    connections += 1
+    effects.append(.connect(number: connections, documents))
   }
 }

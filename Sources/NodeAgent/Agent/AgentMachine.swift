@@ -64,6 +64,8 @@ public struct AgentMachine: Sendable {
   var isAskedToRenew = false
   /// The VMs with NICs that were told last; nil: none yet.
   var connected: [Assignment]?
+  /// How often they were told.
+  var connections = 0
   /// Whether documents have changed since.
   var connectionsChanged = false
   /// Streams that were taken up already.

@@ -105,8 +105,8 @@ public struct EffectPerformer: Sendable {
       let result = await attempt(renewIdentity)
       log(result, "the client certificate could not be renewed")
       return .renewed(result)
-    case .connect(let documents):
-      await networks.serve(documents)
+    case .connect(let number, let documents):
+      await networks.serve(documents, number: number)
       return nil
     case .serve(let stream):
       await serve(stream)

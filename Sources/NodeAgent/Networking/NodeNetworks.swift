@@ -19,8 +19,9 @@ public protocol NodeNetworks: Sendable {
   func report() async -> NodeNetworking?
   /// Takes part in these networks from now on.
   func join(_ fabric: NetworkFabric) async
-  /// All VMs of this node that have NICs, whenever that changes.
-  func serve(_ documents: [Assignment]) async
+  /// All VMs of this node that have NICs, whenever that changes. Lists may come in any order: one with a lower number than one
+  /// that has come is old.
+  func serve(_ documents: [Assignment], number: Int) async
   /// Events from now on.
   func events() async -> AsyncStream<NetworkEvent>
 }
@@ -33,6 +34,6 @@ public struct NoNetworks: NodeNetworks {
   public func removeLeftovers(of nics: [NICID]) async throws(AgentFailure) {}
   public func report() async -> NodeNetworking? { nil }
   public func join(_ fabric: NetworkFabric) async {}
-  public func serve(_ documents: [Assignment]) async {}
+  public func serve(_ documents: [Assignment], number: Int) async {}
   public func events() async -> AsyncStream<NetworkEvent> { AsyncStream { $0.finish() } }
 }

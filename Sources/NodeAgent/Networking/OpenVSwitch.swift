@@ -1,4 +1,5 @@
 import AloftModel
+import FoundationEssentials
 import IPAddressing
 import Logging
 import OVSDB
@@ -35,8 +36,10 @@ public actor OpenVSwitch: NodeNetworks {
   var controllerFault: String?
   var told: NodeNetworking?
   private var isBringing = false
+  private var isAskedAgain = false
   let began: Int
-  private var silenced: Set<String> = []
+  /// Ports whose devices the host's kernel was told to leave alone.
+  private var silenced: Set<UUID> = []
   var care = PortCare()
   private var listeners: [Int: AsyncStream<NetworkEvent>.Continuation] = [:]
   private var nextListener = 0
@@ -93,8 +96,8 @@ public actor OpenVSwitch: NodeNetworks {
   /// Follows the database until it ends for good.
   private func follow() async {
     do {
-      for try await batch in replica.changes {
-        take(batch.snapshot)
+      for try await _ in replica.changes {
+        take(replica.snapshot)
         await bring()
       }
     } catch {
@@ -112,19 +115,22 @@ public actor OpenVSwitch: NodeNetworks {
 
   /// Brings Open vSwitch to where it should be.
   private func bring() async {
-    // The change that this makes comes here again.
+    isAskedAgain = true
     guard !isBringing else { return }
     isBringing = true
     defer { isBringing = false }
-    await refreshIntent()
-    await silenceNewDevices()
-    if let actual, let intent {
-      let operations = intent.operations(for: actual)
-      if !operations.isEmpty, await commit(operations) {
-        logger.info("Open vSwitch's settings changed", metadata: ["operations": "\(operations.count)"])
+    while isAskedAgain {
+      isAskedAgain = false
+      await refreshIntent()
+      await silenceNewDevices()
+      if let actual, let intent {
+        let operations = intent.operations(for: actual)
+        if !operations.isEmpty, await commit(operations) {
+          logger.info("Open vSwitch's settings changed", metadata: ["operations": "\(operations.count)"])
+        }
       }
+      refreshReport()
     }
-    refreshReport()
   }
 
   private func refreshIntent() async {
@@ -168,15 +174,13 @@ public actor OpenVSwitch: NodeNetworks {
 
   private func silenceNewDevices() async {
     guard let actual else { return }
-    let devices = Set(
-      actual.ports.keys.filter { name in
-        name.hasPrefix(NICSpecification.devicePrefix) || name.hasPrefix(MetadataNetwork.devicePrefix)
-      })
-    silenced.formIntersection(devices)
-    let new = devices.subtracting(silenced)
+    let ours = actual.ports.filter { name, _ in
+      name.hasPrefix(NICSpecification.devicePrefix) || name.hasPrefix(MetadataNetwork.devicePrefix)
+    }
+    let new = ours.filter { !silenced.contains($0.value.id) }
+    silenced = Set(ours.values.map(\.id))
     guard !new.isEmpty else { return }
-    silenced.formUnion(new)
-    let failed = await links.silence(new)
+    let failed = await links.silence(Set(new.keys))
     if !failed.isEmpty {
       logger.warning(
         "the host's kernel speaks IPv6 on devices of guests: /proc/sys cannot be written",
@@ -218,8 +222,8 @@ public actor OpenVSwitch: NodeNetworks {
     await lookAround()
   }
 
-  public func serve(_ documents: [Assignment]) async {
-    await metadata.serve(documents)
+  public func serve(_ documents: [Assignment], number: Int) async {
+    await metadata.serve(documents, number: number)
     await bring()
   }
 

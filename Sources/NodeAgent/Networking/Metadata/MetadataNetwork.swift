@@ -13,6 +13,9 @@ struct MetadataNetwork: Sendable, Hashable {
   static let innerDevice = "metadata"
   static let ipv4 = "169.254.169.254"
   static let ipv6 = "fe80::a9fe:a9fe"
+  /// It can be switched off.
+  static var kernelKnowsIPv6: Bool { FileSystem.exists("/proc/sys/net/ipv6") }
+
   /// What the names of this node's namespaces begin with. Agents of several nodes can be on one host, in a lab.
   static func namespacePrefix(of node: NodeID) -> String { "aloft-md-\(Self.tail(node.uuid.uuidString, 6))-" }
 

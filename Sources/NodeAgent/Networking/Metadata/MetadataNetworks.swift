@@ -18,6 +18,8 @@ actor MetadataNetworks {
   private var wanted: [MetadataNetwork]?
   /// What was made as it stands here by this process.
   private var made: [NetworkID: MetadataNetwork] = [:]
+  /// The number of the list that was told last.
+  private var served = 0
   private var removePort: (@Sendable (String) async -> Void)?
   private var isBringing = false
   private var isAskedAgain = false
@@ -39,7 +41,9 @@ actor MetadataNetworks {
   func use(removePort: @escaping @Sendable (String) async -> Void) { self.removePort = removePort }
 
   /// These are all VMs of this node that have NICs.
-  func serve(_ documents: [Assignment]) async {
+  func serve(_ documents: [Assignment], number: Int) async {
+    guard number > served else { return }
+    served = number
     server.use(documents)
     wanted = MetadataNetwork.all(of: documents)
     await bring()
@@ -123,7 +127,7 @@ actor MetadataNetworks {
       "ip", ["-n", name, "link", "set", "dev", inner, "address", network.id.metadataMAC] + mtu)
     try await Tool.run("ip", ["-n", name, "address", "flush", "dev", inner])
     let addresses = [MetadataNetwork.ipv4 + "/32", MetadataNetwork.ipv6 + "/64"] + network.addresses
-    for address in addresses {
+    for address in addresses where !address.contains(":") || MetadataNetwork.kernelKnowsIPv6 {
       let nodad = address.contains(":") ? ["nodad"] : []
       try await Tool.run("ip", ["-n", name, "address", "replace", address, "dev", inner] + nodad)
     }

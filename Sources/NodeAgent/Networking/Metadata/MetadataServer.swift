@@ -48,7 +48,7 @@ actor MetadataServer {
       if !isStarted { _ = try await server.start() }
       isStarted = true
       for text in [MetadataNetwork.ipv4, MetadataNetwork.ipv6] {
-        guard let address = IPAddress(text) else { continue }
+        guard let address = IPAddress(text), !address.isIPv6 || MetadataNetwork.kernelKnowsIPv6 else { continue }
         let socket = try await NetworkNamespace.run(in: namespace) { () throws(AgentFailure) in
           try NetworkNamespace.listen(on: address, port: Self.port, device: MetadataNetwork.innerDevice)
         }
