@@ -333,6 +333,58 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(201, {**hook, "secret": "whsec_s"})
         self.answer(200, hook if path else {"items": [hook], "next_cursor": None})
 
+    def plain(self, path, body, sample):
+        """What nouns have in common: an answer to a change repeats what was sent."""
+        if self.command == "DELETE":
+            return self.answer(204, None)
+        item = {**sample, "labels": {}, "created_at": TIME, "updated_at": TIME, **body}
+        if self.command == "POST":
+            return self.answer(201, item)
+        self.answer(200, item if path else {"items": [item], "next_cursor": None})
+
+    def networks(self, path, query, body, _):
+        network = {"id": "net_1", "name": "blue", "project_id": "prj_1", "mtu": 1442, "dns_domain": "aloft.internal",
+                   "subnets": [{"id": "sub_1", "name": "blue-v4", "cidr": "10.0.0.0/24"}]}
+        if path[1:] == ["topology"]:
+            return self.answer(200, {
+                "network": network, "subnets": network["subnets"], "external_networks": [], "peerings": [],
+                "nics": [{"id": "nic_1", "vm_name": "one", "addresses": ["10.0.0.7"]}], "routers": [],
+                "floating_ips": [{"id": "fip_1", "address": "203.0.113.7"}], "load_balancers": []})
+        self.plain(path, body, network)
+
+    def subnets(self, path, query, body, _):
+        self.plain(path, body, {"id": "sub_1", "name": "blue-v4", "cidr": "10.0.0.0/24", "gateway": "10.0.0.1",
+                                "configuration": "dhcp", "addresses_used": 2, "network_id": "net_1"})
+
+    def security_groups(self, path, query, body, _):
+        rule = {"id": "sgr_1", "direction": "ingress", "ip_version": 4, "protocol": "tcp", "first_port": 443,
+                "last_port": 443, "icmp_type": None, "icmp_code": None, "remote_cidr": None, "remote_group_id": "sg_9"}
+        if path[1:2] == ["rules"]:
+            return self.answer(204, None) if self.command == "DELETE" else self.answer(201, rule)
+        self.plain(path, body, {"id": "sg_1", "name": "web", "is_default": False, "rules": [rule]})
+
+    def routers(self, path, query, body, _):
+        self.plain(path, body, {
+            "id": "rtr_1", "name": "gate", "external_network_id": "ext_1", "external_addresses": ["203.0.113.10"],
+            "snat": True, "routes": [], "interfaces": [{"cidr": "10.0.0.0/24"}, {"cidr": "10.1.0.0/24"}]})
+
+    def floating_ips(self, path, query, body, _):
+        self.plain(path, body, {"id": "fip_1", "address": "203.0.113.12", "external_network_id": "ext_1",
+                                "nic_id": "nic_1", "fixed_address": "10.0.0.7", "vm_id": "vm_1"})
+
+    def load_balancers(self, path, query, body, _):
+        self.plain(path, body, {"id": "lb_1", "name": "web", "address": "10.0.0.50", "listeners": [{"port": 443}]})
+
+    def network_peerings(self, path, query, body, _):
+        self.plain(path, body, {"id": "peer_1", "name": "bg", "network_id": "net_1", "peer_network_id": "net_2"})
+
+    def external_networks(self, path, query, body, _):
+        if path[1:2] == ["subnets"]:
+            return self.plain(path[2:], body, {"id": "sub_9", "name": "v4", "cidr": "203.0.113.0/24",
+                                               "gateway": "203.0.113.1", "pools": [], "addresses_used": 0})
+        self.plain(path, body, {"id": "ext_1", "name": "internet", "physical_network": "public", "vlan": None,
+                                "mtu": 1500, "subnets": []})
+
     def events(self, path, query, *_):
         last = self.headers.get("Last-Event-ID")
         self.send_response(200)

@@ -19,6 +19,12 @@ struct Aloft: ParsableCommand {
     groupedSubcommands: [
       CommandGroup(name: "Machines", subcommands: [VMCommand.self, ImageCommand.self, PlacementCommand.self]),
       CommandGroup(
+        name: "Networks",
+        subcommands: [
+          NetworkCommand.self, SubnetCommand.self, RouterCommand.self, SecurityGroupCommand.self,
+          FloatingIPCommand.self, LoadBalancerCommand.self, NetworkPeeringCommand.self, ExternalNetworkCommand.self,
+        ]),
+      CommandGroup(
         name: "Changes",
         subcommands: [OperationCommand.self, EventCommand.self, WebhookCommand.self, AuditCommand.self]),
       CommandGroup(

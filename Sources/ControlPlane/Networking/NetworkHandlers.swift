@@ -18,6 +18,7 @@ struct NetworkHandlers: Sendable {
     table.on("createNetwork", create)
     table.on("updateNetwork", update)
     table.on("deleteNetwork", delete)
+    table.on("getNetworkTopology", topology)
   }
 
   private struct CreateBody: Decodable {
@@ -69,6 +70,13 @@ struct NetworkHandlers: Sendable {
       try NetworkUse.refuse(network, in: session)
       try session.execute("DELETE FROM subnets WHERE network_id = \(network.id)")
     }
+  }
+
+  private func topology(_ call: Call) async throws -> Reply {
+    let document = try await plane.database.run { session in
+      try NetworkTopology.document(of: try ResourceStore<NetworkRecord>.require(call, in: session), in: session)
+    }
+    return .json(document)
   }
 
   private func check(mtu: Int?) throws {
