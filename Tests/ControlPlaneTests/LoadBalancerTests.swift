@@ -100,7 +100,7 @@ struct LoadBalancerTests {
           "one of both"
         ),
         (listening([["port": 80, "nic": lost]]), "wrong_state", member + "/nic", "green-v4 (10.1.0.0/24)"),
-        (listening([["port": 80, "nic": "web"]]), "not_found", member + "/nic", "ids"),
+        (listening([["port": 80, "nic": "web"]]), "not_found", member + "/nic", "nics"),
         (
           listening([["port": 80, "address": "10.2.0.9"]]), "out_of_range", member + "/address", "blue-v4 (10.0.0.0/24)"
         ),

@@ -28,7 +28,7 @@ enum FloatingIPStore {
       try session.execute("UPDATE floating_ips SET nic_id = NULL WHERE id = \(floatingIP)")
       return
     }
-    let nic = try NICReference.require(reference, call, at: "/nic", in: session)
+    let nic = try ResourceStore<NICRecord>.require(reference, call, at: "/nic", in: session).id
     let other = try session.one(
       """
       SELECT host(a.address) FROM floating_ips f JOIN addresses a ON a.floating_ip_id = f.id

@@ -65,7 +65,7 @@ enum LoadBalancerStore {
     var address: IPAddress?
     let subnet: SubnetID
     if let reference = member.nic {
-      let id = try NICReference.require(reference, call, at: place + "/nic", in: session)
+      let id = try ResourceStore<NICRecord>.require(reference, call, at: place + "/nic", in: session).id
       let subnets = try session.query("SELECT subnet_id FROM addresses WHERE nic_id = \(id)").map {
         try $0.get(0, as: SubnetID.self)
       }
