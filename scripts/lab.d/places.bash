@@ -79,14 +79,14 @@ make_node() {
 }
 
 # places: which namespaces of this lab there are
-places() { ip netns list | grep -o "^aloft-$mark-[a-z0-9-]*" || true; }
+places() { ip netns list 2>/dev/null | grep -o "^aloft-$mark-[a-z0-9-]*" || true; }
 
 # metadata_places: the namespaces that agents have made for their nodes' networks: `aloft-md-`, the end of the node's UUID, `-` …
 metadata_places() {
   local name
   for name in $(nodes); do
     [ -s "$state/$name/agent/identity/node.json" ] || continue
-    ip netns list | grep -o "^aloft-md-$(node_mark "$state/$name/agent/identity/node.json")-[0-9a-f]*" || true
+    ip netns list 2>/dev/null | grep -o "^aloft-md-$(node_mark "$state/$name/agent/identity/node.json")-[0-9a-f]*" || true
   done
 }
 
@@ -102,7 +102,7 @@ print(f"{sum(digits.index(digit) << 5 * place for place, digit in enumerate(reve
 # end_namespace NAME: with what runs in it
 end_namespace() {
   local pids
-  pids=$(ip netns pids "$1")
+  pids=$(ip netns pids "$1" 2>/dev/null || true)
   # shellcheck disable=SC2086
   [ -z "$pids" ] || kill -KILL $pids 2>/dev/null || true
   ip netns delete "$1"
