@@ -83,39 +83,46 @@ final class Lab: Sendable {
 
   // MARK: The API
 
-  func get(_ path: String) async throws -> JSONValue { try JSONValue.parse(try await curl([path], [])) }
+  /// - Parameter replica: which aloftd is asked, 1 or 2.
+  func get(_ path: String, replica: Int = 1) async throws -> JSONValue {
+    try JSONValue.parse(try await curl(path, [], replica))
+  }
 
   /// Sends JSON; the answer, null where there is none. Refusals throw, with what the answer says.
   @discardableResult
-  func send(_ method: String, _ path: String, _ body: JSONValue? = nil, wait: Bool = false) async throws -> JSONValue {
+  func send(_ method: String, _ path: String, _ body: JSONValue? = nil, wait: Bool = false, replica: Int = 1)
+    async throws -> JSONValue
+  {
     var options = ["-X", method]
     if let body { options += ["-H", "Content-Type: application/json", "-d", body.description] }
     if wait { options += ["-H", "Prefer: wait=90"] }
-    let answer = try await curl([path], options)
+    let answer = try await curl(path, options, replica)
     return answer.isEmpty ? .null : try JSONValue.parse(answer)
   }
 
-  private func curl(_ paths: [String], _ options: [String]) async throws -> String {
-    try await run(
+  private func curl(_ path: String, _ options: [String], _ replica: Int) async throws -> String {
+    // The replicas differ by their ports alone.
+    let server = replica == 1 ? url : url.replacing(":8443", with: ":8444")
+    return try await run(
       [
         "curl", "-sS", "--noproxy", "*", "--fail-with-body", "--max-time", "120", "--cacert", certificate, "-H",
         "Authorization: Bearer \(token)",
-      ] + options + paths.map { url + $0 })
+      ] + options + [server + path])
   }
 
   // MARK: VMs
 
   /// Makes a VM on a node and waits until its guest answers.
+  ///
+  /// - Parameter nics: as the API wants them.
   @discardableResult
-  func create(_ name: String, on node: String, project: String = "default", _ more: [(String, JSONValue)] = [])
-    async throws -> Guest
+  func create(_ name: String, on node: String, project: String = "default", nics: [JSONValue] = []) async throws
+    -> Guest
   {
-    var body = JSONObject()
-    body["name"] = .string(name)
-    body["image"] = "tiny"
-    body["memory_mib"] = 128
-    body["node_selector"] = ["name": .string(node)]
-    for (key, value) in more { body[key] = value }
+    var body: JSONObject = [
+      "name": .string(name), "image": "tiny", "memory_mib": 128, "node_selector": ["name": .string(node)],
+    ]
+    if !nics.isEmpty { body["nics"] = .array(nics) }
     let made = try await send("POST", "/v1/vms?project=\(project)", .object(body), wait: true)
     guard made["state"]?.stringValue == "running", let id = made["id"]?.stringValue else {
       throw CommandFailure(command: "POST /v1/vms \(name)", status: 1, output: "\(made)")
@@ -141,7 +148,7 @@ final class Lab: Sendable {
   private static let watchdog = """
     trap '' HUP INT TERM
     read -r _
-    if [ -d "$1" ]; then ALOFT_LAB=$1 "$0" down; fi
+    if [ -d "$1" ]; then ALOFT_LAB=$1 "$0" down >"$1/log/down.log" 2>&1; fi
     """
 
   /// Returns the pipe's writing end.
