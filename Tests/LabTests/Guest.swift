@@ -23,13 +23,15 @@ struct Guest: Sendable {
     guard let pid = started["pid"] else { throw CommandFailure(command: command, status: 1, output: "\(started)") }
     let ended = try await found("`\(command)` ends in \(domain)", within: .seconds(120)) { () -> JSONValue? in
       let status = try await call(["execute": "guest-exec-status", "arguments": ["pid": pid]])
-      return status["exited"]?.boolValue == true ? status : nil
+      // A bare `nil` would be JSON's null.
+      return status["exited"]?.boolValue == true ? status : JSONValue?.none
     }
     let output = ["out-data", "err-data"].compactMap { ended[$0]?.stringValue }
       .compactMap { Data(base64Encoded: $0) }.map { String(decoding: $0, as: UTF8.self) }.joined()
-    guard ended["exitcode"]?.integerValue == 0 else {
-      throw CommandFailure(
-        command: "\(domain): \(command)", status: Int32(ended["exitcode"]?.integerValue ?? 1), output: output)
+    // There is none where a signal ended it.
+    let status = ended["exitcode"]?.integerValue ?? 128
+    guard status == 0 else {
+      throw CommandFailure(command: "\(domain): \(command)", status: Int32(status), output: output)
     }
     return output
   }

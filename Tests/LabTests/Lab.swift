@@ -110,6 +110,16 @@ final class Lab: Sendable {
       ] + options + [server + path])
   }
 
+  /// Makes a project that has the image `tiny` as the first one has.
+  func addProject(_ name: String) async throws {
+    try await send("POST", "/v1/projects", ["name": .string(name)])
+    let settings = [
+      "ALOFT_URL=\(url)", "ALOFT_TOKEN=\(token)", "ALOFT_CA_CERT=\(certificate)", "ALOFT_PROJECT=\(name)", "no_proxy=*",
+    ]
+    let image = try await GuestImage.path()
+    try await run(["env"] + settings + ["\(builtPrograms)/aloft", "image", "upload", "tiny", image])
+  }
+
   // MARK: VMs
 
   /// Makes a VM on a node and waits until its guest answers.
