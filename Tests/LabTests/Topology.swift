@@ -3,7 +3,12 @@ import TestSupport
 
 /// The networks and guests that tests of packets share: two tenants who have drawn the same.
 ///
-///     red1 (node1) ── network red 10.0.0.0/24 ── red2 (node2)
+///     red1 (node1) ── network red 10.0.0.0/24, fd00:a::/64 ── red2 (node2)
+///                                 │
+///                            router red ── external network outside
+///                                 │
+///                     network green 10.0.1.0/24 ── green1 (node3)
+///
 ///     blue1 (node1) ── network blue 10.0.0.0/24 ── blue2 (node3)
 ///
 /// `red1` and `blue1` have one address, and so have `red2` and `blue2`. Each serves its name on port 80.
@@ -11,11 +16,15 @@ struct Topology: Sendable {
   let lab: Lab
   let red1: Guest
   let red2: Guest
+  let green1: Guest
   let blue1: Guest
   let blue2: Guest
 
   static let first = "10.0.0.11"
   static let second = "10.0.0.12"
+  static let green = "10.0.1.11"
+  /// What is in the world beyond the external network; it tells each caller its address.
+  static let world = "203.0.113.80"
 
   static func shared() async throws -> Topology { try await task.value }
   private static let task = Task { try await make(Lab.shared()) }
@@ -23,14 +32,26 @@ struct Topology: Sendable {
   private static func make(_ lab: Lab) async throws -> Topology {
     try await lab.addProject("blue")
     try await subnet("red", "10.0.0.0/24", of: "red", in: lab)
+    try await subnet("red-v6", "fd00:a::/64", of: "red", ["configuration": "slaac"], in: lab)
+    try await subnet("green", "10.0.1.0/24", of: "green", in: lab)
     try await subnet("blue", "10.0.0.0/24", of: "blue", project: "blue", in: lab)
+    try await lab.send("POST", "/v1/external-networks", ["name": "outside", "physical_network": "external"])
+    try await lab.send(
+      "POST", "/v1/external-networks/outside/subnets",
+      ["name": "outside-v4", "cidr": "198.51.100.0/24", "pools": ["198.51.100.16-198.51.100.99"]])
+    try await lab.send(
+      "POST", "/v1/external-networks/outside/subnets",
+      ["name": "outside-v6", "cidr": "fd00:a10f::/64", "pools": ["fd00:a10f::100-fd00:a10f::1ff"]])
+    try await lab.send("POST", "/v1/routers", ["name": "red", "external_network": "outside"])
+    for subnet in ["red", "red-v6", "green"] { try await lab.send("PUT", "/v1/routers/red/interfaces/\(subnet)") }
 
     // All at once: a guest that boots mostly waits for itself.
     async let red1 = lab.create("red1", on: "node1", nics: [nic("red", first)])
     async let red2 = lab.create("red2", on: "node2", nics: [nic("red", second)])
+    async let green1 = lab.create("green1", on: "node3", nics: [nic("green", green)])
     async let blue1 = lab.create("blue1", on: "node1", project: "blue", nics: [nic("blue", first)])
     async let blue2 = lab.create("blue2", on: "node3", project: "blue", nics: [nic("blue", second)])
-    return try await Topology(lab: lab, red1: red1, red2: red2, blue1: blue1, blue2: blue2)
+    return try await Topology(lab: lab, red1: red1, red2: red2, green1: green1, blue1: blue1, blue2: blue2)
   }
 
   /// A subnet, and its network if there is none yet.

@@ -40,6 +40,22 @@ wait_until() {
 
 aloft() { "$programs/aloft" "$@"; }
 
+# api METHOD PATH [JSON]: what the API answers; where it refuses it fails, and says why
+api() {
+  local options=()
+  [ $# -lt 3 ] || options=(--header 'Content-Type: application/json' --data "$3")
+  # Command lines are for everybody to read: the token comes by a file.
+  curl --silent --show-error --fail-with-body --noproxy '*' --max-time 60 --cacert "$ALOFT_CA_CERT" \
+    --header @<(printf 'Authorization: Bearer %s' "$ALOFT_TOKEN") --request "$1" "${options[@]}" "$ALOFT_URL$2"
+}
+
+# node_has_networks NAME: the node takes VMs with network cards
+node_has_networks() {
+  local node
+  node=$(aloft node show "$1" --output json)
+  [ -n "$(field networking datapath <<<"$node")" ] && [ -z "$(field networking problem <<<"$node")" ]
+}
+
 # field NAME...: a member of the JSON object on standard input, or of one in it; a number or text, or nothing
 field() {
   python3 -c '
@@ -60,9 +76,6 @@ state_of() {
     *) die "asking for $1 $2 failed: $(cat "$run/answer"); see $log/aloftd.log" ;;
   esac
 }
-
-# takes_option PROGRAM ARGUMENT... OPTION: whether a program of this build knows the option
-takes_option() { local option=${!#}; [[ "$("${@:1:$#-1}" --help) " == *" $option "* ]]; }
 
 # need_packages: installs the Debian packages that are missing
 need_packages() {

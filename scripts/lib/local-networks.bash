@@ -15,8 +15,6 @@ external_pool=172.31.255.16-172.31.255.254
 networks_obstacle() {
   local program
   [ "$(id -u)" = 0 ] || { echo "they need root"; return; }
-  takes_option "$programs/aloftd" serve --ovn-northbound && takes_option "$programs/aloft-agent" --tunnel-address \
-    || { echo "these programs have none"; return; }
   for program in ovn-northd ovn-controller ovs-vswitchd; do
     command -v $program >/dev/null || { echo "$program is not installed"; return; }
   done
@@ -67,4 +65,49 @@ stop_networks() {
   for part in ovs ovn; do
     [ ! -d "$state/$part" ] || scripts/ovn-private stop "$state/$part" "${cleanup[@]}"
   done
+}
+
+# --- what is drawn on them, once aloftd and the node are there
+
+# ensure PATH NAME JSON: makes what has this name, unless it is there
+ensure() { api GET "$1/$2" >/dev/null 2>&1 || api POST "$1" "$3" >/dev/null; }
+
+# draw_external_network: what leads to this machine, by root
+draw_external_network() {
+  ensure /v1/external-networks outside '{"name": "outside", "physical_network": "external"}'
+  ensure /v1/external-networks/outside/subnets outside \
+    "{\"name\": \"outside\", \"cidr\": \"$external_subnet\", \"gateway\": \"$external_gateway\", \"pools\": [\"$external_pool\"]}"
+}
+
+# draw_network: the network `default`, on which VMs get a card unless they ask for another; its router; and the security
+# group `web`
+draw_network() {
+  ensure /v1/networks default '{"name": "default"}'
+  ensure /v1/subnets default '{"name": "default", "network": "default", "cidr": "10.0.0.0/24"}'
+  ensure /v1/routers default '{"name": "default", "external_network": "outside"}'
+  api PUT /v1/routers/default/interfaces/default >/dev/null
+  ensure /v1/security-groups web '{"name": "web", "rules": [{"direction": "ingress", "ip_version": 4, "protocol": "tcp", "port": 80},
+    {"direction": "ingress", "ip_version": 4, "protocol": "icmp"}]}'
+}
+
+# give_floating_ip VM: an address by which this machine reaches it; prints it
+give_floating_ip() {
+  local nic address
+  nic=$(api GET "/v1/vms/$1" | first nics id)
+  [ -n "$nic" ] || nic=$(api POST /v1/nics "{\"vm\": \"$1\", \"network\": \"default\"}" | field id)
+  api PATCH "/v1/nics/$nic" '{"security_groups": ["default", "web"]}' >/dev/null
+  address=$(api GET /v1/floating-ips | first items address nic_id "$nic")
+  [ -n "$address" ] || address=$(api POST /v1/floating-ips "{\"external_network\": \"outside\", \"nic\": \"$nic\"}" | field address)
+  echo "$address"
+}
+
+# first LIST MEMBER [KEY VALUE]: that member of the first object in the list, or of the first that has the value; or nothing
+first() {
+  python3 -c '
+import json, sys
+name, member, *condition = sys.argv[1:]
+for item in json.load(sys.stdin)[name]:
+    if not condition or item[condition[0]] == condition[1]:
+        print(item[member])
+        break' "$@"
 }
