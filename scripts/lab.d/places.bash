@@ -81,31 +81,10 @@ make_node() {
 # places: which namespaces of this lab there are
 places() { ip netns list 2>/dev/null | grep -o "^aloft-$mark-[a-z0-9-]*" || true; }
 
-# metadata_places: the namespaces that agents have made for their nodes' networks: `aloft-md-`, the end of the node's UUID, `-` …
+# metadata_places: the namespaces that agents have made for their nodes' networks
 metadata_places() {
   local name
-  for name in $(nodes); do
-    [ -s "$state/$name/agent/identity/node.json" ] || continue
-    ip netns list 2>/dev/null | grep -o "^aloft-md-$(node_mark "$state/$name/agent/identity/node.json")-[0-9a-f]*" || true
-  done
-}
-
-# node_mark FILE: the last six hexadecimal digits of the UUID that the node's id is another form of (base 32)
-node_mark() {
-  python3 -c '
-import re, sys
-digits = "0123456789abcdefghjkmnpqrstvwxyz"
-end = re.search("node_[0-9a-z]{21}([0-9a-z]{5})", open(sys.argv[1]).read())[1]
-print(f"{sum(digits.index(digit) << 5 * place for place, digit in enumerate(reversed(end))) & 0xffffff:06x}")' "$1"
-}
-
-# end_namespace NAME: with what runs in it
-end_namespace() {
-  local pids
-  pids=$(ip netns pids "$1" 2>/dev/null || true)
-  # shellcheck disable=SC2086
-  [ -z "$pids" ] || kill -KILL $pids 2>/dev/null || true
-  ip netns delete "$1"
+  for name in $(nodes); do metadata_namespaces "$state/$name/agent/identity/node.json"; done
 }
 
 # place NAME COMMAND…: runs the command that makes the namespace, unless it was made and is there

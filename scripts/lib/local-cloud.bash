@@ -97,6 +97,33 @@ stop_process() {
   rm -f "$run/$1.pid"
 }
 
+# --- network namespaces
+
+# metadata_namespaces FILE: those that the agent with this identity has made for its node's networks: `aloft-md-`, the end of
+# the node's UUID, `-` …
+metadata_namespaces() {
+  [ -s "$1" ] || return 0
+  ip netns list 2>/dev/null | grep -o "^aloft-md-$(node_mark "$1")-[0-9a-f]*" || true
+}
+
+# node_mark FILE: the last six hexadecimal digits of the UUID that the node's id is another form of (base 32)
+node_mark() {
+  python3 -c '
+import re, sys
+digits = "0123456789abcdefghjkmnpqrstvwxyz"
+end = re.search("node_[0-9a-z]{21}([0-9a-z]{5})", open(sys.argv[1]).read())[1]
+print(f"{sum(digits.index(digit) << 5 * place for place, digit in enumerate(reversed(end))) & 0xffffff:06x}")' "$1"
+}
+
+# end_namespace NAME: with what runs in it
+end_namespace() {
+  local pids
+  pids=$(ip netns pids "$1" 2>/dev/null || true)
+  # shellcheck disable=SC2086
+  [ -z "$pids" ] || kill -KILL $pids 2>/dev/null || true
+  ip netns delete "$1"
+}
+
 # --- the private PostgreSQL server
 
 # Its sockets lie in a short place: the path of one has at most 107 bytes.

@@ -59,12 +59,14 @@ start_libvirt() {
   OVS_RUNDIR=$state/ovs/run scripts/libvirt-private start "$state/libvirt" 9>&-
 }
 
-# stop_networks: ends it all; guests that run on keep their ports
+# stop_networks [--cleanup]: ends it all; guests that run on keep their ports. With --cleanup no device is left.
 stop_networks() {
-  local part cleanup=("$@")
+  local part name cleanup=("$@")
   for part in ovs ovn; do
     [ ! -d "$state/$part" ] || scripts/ovn-private stop "$state/$part" "${cleanup[@]}"
   done
+  [ ${#cleanup[@]} -gt 0 ] || return 0
+  for name in $(metadata_namespaces "$state/agent/identity/node.json"); do end_namespace "$name"; done
 }
 
 # --- what is drawn on them, once aloftd and the node are there

@@ -28,11 +28,14 @@ extension NetworkObjects {
     let results = try session.pipeline([
       """
       SELECT r.id, r.project_id, r.name, r.routes, r.external_network_id, r.external_mac, r.snat,
-             (SELECT array_agg(a.address ORDER BY family(a.address)) FROM addresses a WHERE a.router_id = r.id),
-             (SELECT array_agg(masklen(s.cidr) ORDER BY family(a.address))
-                FROM addresses a JOIN subnets s ON s.id = a.subnet_id WHERE a.router_id = r.id),
-             (SELECT array_agg(s.gateway ORDER BY family(a.address))
-                FROM addresses a JOIN subnets s ON s.id = a.subnet_id WHERE a.router_id = r.id AND s.gateway IS NOT NULL),
+             -- Its addresses outside; those in the subnets that it connects are their gateways.
+             (SELECT array_agg(a.address ORDER BY family(a.address)) FROM addresses a
+                JOIN subnets s ON s.id = a.subnet_id AND s.network_id = r.external_network_id WHERE a.router_id = r.id),
+             (SELECT array_agg(masklen(s.cidr) ORDER BY family(a.address)) FROM addresses a
+                JOIN subnets s ON s.id = a.subnet_id AND s.network_id = r.external_network_id WHERE a.router_id = r.id),
+             (SELECT array_agg(s.gateway ORDER BY family(a.address)) FROM addresses a
+                JOIN subnets s ON s.id = a.subnet_id AND s.network_id = r.external_network_id
+               WHERE a.router_id = r.id AND s.gateway IS NOT NULL),
              (SELECT array_agg(n.id) FROM (
                 SELECT n.id FROM nodes n JOIN networks w ON w.id = r.external_network_id
                  WHERE n.networking ->> 'problem' IS NULL AND n.networking -> 'physical_networks' ? w.physical_network
