@@ -47,6 +47,15 @@ extension VMCommand {
     @Option(help: ArgumentHelp("A label that its node must have. Can be repeated.", valueName: "key=value"))
     var nodeSelector: [LabelPair] = []
 
+    @Option(
+      help: ArgumentHelp(
+        "A network that it is connected to, by id or name. Can be repeated. By default the one named default, if there is one.",
+        valueName: "network"))
+    var network: [String] = []
+
+    @Flag(name: .customLong("no-network"), help: "Connect it to no network.")
+    var hasNoNetwork = false
+
     @Flag(help: "Do not start it.")
     var stopped = false
 
@@ -55,6 +64,10 @@ extension VMCommand {
     @OptionGroup var key: KeyOption
     @OptionGroup var project: ProjectOption
     @OptionGroup var common: CommonOptions
+
+    func validate() throws {
+      if hasNoNetwork, !network.isEmpty { throw ValidationError("--network and --no-network exclude each other") }
+    }
 
     func perform(_ session: Session) async throws(CommandFailure) {
       let body = try await requestBody()
@@ -88,6 +101,7 @@ extension VMCommand {
         body["user_data"] = .string(text)
       }
       body["accelerator"] = accelerator.map { .string($0.rawValue) }
+      if hasNoNetwork || !network.isEmpty { body["nics"] = .array(network.map { ["network": .string($0)] }) }
       if !nodeSelector.isEmpty { body["node_selector"] = LabelPair.object(nodeSelector) }
       return .object(body)
     }

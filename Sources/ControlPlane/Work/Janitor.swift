@@ -55,6 +55,17 @@ struct Janitor: Sendable {
     try await remove { session in try SessionStore.expireSites(atMost: Self.batch, in: session) }
     try await remove { session in try UsedLogins.expire(atMost: Self.batch, in: session) }
     try await remove { session in try WebhookDeliveryStore.expire(atMost: Self.batch, in: session) }
+    try await remove { session in try AddressRest.end(atMost: Self.batch, in: session) }
+    try await remove { session in
+      // Nobody has carried changes over for long; whoever begins to does so with everything.
+      try session.execute(
+        """
+        DELETE FROM network_changes WHERE seq IN (
+          SELECT h.seq FROM network_changes h, network_controller c
+           WHERE c.seen_at < aloft_now() - interval '1 hour' AND h.at < aloft_now() - interval '1 hour'
+           ORDER BY h.seq LIMIT \(Self.batch) FOR UPDATE OF h SKIP LOCKED)
+        """)
+    }
     // A renewal that met the node's deletion leaves one behind.
     try await remove { session in
       try session.execute(

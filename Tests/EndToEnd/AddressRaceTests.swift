@@ -1,0 +1,64 @@
+import Foundation
+import HTTPClient
+import HTTPTypes
+import JSON
+import Logging
+import TestSupport
+import Testing
+
+extension EndToEnd {
+  /// More addresses wanted at once than there are, over real sockets to two replicas.
+  @Suite(.timeLimit(.minutes(5)))
+  struct AddressRaceTests {
+    private static let most = 10_000
+
+    @Test(
+      "of 10 100 who want one of 10 000 addresses at once, each gets another one and the rest are told that none is left"
+    )
+    func race() async throws {
+      let cloud = try await Cloud.start(
+        Cloud.Shape(replicas: 2, leaseSeconds: 600, serve: ["--rate-limit", "0"]))
+      try await cloud.killAgent()
+      let configuration = HTTPClientConfiguration(
+        trustRoots: .file(cloud.folder + "/pki/ca.crt"), maxConnectionsPerHost: 50)
+      let client = HTTPClient(configuration: configuration, logger: Logger(label: "race"))
+      defer { client.close() }
+      @Sendable func send(_ method: HTTPRequest.Method, _ path: String, to replica: Int, _ body: String) async throws
+        -> (status: Int, body: JSONValue)
+      {
+        let headers: HTTPFields = [.authorization: "Bearer \(cloud.token)", .contentType: "application/json"]
+        let response = try await client.send(
+          HTTPClientRequest(
+            method: method, url: cloud.url(replica) + path, headers: headers, body: .bytes(Array(body.utf8))),
+          deadline: .seconds(200))
+        return (response.status, try JSONValue.parse(response.body))
+      }
+      let made = try await send(
+        .post, "/v1/external-networks", to: 0, #"{"name": "public", "physical_network": "external"}"#)
+      #expect(made.status == 201, "\(made)")
+      // 10 000, in two ranges.
+      let subnet = try await send(
+        .post, "/v1/external-networks/public/subnets", to: 0,
+        #"{"name": "public-v4", "cidr": "100.64.0.0/10", "pools": ["100.64.1.0-100.64.20.255", "100.65.0.0-100.65.19.15"]}"#
+      )
+      #expect(subnet.status == 201, "\(subnet)")
+      let answers = try await withThrowingTaskGroup(of: (status: Int, body: JSONValue).self) { group in
+        for number in 0..<(Self.most + 100) {
+          group.addTask {
+            try await send(.post, "/v1/floating-ips", to: number % 2, #"{"external_network": "public"}"#)
+          }
+        }
+        return try await group.reduce(into: []) { $0.append($1) }
+      }
+      let addresses = answers.filter { $0.status == 201 }.compactMap { $0.body["address"]?.stringValue }
+      #expect(addresses.count == Self.most && Set(addresses).count == Self.most)
+      let refused = answers.filter { $0.status != 201 }.map(\.body)
+      #expect(refused.count == 100)
+      for problem in refused { #expect(problem["code"] == "addresses_exhausted", "\(problem)") }
+      let shown = try await cloud.get("/v1/external-networks/public/subnets")
+      #expect(shown["items"]?[0]?["addresses_used"]?.intValue == Self.most, "\(shown)")
+      #expect(try await cloud.differences() == "")
+      try await cloud.stop()
+    }
+  }
+}
