@@ -39,6 +39,35 @@ import Testing
     #expect(await server.aloft("network", "update", "blue").errors.contains("say what to change"))
   }
 
+  @Test("a NIC is plugged, changed and unplugged with what was said; a VM comes with networks, or with none")
+  func nics() async throws {
+    let server = try await CannedServer()
+    _ = await server.aloft(
+      "nic", "create", "one", "--network", "blue", "--address", "10.0.0.7", "--security-group", "web",
+      "--no-anti-spoofing", "--egress-kbps", "1000", "--no-wait")
+    _ = await server.aloft(
+      "nic", "update", "nic_1", "--no-security-group", "--egress-kbps", "0", "--allow", "10.9.0.0/16")
+    _ = await server.aloft("vm", "create", "two", "--image", "tiny", "--network", "a", "--network", "b", "--dry-run")
+    _ = await server.aloft("vm", "create", "two", "--image", "tiny", "--no-network", "--dry-run")
+    let requests = try await server.requests()
+    #expect(
+      requests[0]["body"] == [
+        "vm": "one", "network": "blue", "addresses": ["10.0.0.7"], "security_groups": ["web"], "anti_spoofing": false,
+        "egress_kbps": 1000,
+      ])
+    #expect(
+      requests[1]["body"] == [
+        "security_groups": [], "allowed_pairs": [["cidr": "10.9.0.0/16"]], "egress_kbps": .null,
+      ])
+    #expect(requests[2]["body"]?["nics"] == [["network": "a"], ["network": "b"]])
+    #expect(requests[3]["body"]?["nics"] == [])
+    #expect(await server.aloft("nic", "list", "--vm", "one").output.contains("10.0.0.7"))
+    #expect(try await server.requests().last?["query"]?["vm"] == "one")
+    _ = await server.aloft("nic", "delete", "nic_1", "--no-wait")
+    #expect(try await server.requests().last?["path"] == "/v1/nics/nic_1")
+    #expect(await server.aloft("nic", "update", "nic_1").errors.contains("say what to change"))
+  }
+
   @Test("rules of security groups are added, listed and removed")
   func securityGroups() async throws {
     let server = try await CannedServer()

@@ -356,6 +356,14 @@ class Handler(BaseHTTPRequestHandler):
         self.plain(path, body, {"id": "sub_1", "name": "blue-v4", "cidr": "10.0.0.0/24", "gateway": "10.0.0.1",
                                 "configuration": "dhcp", "addresses_used": 2, "network_id": "net_1"})
 
+    def nics(self, path, query, body, _):
+        nic = {"id": "nic_1", "vm_id": "vm_1", "network_id": "net_1", "state": "up", "reason": None,
+               "mac": "02:00:00:00:00:01", "addresses": [{"address": "10.0.0.7", "subnet_id": "sub_1"}]}
+        if self.command == "DELETE":
+            return self.answer(202, {**nic, "operation": None})
+        body.pop("addresses", None)
+        self.plain(path, body, nic)
+
     def security_groups(self, path, query, body, _):
         rule = {"id": "sgr_1", "direction": "ingress", "ip_version": 4, "protocol": "tcp", "first_port": 443,
                 "last_port": 443, "icmp_type": None, "icmp_code": None, "remote_cidr": None, "remote_group_id": "sg_9"}

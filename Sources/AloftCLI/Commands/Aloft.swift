@@ -21,7 +21,7 @@ struct Aloft: ParsableCommand {
       CommandGroup(
         name: "Networks",
         subcommands: [
-          NetworkCommand.self, SubnetCommand.self, RouterCommand.self, SecurityGroupCommand.self,
+          NetworkCommand.self, SubnetCommand.self, NICCommand.self, RouterCommand.self, SecurityGroupCommand.self,
           FloatingIPCommand.self, LoadBalancerCommand.self, NetworkPeeringCommand.self, ExternalNetworkCommand.self,
         ]),
       CommandGroup(

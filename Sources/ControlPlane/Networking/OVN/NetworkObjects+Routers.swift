@@ -23,19 +23,22 @@ extension NetworkObjects {
   /// How many nodes a router's way out may go through: OVN fails over by itself where three know each other.
   private static let gatewayNodes = 5
 
+  /// Something about the addresses that router `r` has on its external network.
+  private static func outside(_ aggregate: SQL) -> SQL {
+    """
+    (SELECT \(fragment: aggregate) FROM addresses a JOIN subnets s ON s.id = a.subnet_id
+      WHERE a.router_id = r.id AND s.network_id = r.external_network_id)
+    """
+  }
+
   static func routers(_ which: Which, in session: Session) throws -> [NetworkModel.Object] {
     let condition = which.condition("r.id")
     let results = try session.pipeline([
       """
       SELECT r.id, r.project_id, r.name, r.routes, r.external_network_id, r.external_mac, r.snat,
-             -- Its addresses outside; those in the subnets that it connects are their gateways.
-             (SELECT array_agg(a.address ORDER BY family(a.address)) FROM addresses a
-                JOIN subnets s ON s.id = a.subnet_id AND s.network_id = r.external_network_id WHERE a.router_id = r.id),
-             (SELECT array_agg(masklen(s.cidr) ORDER BY family(a.address)) FROM addresses a
-                JOIN subnets s ON s.id = a.subnet_id AND s.network_id = r.external_network_id WHERE a.router_id = r.id),
-             (SELECT array_agg(s.gateway ORDER BY family(a.address)) FROM addresses a
-                JOIN subnets s ON s.id = a.subnet_id AND s.network_id = r.external_network_id
-               WHERE a.router_id = r.id AND s.gateway IS NOT NULL),
+             \(fragment: outside("array_agg(a.address ORDER BY family(a.address))")),
+             \(fragment: outside("array_agg(masklen(s.cidr) ORDER BY family(a.address))")),
+             \(fragment: outside("array_agg(s.gateway ORDER BY family(a.address)) FILTER (WHERE s.gateway IS NOT NULL)")),
              (SELECT array_agg(n.id) FROM (
                 SELECT n.id FROM nodes n JOIN networks w ON w.id = r.external_network_id
                  WHERE n.networking ->> 'problem' IS NULL AND n.networking -> 'physical_networks' ? w.physical_network
