@@ -52,7 +52,7 @@ extension LabTests {
       try await lab.send("PATCH", "/v1/nics/\(nic)", ["security_groups": ["tight"]])
       try await eventually("nothing goes in or out", within: .seconds(30)) {
         let inward = await topology.red1.pings(Topology.green)
-        let outward = await topology.green1.pings(Topology.first)
+        let outward = await topology.green1.pings(Topology.world)
         return !inward && !outward
       }
       let ingress = try await lab.send(
@@ -62,11 +62,11 @@ extension LabTests {
         (try? await topology.red1.fetch(Topology.green)) == "green1"
       }
       #expect(await !topology.red1.pings(Topology.green), "only HTTP")
-      #expect(await !topology.green1.pings(Topology.first), "nothing gets out but answers")
+      #expect(await !topology.green1.pings(Topology.world), "nothing gets out but answers")
 
       try await lab.send(
         "POST", "/v1/security-groups/tight/rules", ["direction": "egress", "ip_version": 4, "protocol": "icmp"])
-      try await topology.green1.pings(Topology.first, becomes: true)
+      try await topology.green1.pings(Topology.world, becomes: true)
       let rule = try #require(ingress["id"]?.stringValue)
       try await lab.send("DELETE", "/v1/security-groups/tight/rules/\(rule)")
       try await eventually("HTTP is stopped again", within: .seconds(30)) {
