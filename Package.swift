@@ -87,7 +87,8 @@ let cloud: [Target] = [
   .executableTarget(
     name: "aloft-bench",
     dependencies: [
-      "AloftModel", "Contract", "ControlPlane", "Execution", "HTTP", "HTTPClient", "JSON", "NodeAgent", "Postgres",
+      "AloftModel", "Contract", "ControlPlane", "Execution", "HTTP", "HTTPClient", "JSON", "NodeAgent", "OVSDB",
+      "Postgres",
       "SimulatedHypervisor",
       arguments, logging, httpTypes,
     ], swiftSettings: strict),
@@ -131,7 +132,8 @@ let tests: [Target] = [
   .testTarget(
     name: "ControlPlaneTests",
     dependencies: [
-      "AloftModel", "Contract", "ControlPlane", "Execution", "HTTP", "HTTPClient", "IPAddressing", "JSON",
+      "AloftModel", "Contract", "ControlPlane", "Execution", "HTTP", "HTTPClient", "IPAddressing", "JSON", "OVSDB",
+      "OVSDBTestSupport",
       "Postgres", "PostgresTestSupport", "TestSupport", crypto, cryptoExtras, x509, asn1, logging, httpTypes,
     ], swiftSettings: strict),
   .testTarget(

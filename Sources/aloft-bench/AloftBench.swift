@@ -5,5 +5,5 @@ import ArgumentParser
 struct AloftBench: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "aloft-bench", abstract: "Servers and load for scripts/bench.",
-    subcommands: [StaticServer.self, GuardServer.self, Fleet.self])
+    subcommands: [StaticServer.self, GuardServer.self, Fleet.self, Ports.self])
 }

@@ -26,14 +26,29 @@ struct CloudClient: Sendable {
   }
 
   /// Creates a small machine. With `wait` (seconds) it returns when the machine runs.
-  func create(_ name: String, image: String, wait: Int?) async throws -> VMID {
+  /// `networks`: one NIC for each; nil says nothing about NICs.
+  func create(_ name: String, image: String, wait: Int?, networks: [String]? = nil) async throws -> VMID {
     var body = JSONObject()
     body["name"] = .string(name)
     body["image"] = .string(image)
+    body["nics"] = networks.map { .array($0.map { ["network": .string($0)] }) }
     let answer = try await post("/v1/vms", body, prefer: wait.map { "wait=\($0)" })
     guard let vm = answer["id"]?.stringValue.flatMap({ VMID($0) }) else { throw BenchFailure("a VM without an id") }
     if wait != nil, answer["state"]?.stringValue != "running" { throw BenchFailure("\(name) did not run in time") }
     return vm
+  }
+
+  /// Makes a network with one subnet.
+  func makeNetwork(_ name: String, cidr: String) async throws {
+    _ = try await post("/v1/networks", ["name": .string(name)])
+    _ = try await post("/v1/subnets", ["name": .string(name), "network": .string(name), "cidr": .string(cidr)])
+  }
+
+  /// Plugs a NIC into a machine; returns when that is accepted.
+  func plug(_ vm: String, into network: String) async throws -> NICID {
+    let answer = try await post("/v1/nics", ["vm": .string(vm), "network": .string(network)])
+    guard let nic = answer["id"]?.stringValue.flatMap({ NICID($0) }) else { throw BenchFailure("a NIC without an id") }
+    return nic
   }
 
   func waitUntilRuns(_ vm: VMID) async throws {

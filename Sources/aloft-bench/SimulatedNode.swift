@@ -11,24 +11,32 @@ struct SimulatedNode: Sendable {
   var url: String
   var ca: String
   var starts: StartTimes
+  /// Whether it counts as connected to networks.
+  var hasNetworks = false
 
   /// Joins the cloud; gives the agent, to be run.
   func join(token: String) async throws -> Agent {
     let clock = SystemClock()
     let logger = Logger(label: name, factory: { _ in SwiftLogNoOpLogHandler() })
-    let report = NodeReport(
+    var report = NodeReport(
       architecture: "x86_64", accelerator: .kvm, vcpus: 64, memoryMib: 1 << 20, diskGib: 1 << 20, facts: [:])
+    if hasNetworks {
+      report.vcpus = 4096
+      report.networking = NodeNetworking(datapath: .kernel, tunnelAddress: "192.0.2.1")
+    }
+    let facts = report
     let store = IdentityStore(data: directory)
     let identity = try await Enrolment(store: store, link: link(nil, logger), clock: clock, logger: logger)
-      .join(name: name, token: token, report: report)
+      .join(name: name, token: token, report: facts)
     let host = SimulatedHost(seed: 1)
     let performer = EffectPerformer(
       hypervisor: SimulatedHypervisor(host), storage: WatchedStorage(base: SimulatedStorage(host), starts: starts),
       journal: SimulatedJournal(host), link: link(identity, logger), clock: clock,
+      networks: hasNetworks ? SimulatedNetworks(host) : NoNetworks(),
       platform: { () async throws(AgentFailure) in
         DomainPlatform(architecture: "x86_64", accelerator: .kvm, directIO: true)
       },
-      nodeReport: { () async throws(AgentFailure) in report },
+      nodeReport: { () async throws(AgentFailure) in facts },
       renewIdentity: { () async throws(AgentFailure) in identity.validity }, logger: logger)
     let machine = AgentMachine(now: clock.now(), seed: .random(in: .min ... .max), identity: identity.validity)
     return Agent(machine: machine, performer: performer)

@@ -72,6 +72,7 @@ stop_all() {
   local index
   if [ -n "${libvirt_directory:-}" ]; then "$here/libvirt-private" stop "$libvirt_directory" --guests || true; fi
   libvirt_directory=
+  [ ! -d "$work/ovn" ] || "$here/ovn-private" stop "$work/ovn" >/dev/null || true
   for ((index = ${#started[@]} - 1; index >= 0; index--)); do
     if [ "${started[index]}" = "${postgres_pid:-}" ]; then stop "${started[index]}" INT; else stop "${started[index]}"; fi
   done
@@ -167,7 +168,7 @@ make_authority() {
   "$programs/aloftd" ca export --database-url "$(database_url "$1")" --out "$work/pki/ca.crt" 2>>"$work/ca.log"
 }
 
-# start_aloftd DATABASE: sets url, token, aloftd_pid
+# start_aloftd DATABASE [OPTION…]: sets url, token, aloftd_pid
 start_aloftd() {
   local port
   make_authority "$1"
@@ -176,7 +177,7 @@ start_aloftd() {
   mkdir -p "$work/image-store"
   token=$("$programs/aloftd" token create --database-url "$(database_url "$1")" 2>>"$work/token.log")
   launch aloftd "$programs/aloftd" serve --rate-limit 0 --share "$root" --listen "127.0.0.1:$port" --database-url "$(database_url "$1")" \
-    --image-store "$work/image-store"
+    --image-store "$work/image-store" "${@:2}"
   aloftd_pid=$launched
   until_true 30 "an answer of $url/readyz" api "$url/readyz"
 }

@@ -71,6 +71,7 @@ struct NetworkController: Sendable {
       } catch is CancellationError {
         return
       } catch {
+        if Task.isCancelled { return }
         logger.warning("networks cannot be written to OVN now", metadata: ["error": "\(error)"])
         await tell(problem: "\(error)")
         try? await environment.sleep(.seconds(1))
