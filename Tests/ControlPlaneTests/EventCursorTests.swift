@@ -58,7 +58,10 @@ struct EventCursorTests {
       }
       try await eventually("the first transaction waits") {
         try await test.count(
-          "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 7") > 0
+          """
+          SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+           WHERE locktype = 'advisory' AND NOT granted AND objid = 7 AND datname = current_database()
+          """) > 0
       }
       try await test.database.transaction { session in
         try EventStore.append(.vmUpdated, project: nil, resource: late, in: session)
