@@ -5,11 +5,12 @@ BUILD_DIR ?= .build
 NODES ?= 3
 FUZZ_SECONDS ?= 60
 SEEDS ?= 200
+ROUNDS ?= 34
 swift_flags := --scratch-path $(BUILD_DIR)
 export SWIFT BUILD_DIR
 
 .DEFAULT_GOAL := help
-.PHONY: help packages up down lab lab-down build build-tests test sim lint fuzz schemathesis tls-scan bench clean
+.PHONY: help packages up down lab lab-down lab-kills build build-tests test sim lint fuzz schemathesis tls-scan bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
@@ -23,6 +24,9 @@ down: ## stop what `make up` started; guests run on, unless GUESTS=1
 
 lab: ## a cloud of NODES (3) nodes in network namespaces of this machine; needs root
 	@scripts/lab up --nodes $(NODES)
+
+lab-kills: build-tests ## kill every part of a lab's cloud during ROUNDS (34) times three creates and deletes
+	ALOFT_KILL_ROUNDS=$(ROUNDS) $(SWIFT) test $(swift_flags) --skip-build --disable-xctest --filter '^LabTests\..*KillTests'
 
 lab-down: ## end the lab and remove all of it
 	@scripts/lab down
