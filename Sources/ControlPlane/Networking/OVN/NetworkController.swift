@@ -46,7 +46,6 @@ struct NetworkController: Sendable {
   func run() async {
     await withTaskGroup(of: Void.self) { group in
       group.addTask { await serve() }
-      group.addTask { await watchPorts() }
       group.addTask {
         await environment.repeating(
           every: Self.heartbeat, orWarn: "the state of OVN cannot be told", logger, tellConnection)
@@ -62,6 +61,8 @@ struct NetworkController: Sendable {
       do {
         try await writer.acquire()
         try await carryEverythingOver()
+        let ports = Task { await watchPorts() }
+        defer { ports.cancel() }
         while !Task.isCancelled {
           let ticket = wakeups.ticket(.networks)
           if try await carryChangesOver() == 0 {
@@ -128,24 +129,31 @@ struct NetworkController: Sendable {
 
   // MARK: What users see
 
-  /// Which ports are up. Told by the replica that writes.
+  /// Which ports are up, for as long as this replica writes: another one may be behind. Begins with all of them, again where
+  /// the database was away, so that nothing that changed meanwhile is missed.
   private func watchPorts() async {
-    do {
-      for try await states in writer.portStates {
-        let ids = states.map(\.nic.uuid)
-        let ups = states.map(\.isUp)
-        try await database.run { session in
-          try session.execute(
-            """
-            INSERT INTO nic_ports AS p (nic_id, up)
-            SELECT t.id, t.up FROM unnest(\(ids)::uuid[], \(ups)::boolean[]) t (id, up) JOIN nics n ON n.id = t.id
-             ORDER BY t.id
-            ON CONFLICT (nic_id) DO UPDATE SET up = excluded.up, since = aloft_now() WHERE p.up <> excluded.up
-            """)
-        }
+    while !Task.isCancelled {
+      do {
+        for try await states in writer.portStates { try await tell(states) }
+        return
+      } catch {
+        logger.warning("the states of ports cannot be told now", metadata: ["error": "\(error)"])
+        try? await environment.sleep(.seconds(1))
       }
-    } catch {
-      logger.error("the states of ports cannot be followed any more", metadata: ["error": "\(error)"])
+    }
+  }
+
+  private func tell(_ states: [PortState]) async throws {
+    let ids = states.map(\.nic.uuid)
+    let ups = states.map(\.isUp)
+    try await database.run { session in
+      try session.execute(
+        """
+        INSERT INTO nic_ports AS p (nic_id, up)
+        SELECT t.id, t.up FROM unnest(\(ids)::uuid[], \(ups)::boolean[]) t (id, up) JOIN nics n ON n.id = t.id
+         ORDER BY t.id
+        ON CONFLICT (nic_id) DO UPDATE SET up = excluded.up, since = aloft_now() WHERE p.up <> excluded.up
+        """)
     }
   }
 
