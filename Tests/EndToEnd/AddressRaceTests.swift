@@ -1,8 +1,5 @@
 import Foundation
-import HTTPClient
-import HTTPTypes
 import JSON
-import Logging
 import TestSupport
 import Testing
 
@@ -21,37 +18,25 @@ extension EndToEnd {
       let cloud = try await Cloud.start(
         Cloud.Shape(replicas: 2, leaseSeconds: 600, serve: ["--rate-limit", "0"]))
       try await cloud.killAgent()
-      let configuration = HTTPClientConfiguration(
-        trustRoots: .file(cloud.folder + "/pki/ca.crt"), maxConnectionsPerHost: 50)
-      let client = HTTPClient(configuration: configuration, logger: Logger(label: "race"))
-      defer { client.close() }
-      @Sendable func send(_ method: HTTPRequest.Method, _ path: String, to replica: Int, _ body: String) async throws
-        -> (status: Int, body: JSONValue)
-      {
-        let headers: HTTPFields = [.authorization: "Bearer \(cloud.token)", .contentType: "application/json"]
-        let response = try await client.send(
-          HTTPClientRequest(
-            method: method, url: cloud.url(replica) + path, headers: headers, body: .bytes(Array(body.utf8))),
-          deadline: .seconds(200))
-        return (response.status, try JSONValue.parse(response.body))
-      }
-      let made = try await send(
+      let caller = CloudCaller(cloud, connections: 50)
+      defer { caller.close() }
+      let made = try await caller.send(
         .post, "/v1/external-networks", to: 0, #"{"name": "public", "physical_network": "external"}"#)
       #expect(made.status == 201, "\(made)")
       // 10 000, in two ranges.
-      let subnet = try await send(
+      let subnet = try await caller.send(
         .post, "/v1/external-networks/public/subnets", to: 0,
         #"{"name": "public-v4", "cidr": "100.64.0.0/10", "pools": ["100.64.1.0-100.64.20.255", "100.65.0.0-100.65.19.15"]}"#
       )
       #expect(subnet.status == 201, "\(subnet)")
       for number in 0..<Self.projects {
-        let made = try await send(.post, "/v1/projects", to: 0, #"{"name": "race-\#(number)"}"#)
+        let made = try await caller.send(.post, "/v1/projects", to: 0, #"{"name": "race-\#(number)"}"#)
         #expect(made.status == 201, "\(made)")
       }
       let answers = try await withThrowingTaskGroup(of: (status: Int, body: JSONValue).self) { group in
         for number in 0..<(Self.most + 100) {
           group.addTask {
-            try await send(
+            try await caller.send(
               .post, "/v1/floating-ips?project=race-\(number % Self.projects)", to: number % 2,
               #"{"external_network": "public"}"#)
           }

@@ -1,8 +1,5 @@
 import Foundation
-import HTTPClient
-import HTTPTypes
 import JSON
-import Logging
 import TestSupport
 import Testing
 
@@ -15,26 +12,20 @@ extension EndToEnd {
       // The node keeps its lease while nobody is there to make the machines: the race is about placing them.
       let cloud = try await Cloud.start(Cloud.Shape(replicas: 2, memoryMiB: 50 * 128, vcpus: 400, leaseSeconds: 600))
       try await cloud.killAgent()
-      let configuration = HTTPClientConfiguration(
-        trustRoots: .file(cloud.folder + "/pki/ca.crt"), maxConnectionsPerHost: 100)
-      let client = HTTPClient(configuration: configuration, logger: Logger(label: "race"))
-      defer { client.close() }
-      let answers = try await withThrowingTaskGroup(of: (Int, JSONValue).self) { group in
+      let caller = CloudCaller(cloud, connections: 100)
+      defer { caller.close() }
+      let answers = try await withThrowingTaskGroup(of: (status: Int, body: JSONValue).self) { group in
         for number in 0..<200 {
           group.addTask {
-            let headers: HTTPFields = [.authorization: "Bearer \(cloud.token)", .contentType: "application/json"]
-            let body = #"{"name": "vm-\#(number)", "image": "tiny", "memory_mib": 128, "disk_gib": 1}"#
-            let response = try await client.send(
-              HTTPClientRequest(
-                method: .post, url: cloud.url(number % 2) + "/v1/vms", headers: headers, body: .bytes(Array(body.utf8))),
-              deadline: .seconds(120))
-            return (response.status, try JSONValue.parse(response.body))
+            try await caller.send(
+              .post, "/v1/vms", to: number % 2,
+              #"{"name": "vm-\#(number)", "image": "tiny", "memory_mib": 128, "disk_gib": 1}"#)
           }
         }
         return try await group.reduce(into: []) { $0.append($1) }
       }
-      let refused = answers.filter { $0.0 == 409 }.map(\.1)
-      #expect(answers.count { $0.0 == 202 } == 50)
+      let refused = answers.filter { $0.status == 409 }.map(\.body)
+      #expect(answers.count { $0.status == 202 } == 50)
       #expect(refused.count == 150)
       for problem in refused {
         #expect(problem["code"]?.stringValue == "no_capacity", "\(problem)")

@@ -1,8 +1,5 @@
 import Foundation
-import HTTPClient
-import HTTPTypes
 import JSON
-import Logging
 import TestSupport
 import Testing
 
@@ -15,29 +12,17 @@ extension EndToEnd {
       let cloud = try await Cloud.start(
         Cloud.Shape(replicas: 2, memoryMiB: 1 << 20, vcpus: 4000, leaseSeconds: 600))
       try await cloud.killAgent()
-      let configuration = HTTPClientConfiguration(
-        trustRoots: .file(cloud.folder + "/pki/ca.crt"), maxConnectionsPerHost: 100)
-      let client = HTTPClient(configuration: configuration, logger: Logger(label: "race"))
-      defer { client.close() }
-      @Sendable func send(_ method: HTTPRequest.Method, _ path: String, to replica: Int, _ body: String) async throws
-        -> (status: Int, body: JSONValue)
-      {
-        let headers: HTTPFields = [.authorization: "Bearer \(cloud.token)", .contentType: "application/json"]
-        let response = try await client.send(
-          HTTPClientRequest(
-            method: method, url: cloud.url(replica) + path, headers: headers, body: .bytes(Array(body.utf8))),
-          deadline: .seconds(120))
-        return (response.status, try JSONValue.parse(response.body))
-      }
+      let caller = CloudCaller(cloud, connections: 100)
+      defer { caller.close() }
       // However full this machine's disk is, it is the quota that refuses.
-      let widened = try await send(.patch, "/v1/node-pools/default", to: 0, #"{"disk_overcommit": 100}"#)
+      let widened = try await caller.send(.patch, "/v1/node-pools/default", to: 0, #"{"disk_overcommit": 100}"#)
       #expect(widened.status == 200, "\(widened)")
-      let limited = try await send(.put, "/v1/projects/default/quotas", to: 0, #"{"vms": 100}"#)
+      let limited = try await caller.send(.put, "/v1/projects/default/quotas", to: 0, #"{"vms": 100}"#)
       #expect(limited.status == 200, "\(limited)")
       let answers = try await withThrowingTaskGroup(of: (status: Int, body: JSONValue).self) { group in
         for number in 0..<1000 {
           group.addTask {
-            try await send(
+            try await caller.send(
               .post, "/v1/vms", to: number % 2,
               #"{"name": "vm-\#(number)", "image": "tiny", "memory_mib": 128, "disk_gib": 1}"#)
           }
