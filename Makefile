@@ -6,11 +6,12 @@ NODES ?= 3
 FUZZ_SECONDS ?= 60
 SEEDS ?= 200
 ROUNDS ?= 34
+RUNS ?= 100
 swift_flags := --scratch-path $(BUILD_DIR)
 export SWIFT BUILD_DIR
 
 .DEFAULT_GOAL := help
-.PHONY: help packages up down lab lab-down lab-kills build build-tests test sim lint fuzz schemathesis tls-scan bench clean
+.PHONY: help packages up down lab lab-down lab-kills storage-kills build build-tests test sim lint fuzz schemathesis tls-scan bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
@@ -28,14 +29,18 @@ lab: ## a cloud of NODES (3) nodes in network namespaces of this machine; needs 
 lab-kills: build-tests ## kill every part of a lab's cloud during ROUNDS (34) times three creates and deletes
 	ALOFT_KILL_ROUNDS=$(ROUNDS) $(SWIFT) test $(swift_flags) --skip-build --disable-xctest --filter '^LabTests\..*KillTests'
 
+storage-kills: build-tests ## kill agent, libvirtd, QEMU, aloftd and PostgreSQL while volumes are worked on: RUNS (100) seeds from SEED (1)
+	ALOFT_KILL_RUNS=$(RUNS) ALOFT_KILL_SEED=$(SEED) $(SWIFT) test $(swift_flags) --skip-build --disable-xctest \
+	  --filter '^EndToEndTests\..*StorageKillTests'
+
 lab-down: ## end the lab and remove all of it
 	@scripts/lab down
 
 packages: ## install the Debian packages that are missing
 	@scripts/install-packages
 
-build: packages ## build aloftd, aloft-agent and aloft (release)
-	@for product in aloftd aloft-agent aloft; do \
+build: packages ## build aloftd, aloft-inspect, aloft-agent and aloft (release)
+	@for product in aloftd aloft-inspect aloft-agent aloft; do \
 	  $(SWIFT) build $(swift_flags) -c release --product $$product || exit; done
 
 build-tests: packages ## build everything for tests (debug)
@@ -59,17 +64,17 @@ fuzz: packages ## feed the HTTP parsers with random input for FUZZ_SECONDS (60)
 
 schemathesis: ## call a private aloftd with all that its contract allows and much that it forbids (MAX_EXAMPLES=20)
 	@scripts/install-packages schemathesis
-	$(SWIFT) build $(swift_flags) --product aloftd
+	@for product in aloftd aloft-inspect; do $(SWIFT) build $(swift_flags) --product $$product || exit; done
 	scripts/schemathesis
 
 tls-scan: ## let testssl.sh grade the TLS of a private aloftd
 	@scripts/install-packages tls-scan
-	$(SWIFT) build $(swift_flags) --product aloftd
+	@for product in aloftd aloft-inspect; do $(SWIFT) build $(swift_flags) --product $$product || exit; done
 	scripts/tls-scan
 
 bench: packages ## measure beside nginx, pgbench and libvirt; ONLY="http place" runs some sections
 	@scripts/install-packages bench
-	@for product in aloftd aloft-agent aloft-bench placement-bench; do \
+	@for product in aloftd aloft-inspect aloft-agent aloft-bench placement-bench; do \
 	  $(SWIFT) build $(swift_flags) -c release --product $$product || exit; done
 	@ONLY="$(ONLY)" scripts/bench
 

@@ -16,6 +16,8 @@ let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
 let foundations: [Target] = [
   .systemLibrary(name: "CLinux"),
+  .systemLibrary(name: "CConfinement"),
+  .systemLibrary(name: "CSHA256"),
   .systemLibrary(name: "COpenSSL"),
   .systemLibrary(name: "CPostgres"),
   .systemLibrary(name: "CLibvirt"),
@@ -41,6 +43,13 @@ let foundations: [Target] = [
     swiftSettings: strict),
   .target(name: "Contract", dependencies: ["JSON", httpTypes, yams], exclude: ["README.md"], swiftSettings: strict),
   .executableTarget(name: "contract-lint", dependencies: ["Contract"], swiftSettings: strict),
+  .target(
+    name: "DiskImages", dependencies: ["CConfinement", "Execution", "JSON"], exclude: ["README.md"],
+    swiftSettings: strict),
+  .target(
+    name: "ObjectStorage", dependencies: ["CSHA256", "Execution", "HTTPClient", "JSON", logging, httpTypes],
+    exclude: ["README.md"], swiftSettings: strict),
+  .executableTarget(name: "aloft-inspect", dependencies: ["DiskImages", "JSON"], swiftSettings: strict),
 ]
 
 let cloud: [Target] = [
@@ -53,8 +62,8 @@ let cloud: [Target] = [
   .target(
     name: "ControlPlane",
     dependencies: [
-      "AloftModel", "Contract", "Execution", "HTTP", "HTTPClient", "IPAddressing", "JSON", "OVSDB", "Northbound",
-      "Placement", "Postgres", crypto, cryptoExtras, jwt, x509, asn1, logging, httpTypes,
+      "AloftModel", "Contract", "DiskImages", "Execution", "HTTP", "HTTPClient", "IPAddressing", "JSON", "OVSDB",
+      "Northbound", "ObjectStorage", "Placement", "Postgres", crypto, cryptoExtras, jwt, x509, asn1, logging, httpTypes,
     ], swiftSettings: strict),
   .target(
     name: "NodeAgent",
@@ -73,8 +82,8 @@ let cloud: [Target] = [
   .executableTarget(
     name: "aloftd",
     dependencies: [
-      "AloftModel", "Contract", "ControlPlane", "HTTP", "HTTPClient", "IPAddressing", "Postgres", "ProgramSettings",
-      arguments, logging, yams,
+      "AloftModel", "Contract", "ControlPlane", "DiskImages", "HTTP", "HTTPClient", "IPAddressing", "ObjectStorage",
+      "Postgres", "ProgramSettings", arguments, logging, yams,
     ],
     swiftSettings: strict),
   .executableTarget(
@@ -87,8 +96,8 @@ let cloud: [Target] = [
   .executableTarget(
     name: "aloft-bench",
     dependencies: [
-      "AloftModel", "Contract", "ControlPlane", "Execution", "HTTP", "HTTPClient", "JSON", "NodeAgent", "OVSDB",
-      "Postgres",
+      "AloftModel", "Contract", "ControlPlane", "DiskImages", "Execution", "HTTP", "HTTPClient", "JSON", "NodeAgent",
+      "OVSDB", "Postgres",
       "SimulatedHypervisor",
       arguments, logging, httpTypes,
     ], swiftSettings: strict),
@@ -100,10 +109,16 @@ let tests: [Target] = [
     name: "PostgresTestSupport", dependencies: ["CPostgres", "Execution", "TestSupport"],
     path: "Tests/PostgresTestSupport", swiftSettings: strict),
   .target(
+    name: "DiskImageTestSupport", dependencies: ["DiskImages"], path: "Tests/DiskImageTestSupport",
+    swiftSettings: strict),
+  .target(
+    name: "ObjectStorageTestSupport", dependencies: ["Execution", "HTTPClient", "TestSupport", httpTypes],
+    path: "Tests/ObjectStorageTestSupport", exclude: ["moto_server.py"], swiftSettings: strict),
+  .target(
     name: "OVSDBTestSupport", dependencies: ["Execution", "OVSDB", "TestSupport"], path: "Tests/OVSDBTestSupport",
     swiftSettings: strict),
   .target(
-    name: "LibvirtTestSupport", dependencies: ["Libvirt", "TestSupport"], path: "Tests/LibvirtTestSupport",
+    name: "LibvirtTestSupport", dependencies: ["JSON", "Libvirt", "TestSupport"], path: "Tests/LibvirtTestSupport",
     swiftSettings: strict),
   .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: strict),
   .testTarget(
@@ -126,15 +141,30 @@ let tests: [Target] = [
     name: "NorthboundTests",
     dependencies: ["AloftModel", "IPAddressing", "Northbound", "OVSDB", "OVSDBTestSupport", "TestSupport", logging],
     swiftSettings: strict),
+  .executableTarget(
+    name: "confinement-probe", dependencies: ["CLinux", "DiskImages"], path: "Tests/ConfinementProbe",
+    swiftSettings: strict),
+  .testTarget(
+    name: "DiskImagesTests",
+    dependencies: [
+      "DiskImageTestSupport", "DiskImages", "Execution", "JSON", "TestSupport", "aloft-inspect", "confinement-probe",
+    ],
+    swiftSettings: strict),
+  .testTarget(
+    name: "ObjectStorageTests",
+    dependencies: [
+      "Execution", "HTTPClient", "JSON", "ObjectStorage", "ObjectStorageTestSupport", "TestSupport", logging, httpTypes,
+    ], swiftSettings: strict),
   .testTarget(name: "IPAddressingTests", dependencies: ["IPAddressing"], swiftSettings: strict),
   .testTarget(name: "ContractTests", dependencies: ["Contract", "JSON", httpTypes], swiftSettings: strict),
   .testTarget(name: "PlacementTests", dependencies: ["Placement"], swiftSettings: strict),
   .testTarget(
     name: "ControlPlaneTests",
     dependencies: [
-      "AloftModel", "Contract", "ControlPlane", "Execution", "HTTP", "HTTPClient", "IPAddressing", "JSON", "OVSDB",
-      "OVSDBTestSupport",
-      "Postgres", "PostgresTestSupport", "TestSupport", crypto, cryptoExtras, x509, asn1, logging, httpTypes,
+      "AloftModel", "Contract", "ControlPlane", "DiskImageTestSupport", "DiskImages", "Execution", "HTTP", "HTTPClient",
+      "IPAddressing", "JSON", "OVSDB", "OVSDBTestSupport", "ObjectStorage",
+      "ObjectStorageTestSupport", "Postgres", "PostgresTestSupport",
+      "TestSupport", "aloft-inspect", crypto, cryptoExtras, x509, asn1, logging, httpTypes,
     ], swiftSettings: strict),
   .testTarget(
     name: "NodeAgentTests",
@@ -145,8 +175,9 @@ let tests: [Target] = [
   .testTarget(
     name: "SimulationTests",
     dependencies: [
-      "AloftModel", "Contract", "ControlPlane", "Execution", "HTTP", "JSON", "NodeAgent", "Postgres",
-      "PostgresTestSupport", "SimulatedHypervisor", "TestSupport", crypto, x509, asn1, logging, httpTypes,
+      "AloftModel", "Contract", "ControlPlane", "DiskImages", "Execution", "HTTP", "JSON", "NodeAgent", "Postgres",
+      "PostgresTestSupport", "SimulatedHypervisor", "TestSupport", "aloft-inspect", crypto, x509, asn1, logging,
+      httpTypes,
     ], swiftSettings: strict),
   .testTarget(
     name: "AloftCLITests",
@@ -165,13 +196,13 @@ let tests: [Target] = [
   .testTarget(
     name: "EndToEndTests",
     dependencies: [
-      "AloftModel", "Execution", "HTTP", "HTTPClient", "JSON", "LibvirtTestSupport", "PostgresTestSupport",
-      "TestSupport",
-      "aloft", "aloft-agent", "aloftd", logging, httpTypes,
+      "AloftModel", "Execution", "HTTP", "HTTPClient", "JSON", "LibvirtTestSupport", "NodeAgent",
+      "PostgresTestSupport", "TestSupport",
+      "aloft", "aloft-agent", "aloft-inspect", "aloftd", logging, httpTypes,
     ], path: "Tests/EndToEnd", swiftSettings: strict),
   .testTarget(
     name: "LabTests",
-    dependencies: ["JSON", "LibvirtTestSupport", "TestSupport", "aloft", "aloft-agent", "aloftd"],
+    dependencies: ["JSON", "LibvirtTestSupport", "TestSupport", "aloft", "aloft-agent", "aloft-inspect", "aloftd"],
     swiftSettings: strict),
 ]
 

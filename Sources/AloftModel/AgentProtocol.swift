@@ -69,11 +69,19 @@ public struct NodeReport: Sendable, Codable, Equatable {
   public var trust: [String]?
   /// Nil from agents that know nothing of networks.
   public var networking: NodeNetworking?
+  /// The storage pools that the node reaches.
+  public var pools: [NodeStoragePool]?
+  /// What is on the node though nothing that the control plane told of needs it, in words. It is left alone. Nil while the
+  /// agent has not looked.
+  public var orphans: [String]?
 
   public init(
     architecture: String, accelerator: Accelerator, vcpus: Int, memoryMib: Int, diskGib: Int, facts: [String: String],
-    trust: [String]? = nil, networking: NodeNetworking? = nil
+    trust: [String]? = nil, networking: NodeNetworking? = nil, pools: [NodeStoragePool]? = nil,
+    orphans: [String]? = nil
   ) {
+    self.orphans = orphans
+    self.pools = pools
     self.networking = networking
     self.trust = trust
     self.architecture = architecture
@@ -114,21 +122,26 @@ public struct LeaseAnswer: Sendable, Codable {
 public struct Assignments: Sendable, Codable {
   /// Ask `after` this the next time.
   public var revision: Int
+  /// Of VMs.
   public var documents: [Assignment]
+  /// The documents of volumes. Nil is none.
+  public var volumes: [VolumeAssignment]?
   /// Bytes that somebody waits for; see ``StreamRequest``.
   public var streams: [StreamRequest]
-  /// In a whole list: the highest ``Observation/sequence`` that is known of this node's VMs. A new agent counts from above
-  /// it, whatever its host's clock says. Nil from control planes that do not tell.
+  /// In a whole list: the highest ``Observation/sequence`` that is known of this node's VMs and volumes. A new agent counts
+  /// from above it, whatever its host's clock says. Nil from control planes that do not tell.
   public var sequence: Int?
   /// False when there are more documents behind ``revision``: a list is whole with the part that is complete. Nil, from
   /// control planes that send everything at once, is true.
   public var complete: Bool?
 
   public init(
-    revision: Int, documents: [Assignment], streams: [StreamRequest] = [], sequence: Int? = nil, complete: Bool? = nil
+    revision: Int, documents: [Assignment], volumes: [VolumeAssignment]? = nil, streams: [StreamRequest] = [],
+    sequence: Int? = nil, complete: Bool? = nil
   ) {
     self.revision = revision
     self.documents = documents
+    self.volumes = volumes
     self.streams = streams
     self.sequence = sequence
     self.complete = complete
@@ -151,7 +164,7 @@ public struct Assignment: Sendable, Codable, Equatable {
     }
   }
 
-  /// What the boot disk is cloned from.
+  /// What a volume is cloned from.
   public struct BaseImage: Sendable, Codable, Equatable {
     public var id: ImageID
     public var sha256: String
@@ -177,11 +190,11 @@ public struct Assignment: Sendable, Codable, Equatable {
   public var hostname: String
   public var vcpus: Int
   public var memoryMib: Int
-  public var diskGib: Int
   public var accelerator: AcceleratorChoice
   public var sshKeys: [String]
   public var userData: String
-  public var image: BaseImage
+  /// Its volumes, the boot volume among them, in the order in which the guest sees them. Each has a document of its own.
+  public var disks: [Disk]
   public var requests: [Request]
   /// In the order in which the guest sees them. Nil, from control planes without networks, is none.
   public var nics: [NIC]?
@@ -190,8 +203,8 @@ public struct Assignment: Sendable, Codable, Equatable {
 
   public init(
     vm: VMID, incarnation: Int, generation: Int, deleted: Bool, power: Power, stopGraceSeconds: Int, name: String,
-    hostname: String, vcpus: Int, memoryMib: Int, diskGib: Int, accelerator: AcceleratorChoice, sshKeys: [String],
-    userData: String, image: BaseImage, requests: [Request], nics: [NIC]? = nil, networks: [Network]? = nil
+    hostname: String, vcpus: Int, memoryMib: Int, accelerator: AcceleratorChoice, sshKeys: [String], userData: String,
+    disks: [Disk], requests: [Request], nics: [NIC]? = nil, networks: [Network]? = nil
   ) {
     self.vm = vm
     self.incarnation = incarnation
@@ -203,11 +216,10 @@ public struct Assignment: Sendable, Codable, Equatable {
     self.hostname = hostname
     self.vcpus = vcpus
     self.memoryMib = memoryMib
-    self.diskGib = diskGib
     self.accelerator = accelerator
     self.sshKeys = sshKeys
     self.userData = userData
-    self.image = image
+    self.disks = disks
     self.requests = requests
     self.nics = nics
     self.networks = networks
@@ -239,9 +251,15 @@ public struct StreamRequest: Sendable, Codable, Equatable {
 
 /// `POST /agent/v1/observations`: what the agent sees. Renews the node's lease.
 public struct ObservationReport: Sendable, Codable {
+  /// Of VMs.
   public var observations: [Observation]
+  /// Of volumes. Nil is none.
+  public var volumes: [VolumeObservation]?
 
-  public init(observations: [Observation]) { self.observations = observations }
+  public init(observations: [Observation], volumes: [VolumeObservation]? = nil) {
+    self.observations = observations
+    self.volumes = volumes
+  }
 }
 
 /// One VM as its agent sees it.
@@ -287,13 +305,19 @@ public struct Observation: Sendable, Codable, Equatable {
   /// The NICs that the guest has now, those that it was asked to let go of too; none while it is off. Nil from agents that know
   /// nothing of networks.
   public var nics: [NICID]?
+  /// The volumes that the guest has plugged in now, those that it was asked to let go of too; none while it is off.
+  public var disks: [VolumeID]
+  /// Those of ``disks`` whose I/O limits are not those of the document. Nil is none.
+  public var staleDisks: [VolumeID]?
 
   public init(
     vm: VMID, incarnation: Int, generation: Int, sequence: Int, power: Power, guestStopped: Bool = false,
     activity: String? = nil, progress: Int? = nil, problem: Problem? = nil, completedRequests: [VMRequestID] = [],
-    nics: [NICID]? = nil
+    nics: [NICID]? = nil, disks: [VolumeID] = [], staleDisks: [VolumeID]? = nil
   ) {
     self.nics = nics
+    self.disks = disks
+    self.staleDisks = staleDisks
     self.vm = vm
     self.incarnation = incarnation
     self.generation = generation

@@ -10,6 +10,12 @@ public enum AcceleratorChoice: String, Sendable, Codable, CaseIterable { case an
 /// The format of an image's content, found in the content itself.
 public enum ImageFormat: String, Sendable, Codable, CaseIterable { case qcow2, raw }
 
+/// Who may use an image: its project, projects that it is shared with as well, or everybody.
+public enum ImageVisibility: String, Sendable, Codable, CaseIterable { case `private`, shared, `public` }
+
+/// What a guest's disk is made for being started by.
+public enum ImageFirmware: String, Sendable, Codable, CaseIterable { case bios, uefi }
+
 /// What a VM is doing, as users see it. Derived, never stored.
 public enum VMState: String, Sendable, Codable, CaseIterable {
   case creating, starting, running, stopping, stopped, rebooting, deleting, failed, unknown
@@ -27,8 +33,29 @@ public enum OperationKind: String, Sendable, Codable, CaseIterable {
   case deleteVM = "vm.delete"
   case attachNIC = "vm.attach_nic"
   case detachNIC = "vm.detach_nic"
+  case attachVolume = "vm.attach_volume"
+  case detachVolume = "vm.detach_volume"
+  case limitVolume = "vm.limit_volume"
+  case createVolume = "volume.create"
+  case growVolume = "volume.grow"
+  case deleteVolume = "volume.delete"
+  case createSnapshot = "snapshot.create"
+  case revertSnapshot = "snapshot.revert"
+  case deleteSnapshot = "snapshot.delete"
+  case fetchImage = "image.fetch"
+  case captureImage = "image.capture"
   case deleteProject = "project.delete"
 }
+
+/// Whether a volume can be used, as users see it. Derived, never stored.
+public enum VolumeState: String, Sendable, Codable, CaseIterable {
+  case creating, available
+  case inUse = "in_use"
+  case deleting, failed, unknown
+}
+
+/// Whether a snapshot can be used, as users see it. Derived, never stored.
+public enum SnapshotState: String, Sendable, Codable, CaseIterable { case creating, available, deleting, failed }
 
 /// Why an operation failed: a closed list.
 public enum OperationFailure: String, Sendable, Codable, CaseIterable {
@@ -40,6 +67,13 @@ public enum OperationFailure: String, Sendable, Codable, CaseIterable {
   case hypervisorRefused = "hypervisor_refused"
   case guestIgnored = "guest_ignored"
   case networkNotReady = "network_not_ready"
+  case volumeDamaged = "volume_damaged"
+  case cancelled
+  case fetchRefused = "fetch_refused"
+  case fetchFailed = "fetch_failed"
+  case checksumMismatch = "checksum_mismatch"
+  case imageInvalid = "image_invalid"
+  case quotaExceeded = "quota_exceeded"
 }
 
 /// What a user is: a person, or a program that acts for itself (a service account).
@@ -63,3 +97,15 @@ public enum RuleProtocol: String, Sendable, Codable, CaseIterable { case any, tc
 
 /// What a load balancer balances.
 public enum ListenerProtocol: String, Sendable, Codable, CaseIterable { case tcp, udp }
+
+/// How a storage pool keeps volumes: as qcow2 files in a directory of one node, or as images of a Ceph pool that nodes share.
+public enum StoragePoolKind: String, Sendable, Codable, CaseIterable {
+  case directory = "dir"
+  case rbd
+
+  /// All nodes that reach such a pool reach all of it: its volumes are on none of them.
+  public var isShared: Bool { self == .rbd }
+}
+
+/// What a guest sees a volume as: a virtio-blk disk of its own, or a disk of a virtio-scsi bus.
+public enum DiskBus: String, Sendable, Codable, CaseIterable { case virtio, scsi }

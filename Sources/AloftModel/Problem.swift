@@ -27,6 +27,10 @@ public struct Problem: Error, Sendable, Codable, Equatable {
   public var errors: [FieldError]?
   public var refusal: PlacementRefusal?
   public var quota: QuotaRefusal?
+  /// What is wrong with an image.
+  public var image: ImageFault?
+  /// Where an upload is to go on, in bytes.
+  public var uploadOffset: Int?
 
   /// A problem; the request id is filled in where the request is known.
   public init(
@@ -70,5 +74,18 @@ public struct PlacementRefusal: Sendable, Codable, Equatable {
     self.nodes = nodes
     self.removed = removed
     self.hints = hints
+  }
+}
+
+/// What is wrong with an uploaded image.
+public struct ImageFault: Sendable, Codable, Equatable {
+  /// The refusal: one of `DiskImages.ImageRefusal.Code`, or `inspection_failed`.
+  public var code: String
+  /// Where in the file, in bytes.
+  public var offset: Int?
+
+  public init(code: String, offset: Int?) {
+    self.code = code
+    self.offset = offset
   }
 }

@@ -46,7 +46,12 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
   case idempotencyKeyReused = "idempotency_key_reused"
   case checksumMismatch = "checksum_mismatch"
   case uploadIncomplete = "upload_incomplete"
+  case uploadOffsetMismatch = "upload_offset_mismatch"
+  case uploadInUse = "upload_in_use"
   case imageInvalid = "image_invalid"
+  case imageUnsuitable = "image_unsuitable"
+  case limitsContradict = "limits_contradict"
+  case rangeNotSatisfiable = "range_not_satisfiable"
   case urlRefused = "url_refused"
   case nodeUnreachable = "node_unreachable"
   case joinTokenInvalid = "join_token_invalid"
@@ -61,7 +66,8 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
   public var status: Int {
     switch self {
     case .unknownField, .missingField, .wrongType, .outOfRange, .tooLong, .tooShort, .badFormat, .notOneOf,
-      .duplicateItem, .unknownParameter, .badID, .badCursor, .badHTTP, .notJSON, .badEncoding, .bodyRequired:
+      .duplicateItem, .unknownParameter, .badID, .badCursor, .badHTTP, .notJSON, .badEncoding, .bodyRequired,
+      .limitsContradict:
       400
     case .unauthenticated, .tokenInvalid, .tokenExpired, .sessionInvalid, .sessionExpired, .loginFailed, .userDisabled,
       .joinTokenInvalid, .certificateExpired, .certificateUntrusted:
@@ -71,13 +77,14 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .methodNotAllowed: 405
     case .timeout: 408
     case .imageNotReady, .nameTaken, .inUse, .lastAdmin, .limitReached, .noCapacity, .quotaExceeded, .wrongState,
-      .addressTaken, .addressesExhausted, .addressesOverlap:
+      .addressTaken, .addressesExhausted, .addressesOverlap, .uploadOffsetMismatch, .uploadInUse, .imageUnsuitable:
       409
     case .eventsGone: 410
     case .preconditionFailed: 412
     case .bodyTooLarge: 413
     case .unsupportedMediaType: 415
     case .imageUnknown, .idempotencyKeyReused, .checksumMismatch, .uploadIncomplete, .imageInvalid, .urlRefused: 422
+    case .rangeNotSatisfiable: 416
     case .rateLimited: 429
     case .internal: 500
     case .nodeUnreachable, .unavailable: 503
@@ -133,7 +140,12 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .idempotencyKeyReused: "Idempotency key used for another request"
     case .checksumMismatch: "Checksum mismatch"
     case .uploadIncomplete: "Upload incomplete"
+    case .uploadOffsetMismatch: "The upload goes on elsewhere"
+    case .uploadInUse: "Somebody else is uploading"
     case .imageInvalid: "Not a disk image"
+    case .imageUnsuitable: "Image not suitable"
+    case .limitsContradict: "Limits contradict each other"
+    case .rangeNotSatisfiable: "No such range"
     case .urlRefused: "URL not allowed"
     case .nodeUnreachable: "Node unreachable"
     case .joinTokenInvalid: "Join token not valid"

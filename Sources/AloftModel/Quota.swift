@@ -4,6 +4,8 @@ public enum Quota: String, Sendable, Codable, CaseIterable {
   case vcpus
   case memoryMiB = "memory_mib"
   case diskGiB = "disk_gib"
+  case volumes
+  case snapshots
   case images
   case imageBytes = "image_bytes"
   case tokens

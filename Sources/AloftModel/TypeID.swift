@@ -86,6 +86,12 @@ public enum SecurityGroupRuleKind: TypeIDKind { public static var prefix: String
 public enum LoadBalancerKind: TypeIDKind { public static var prefix: String { "lb" } }
 /// Names a peering of two networks.
 public enum NetworkPeeringKind: TypeIDKind { public static var prefix: String { "peer" } }
+/// Names a storage pool.
+public enum StoragePoolTag: TypeIDKind { public static var prefix: String { "spool" } }
+/// Names a volume.
+public enum VolumeKind: TypeIDKind { public static var prefix: String { "vol" } }
+/// Names a snapshot of one or more volumes.
+public enum SnapshotKind: TypeIDKind { public static var prefix: String { "snap" } }
 /// Names bytes that a node is asked to bring.
 public enum StreamKind: TypeIDKind { public static var prefix: String { "str" } }
 
@@ -112,6 +118,9 @@ public typealias SecurityGroupID = TypeID<SecurityGroupKind>
 public typealias SecurityGroupRuleID = TypeID<SecurityGroupRuleKind>
 public typealias LoadBalancerID = TypeID<LoadBalancerKind>
 public typealias NetworkPeeringID = TypeID<NetworkPeeringKind>
+public typealias StoragePoolID = TypeID<StoragePoolTag>
+public typealias VolumeID = TypeID<VolumeKind>
+public typealias SnapshotID = TypeID<SnapshotKind>
 public typealias StreamID = TypeID<StreamKind>
 
 extension UUID {

@@ -1,6 +1,7 @@
 // libvirt. Cast macros are invisible to Swift: they are wrapped here, one function for each use.
 #include <stddef.h>
 #include <libvirt/libvirt.h>
+#include <libvirt/libvirt-qemu.h>
 #include <libvirt/virterror.h>
 
 // virConnectDomainEventRegisterAny takes every kind of callback cast to one type. Each wrapper accepts the type that

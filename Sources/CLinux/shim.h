@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 extern int accept4(int, struct sockaddr *, socklen_t *, int);
+extern int pipe2(int[2], int);
 extern int pthread_setname_np(pthread_t, const char *);
 extern int setns(int, int);
 // glibc 2.36: a process by descriptor, which never comes to mean another one.

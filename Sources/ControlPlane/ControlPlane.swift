@@ -18,9 +18,10 @@ public final class ControlPlane: Sendable {
   private let networks: NetworkController?
   private let dispatcher: WebhookDispatcher
   private let sender: WebhookSender
+  private let fetcher: ImageWorker
 
   public convenience init(
-    contract: Contract, database: Database, images: ImageFiles, sealing: SealingKey, settings: Settings,
+    contract: Contract, database: Database, images: ImageContents, sealing: SealingKey, settings: Settings,
     environment: Environment = .live, logger: Logger
   ) throws {
     try self.init(
@@ -29,7 +30,7 @@ public final class ControlPlane: Sendable {
   }
 
   package init(
-    contract: Contract, database: Database, images: ImageFiles, sealing: SealingKey, settings: Settings,
+    contract: Contract, database: Database, images: ImageContents, sealing: SealingKey, settings: Settings,
     admission: Admission, environment: Environment = .live, logger: Logger
   ) throws {
     let wakeups = Wakeups(database: database, environment: environment, logger: logger)
@@ -68,6 +69,9 @@ public final class ControlPlane: Sendable {
     PasswordHandlers(plane: plane).register(in: &handlers)
     VMHandlers(plane: plane).register(in: &handlers)
     ImageHandlers(plane: plane).register(in: &handlers)
+    VolumeHandlers(plane: plane).register(in: &handlers)
+    SnapshotHandlers(plane: plane).register(in: &handlers)
+    StoragePoolHandlers(plane: plane).register(in: &handlers)
     NetworkHandlers(plane: plane).register(in: &handlers)
     SubnetHandlers(plane: plane).register(in: &handlers)
     NICHandlers(plane: plane).register(in: &handlers)
@@ -90,7 +94,8 @@ public final class ControlPlane: Sendable {
     worker = Worker(
       database: database, wakeups: wakeups, images: images,
       reconcilers: [
-        .vm: VMReconciler(), .project: ProjectReconciler(environment: environment),
+        .vm: VMReconciler(), .volume: VolumeReconciler(), .snapshot: SnapshotReconciler(),
+        .project: ProjectReconciler(environment: environment),
         .announcement: AnnouncementReconciler(),
       ],
       environment: environment, logger: logger)
@@ -101,6 +106,7 @@ public final class ControlPlane: Sendable {
         client: plane.outgoing, deadline: settings.outgoing.webhookDeadline, sealing: plane.sealing,
         environment: environment),
       metrics: plane.metrics, environment: environment, logger: logger)
+    fetcher = ImageWorker(plane: plane)
     watch = NodeWatch(
       database: database, wakeups: wakeups, environment: environment, settings: settings, logger: logger)
     networks = try NetworkController(
@@ -140,6 +146,7 @@ public final class ControlPlane: Sendable {
       if let networks = self.networks { group.addTask { await networks.run() } }
       group.addTask { await self.dispatcher.run() }
       group.addTask { await self.sender.run() }
+      group.addTask { await self.fetcher.run() }
       group.addTask { await DatabaseRoles.warn(self.plane.database, logger: self.plane.logger) }
     }
   }
@@ -169,6 +176,9 @@ public final class ControlPlane: Sendable {
 
   /// Sends once what is due to webhooks, and waits for the outcomes. Returns to how many webhooks.
   public func stepWebhookSender() async throws -> Int { try await sender.step() }
+
+  /// Fetches and finishes once what is due of images' contents, and waits for it. Returns for how many images.
+  public func stepImages() async throws -> Int { try await fetcher.step() }
 
   /// Removes once what has had its time.
   public func stepJanitor() async throws { try await janitor.step() }

@@ -1,3 +1,4 @@
+import DiskImages
 import Execution
 import Foundation
 import Logging
@@ -9,7 +10,7 @@ struct Plane: Sendable {
   let wakeups: Wakeups
   let environment: Environment
   let inventory: NodeInventory
-  let images: ImageFiles
+  let images: ImageContents
   let authorizer: Authorizer
   let refusals: RefusalLog
   let logins: LoginGate
@@ -35,6 +36,8 @@ public struct Settings: Sendable {
   public var bodyLimit: Int
   /// The largest image, in bytes.
   public var imageLimit: Int
+  /// The largest disk that an image may be, in bytes.
+  public var imageDiskLimit = 16 << 40
   /// Where agents reach this replica, such as `https://10.0.0.5:8443`.
   public var advertisedURL: String
   /// Check every answer against the contract, and answer 500 where it differs. For tests.
@@ -49,6 +52,10 @@ public struct Settings: Sendable {
   /// How long events and ended operations are kept, in days. How long audit records are is the database owner's business.
   public var keepEventsDays = 30
   public var keepOperationsDays = 30
+  /// What an image may be and cost to look at.
+  var imageLimits: ImageLimits {
+    ImageLimits(maxVirtualSize: UInt64(imageDiskLimit), maxFileSize: UInt64(imageLimit))
+  }
   /// Where browsers reach the cloud, such as `https://cloud.example`.
   public var publicURL: String
   public var sessions = SessionSettings()

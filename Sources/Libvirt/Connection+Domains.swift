@@ -61,6 +61,26 @@ extension Connection {
     }
   }
 
+  /// The XML of all domains that run. One that ends meanwhile is left out.
+  public func activeDomainXML() async throws(LibvirtError) -> [String] {
+    try await quick { connection throws(LibvirtError) in
+      var list: UnsafeMutablePointer<virDomainPtr?>?
+      let count = try LibvirtError.check(
+        virConnectListAllDomains(connection, &list, VIR_CONNECT_LIST_DOMAINS_ACTIVE.rawValue))
+      defer { free(list) }
+      var found: [String] = []
+      var failure: LibvirtError?
+      for case let domain? in UnsafeBufferPointer(start: list, count: Int(count)) {
+        do throws(LibvirtError) { found.append(try takeString(virDomainGetXMLDesc(domain, 0))) } catch {
+          if error.code != .noDomain { failure = error }
+        }
+        virDomainFree(domain)
+      }
+      if let failure { throw failure }
+      return found
+    }
+  }
+
   private static func persistentDomains(_ connection: virConnectPtr) throws(LibvirtError) -> Set<UUID> {
     var list: UnsafeMutablePointer<virDomainPtr?>?
     let count = try LibvirtError.check(

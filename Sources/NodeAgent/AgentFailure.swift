@@ -16,6 +16,10 @@ public struct AgentFailure: Error, Sendable, Hashable, CustomStringConvertible {
     case imageCorrupt
     /// An image cannot be fetched now.
     case imageUnavailable
+    /// Something of a volume is missing or cannot be read.
+    case volumeDamaged
+    /// A guest has the volume open: look again.
+    case volumeInUse
     /// Another failure of the local file system.
     case storage
     /// This hypervisor has no such function.
@@ -41,12 +45,13 @@ public struct AgentFailure: Error, Sendable, Hashable, CustomStringConvertible {
   var problem: Observation.Problem? {
     let code: OperationFailure
     switch kind {
-    case .hypervisorUnavailable, .changedMeanwhile, .imageUnavailable, .controlPlaneUnavailable,
+    case .hypervisorUnavailable, .changedMeanwhile, .volumeInUse, .imageUnavailable, .controlPlaneUnavailable,
       .controlPlaneRefused:
       return nil
     case .hypervisorRefused, .storage, .unsupported: code = .hypervisorRefused
     case .diskFull: code = .nodeDiskFull
     case .imageCorrupt: code = .imageCorrupt
+    case .volumeDamaged: code = .volumeDamaged
     }
     return Observation.Problem(code: code, detail: detail)
   }

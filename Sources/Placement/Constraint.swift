@@ -3,12 +3,14 @@ public enum Constraint: Sendable, Hashable {
   case state
   case node
   case excluded
+  case storagePool
   case zone
   case pool
   case architecture
   case accelerator
   case cpuModel
   case networks
+  case volumes
   case label(key: String, value: String)
   case affinity
   case antiAffinity
@@ -20,12 +22,14 @@ public enum Constraint: Sendable, Hashable {
     case .state: "state"
     case .node: "node"
     case .excluded: "excluded"
+    case .storagePool: "storage_pool"
     case .zone: "zone"
     case .pool: "pool"
     case .architecture: "architecture"
     case .accelerator: "accelerator"
     case .cpuModel: "cpu_model"
     case .networks: "networks"
+    case .volumes: "volumes"
     case .label: "label"
     case .affinity: "affinity"
     case .antiAffinity: "anti_affinity"

@@ -101,12 +101,14 @@ extension PlacementRequest {
     case .state: break
     case .node: node = nil
     case .excluded: excluded = []
+    case .storagePool: storage = nil
     case .zone: zone = nil
     case .pool: pool = nil
     case .architecture: architecture = nil
     case .accelerator: accelerator = .any
     case .cpuModel: cpuModel = nil
     case .networks: needsNetworks = false
+    case .volumes: (pinned, storagePools) = ([], [])
     case .label(let key, _): nodeSelector[key] = nil
     case .affinity: affinity = []
     case .antiAffinity: antiAffinity = []

@@ -31,6 +31,18 @@ struct ExcludedFilter: Filter {
   func reason(_ node: InventoryNode) -> String { "the node was ruled out by the caller" }
 }
 
+/// Only nodes that have room in a storage pool.
+struct StoragePoolFilter: Filter {
+  let nodes: Set<UUID>
+  let constraint = Constraint.storagePool
+  let requirement = "room in the storage pool of its boot disk"
+
+  func narrow(_ candidates: inout SlotSet, in inventory: Inventory) {
+    candidates.formIntersection(inventory.slotSet(nodes))
+  }
+  func reason(_ node: InventoryNode) -> String { "the node does not have the storage pool, or no room in it" }
+}
+
 /// Only nodes of one zone.
 struct ZoneFilter: Filter {
   let zone: String
@@ -109,6 +121,29 @@ struct NetworksFilter: Filter {
   func reason(_ node: InventoryNode) -> String { "the node cannot connect virtual machines to networks; it says why" }
 }
 
+/// Only nodes that have or reach the VM's volumes.
+struct VolumesFilter: Filter {
+  let pinned: Set<UUID>
+  let pools: Set<UUID>
+  let constraint = Constraint.volumes
+
+  var requirement: String {
+    let own = pinned.isEmpty ? nil : "the one node that has its volumes in pools that nodes do not share"
+    let shared = pools.isEmpty ? nil : "the node reaches the shared pools of its volumes"
+    return [own, shared].compactMap { $0 }.joined(separator: "; ")
+  }
+
+  func narrow(_ candidates: inout SlotSet, in inventory: Inventory) {
+    for node in pinned { candidates.formIntersection(inventory.slotSet([node])) }
+    for pool in pools { candidates.formIntersection(inventory.storagePools[pool] ?? SlotSet()) }
+  }
+  func reason(_ node: InventoryNode) -> String {
+    pinned.isSubset(of: [node.id])
+      ? "the node does not reach a shared pool in which it has volumes"
+      : "it has volumes on another node, in a pool that nodes do not share"
+  }
+}
+
 /// Only nodes with one label.
 struct LabelFilter: Filter {
   let key: String
@@ -177,6 +212,7 @@ extension PlacementRequest {
     var filters: [any Filter] = [StateFilter()]
     if let node { filters.append(NodeFilter(node: node)) }
     if !excluded.isEmpty { filters.append(ExcludedFilter(nodes: excluded)) }
+    if let storage { filters.append(StoragePoolFilter(nodes: storage)) }
     if let zone { filters.append(ZoneFilter(zone: zone)) }
     if let pool { filters.append(PoolFilter(pool: pool)) }
     if let architecture { filters.append(ArchitectureFilter(architecture: architecture)) }
@@ -186,6 +222,9 @@ extension PlacementRequest {
     case .tcg: filters.append(AcceleratorFilter(accelerator: .tcg))
     }
     if let cpuModel { filters.append(CPUModelFilter(model: cpuModel)) }
+    if !pinned.isEmpty || !storagePools.isEmpty {
+      filters.append(VolumesFilter(pinned: pinned, pools: storagePools))
+    }
     if needsNetworks { filters.append(NetworksFilter()) }
     for (key, value) in nodeSelector.sorted(by: { $0.key < $1.key }) {
       filters.append(LabelFilter(key: key, value: value))

@@ -42,6 +42,7 @@ public struct Inventory: Sendable {
   private(set) var ready = SlotSet()
   private(set) var kvm = SlotSet()
   private(set) var networked = SlotSet()
+  private(set) var storagePools: [UUID: SlotSet] = [:]
   private(set) var packing = SlotSet()
   private(set) var zones: [String: SlotSet] = [:]
   private(set) var pools: [UUID: SlotSet] = [:]
@@ -144,6 +145,7 @@ extension Inventory {
     if node.state == .ready { ready.insert(slot) }
     if node.accelerator == .kvm { kvm.insert(slot) }
     if node.hasNetworks { networked.insert(slot) }
+    for pool in node.storagePools { storagePools[pool, default: SlotSet()].insert(slot) }
     if node.strategy == .pack { packing.insert(slot) }
     if let zone = node.zone { zones[zone, default: SlotSet()].insert(slot) }
     pools[node.pool, default: SlotSet()].insert(slot)
@@ -160,6 +162,7 @@ extension Inventory {
     ready.remove(slot)
     kvm.remove(slot)
     networked.remove(slot)
+    for pool in node.storagePools { Self.remove(slot, from: &storagePools, pool) }
     packing.remove(slot)
     if let zone = node.zone { Self.remove(slot, from: &zones, zone) }
     Self.remove(slot, from: &pools, node.pool)

@@ -62,6 +62,8 @@ public struct InventoryNode: Sendable, Equatable {
   public var strategy: Strategy
   /// It can connect VMs to networks.
   public var hasNetworks: Bool
+  /// The storage pools that nodes share and that it reaches.
+  public var storagePools: Set<UUID>
 
   /// Makes a record; what is left out has the plainest value.
   public init(
@@ -69,8 +71,9 @@ public struct InventoryNode: Sendable, Equatable {
     labels: [String: String] = [:], architecture: String = "x86_64", accelerator: Accelerator = .kvm,
     cpuModel: String? = nil, capacity: Capacity, claimed: Capacity = Capacity(), reserved: Capacity = Capacity(),
     overcommit: Overcommit = Overcommit(), cachedImages: Set<UUID> = [], strategy: Strategy = .spread,
-    hasNetworks: Bool = false
+    hasNetworks: Bool = false, storagePools: Set<UUID> = []
   ) {
+    self.storagePools = storagePools
     self.hasNetworks = hasNetworks
     self.id = id
     self.revision = revision

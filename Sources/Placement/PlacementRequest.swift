@@ -18,6 +18,10 @@ public struct PlacementRequest: Sendable, Equatable {
   public var nodeSelector: [String: String]
   public var zone: String?
   public var pool: UUID?
+  /// Where its volumes are that are in pools of one node each: only there. More than one leave no node; empty: it has none.
+  public var pinned: Set<UUID>
+  /// The pools that nodes share and in which it has volumes: only nodes that reach all of them.
+  public var storagePools: Set<UUID>
   /// It has to be connected to networks.
   public var needsNetworks: Bool
   /// Nodes that have this image already are preferred.
@@ -26,6 +30,8 @@ public struct PlacementRequest: Sendable, Equatable {
   public var node: UUID?
   /// Nodes that may not be chosen (a lost race, a drain, a failed start).
   public var excluded: Set<UUID>
+  /// Only these nodes (those with room in the storage pool that it needs); nil: any.
+  public var storage: Set<UUID>?
   /// Only these nodes (where the VMs are that it must be with); empty: no such rule.
   public var affinity: Set<UUID>
   /// Not these nodes (where the VMs are that it must be apart from).
@@ -39,9 +45,12 @@ public struct PlacementRequest: Sendable, Equatable {
   public init(
     need: Capacity, architecture: String? = nil, accelerator: Accelerator = .any, cpuModel: String? = nil,
     nodeSelector: [String: String] = [:], zone: String? = nil, pool: UUID? = nil, image: UUID? = nil,
-    node: UUID? = nil, excluded: Set<UUID> = [], affinity: Set<UUID> = [], antiAffinity: Set<UUID> = [],
-    preferred: Set<UUID> = [], avoided: [UUID: Int] = [:], needsNetworks: Bool = false
+    node: UUID? = nil, excluded: Set<UUID> = [], storage: Set<UUID>? = nil, affinity: Set<UUID> = [],
+    antiAffinity: Set<UUID> = [], preferred: Set<UUID> = [], avoided: [UUID: Int] = [:], needsNetworks: Bool = false,
+    pinned: Set<UUID> = [], storagePools: Set<UUID> = []
   ) {
+    self.pinned = pinned
+    self.storagePools = storagePools
     self.needsNetworks = needsNetworks
     self.need = need
     self.architecture = architecture
@@ -53,6 +62,7 @@ public struct PlacementRequest: Sendable, Equatable {
     self.image = image
     self.node = node
     self.excluded = excluded
+    self.storage = storage
     self.affinity = affinity
     self.antiAffinity = antiAffinity
     self.preferred = preferred

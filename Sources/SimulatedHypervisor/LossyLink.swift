@@ -99,6 +99,22 @@ public struct LossyLink<Base: ControlPlaneLink>: ControlPlaneLink {
     try await base.download(image, to: descriptor, onBytes: onBytes, progress: progress)
   }
 
+  public func tell(_ report: ExportReport, of image: ImageID) async throws(AgentFailure) {
+    try await send { () async throws(AgentFailure) in try await base.tell(report, of: image) }
+  }
+
+  public func uploadOffset(of image: ImageID) async throws(AgentFailure) -> Int {
+    try await send { () async throws(AgentFailure) in try await base.uploadOffset(of: image) }
+  }
+
+  public func discardUpload(of image: ImageID) async throws(AgentFailure) {
+    try await send { () async throws(AgentFailure) in try await base.discardUpload(of: image) }
+  }
+
+  public func upload(_ file: ExportedFile, as image: ImageID, from offset: Int) async throws(AgentFailure) {
+    try await send { () async throws(AgentFailure) in try await base.upload(file, as: image, from: offset) }
+  }
+
   public func send(
     _ stream: StreamRequest, start: Int, body: @escaping @Sendable (StreamWriter) async throws -> Void
   ) async throws(AgentFailure) {

@@ -25,6 +25,8 @@ public final class SimulatedHost: Sendable {
     public var diskIsFull = false
     /// OVN installs no ports.
     public var portsAreMissing = false
+    /// The agent says that its node can connect no VMs.
+    public var networksAreBroken = false
 
     public init() {}
   }
@@ -36,6 +38,9 @@ public final class SimulatedHost: Sendable {
     public var shutdownTime = 2_000
     /// It does not give back what it was asked for.
     public var keepsNICs = false
+    public var keepsDisks = false
+    /// Its agent brings its file systems to rest.
+    public var hasAgent = true
 
     public init() {}
   }
@@ -52,8 +57,30 @@ public final class SimulatedHost: Sendable {
     /// What the definition has, and what is plugged in.
     public var definedNICs: [DomainNIC] = []
     public var nics: [DomainNIC] = []
+    /// The same of volumes.
+    public var definedDisks: [DomainDisk] = []
+    public var disks: [DomainDisk] = []
     /// It was started while ports were missing, and ran without them.
     public var ranWithoutPorts = false
+  }
+
+  /// A volume and its layers, which are numbers.
+  public struct Volume: Sendable {
+    public struct Snapshot: Sendable {
+      public var stored: StoredVolume.Snapshot
+      public var layer: Int
+    }
+
+    public var sizeBytes: Int
+    public var epoch = 0
+    public var leaf: Int
+    public var snapshots: [Snapshot] = []
+    /// What each layer lies over.
+    var parents: [Int: Int] = [:]
+    /// What it was made from, for tests.
+    public var source: VolumeAssignment.Source?
+    /// A part of it is lost.
+    public var isDamaged = false
   }
 
   /// What was done to a VM on this host, also when its domain is gone.
@@ -70,6 +97,9 @@ public final class SimulatedHost: Sendable {
     var domains: [VMID: Domain] = [:]
     var files: [VMID: VMFiles] = [:]
     var images: Set<String> = []
+    var volumes: [VolumeID: Volume] = [:]
+    var layers = 0
+    var violations: [String] = []
     var journal = JournalState()
     var guests: [VMID: Guest] = [:]
     var faults = Faults()
@@ -103,6 +133,17 @@ public final class SimulatedHost: Sendable {
       return vms.sorted { $0.description < $1.description }
     }
   }
+  public func volume(_ volume: VolumeID) -> Volume? { state.withLock { $0.volumes[volume] } }
+  /// All volumes of which there is anything on this host.
+  public var volumes: [VolumeID] {
+    state.withLock { $0.volumes.keys.sorted { $0.description < $1.description } }
+  }
+  /// What must never happen and did: a guest wrote into a snapshot, something that was open was deleted.
+  public var violations: [String] { state.withLock { $0.violations } }
+  /// A part of a volume is lost.
+  public func damage(_ volume: VolumeID) { state.withLock { $0.volumes[volume]?.isDamaged = true } }
+  /// A volume is lost as a whole.
+  public func lose(_ volume: VolumeID) { state.withLock { $0.volumes[volume] = nil } }
   public func files(_ vm: VMID) -> VMFiles { state.withLock { $0.files[vm] ?? VMFiles() } }
   public func journal(_ vm: VMID) -> VMJournal { state.withLock { $0.journal.view(of: vm) } }
   public var vms: [VMID] { state.withLock { Array($0.domains.keys) } }

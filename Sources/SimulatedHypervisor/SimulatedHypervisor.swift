@@ -66,15 +66,18 @@ public struct SimulatedHypervisor: Hypervisor {
       state.domains[specification.vm]?.definedNICs = (specification.nics ?? []).map {
         DomainNIC(id: $0.id, mac: $0.mac)
       }
+      state.domains[specification.vm]?.definedDisks = specification.disks.map {
+        DomainDisk(volume: $0.volume, source: $0.source, target: "vd", limits: $0.limits)
+      }
       state.tell(.changed(specification.vm))
     }
   }
 
   public func start(_ vm: VMID, held: Bool) async throws(AgentFailure) {
-    guard host.files(vm).disk, host.files(vm).seed else {
-      throw AgentFailure(.hypervisorRefused, "simulated: \(vm) has no disk")
-    }
+    guard host.files(vm).seed else { throw AgentFailure(.hypervisorRefused, "simulated: \(vm) has no seed") }
     try change(vm, when: { !$0.isActive }) { domain, state in
+      domain.disks = domain.definedDisks
+      state.checkSources(domain.disks, "was started on")
       domain.power = held ? .paused(.asked) : .running
       domain.nics = domain.definedNICs
       domain.starts += 1
@@ -109,6 +112,63 @@ public struct SimulatedHypervisor: Hypervisor {
     try change(vm, when: { $0.isActive }) { domain, state in
       if state.guests[vm]?.keepsNICs != true { domain.nics.removeAll { $0.id == nic } }
     }
+  }
+
+  public func disks(of vm: VMID) async throws(AgentFailure) -> [DomainDisk] {
+    let epoch = epoch
+    return try host.state.withLock { state throws(AgentFailure) in
+      try state.admit(epoch, mutates: false)
+      guard let domain = state.domains[vm], domain.power.isActive else { return [] }
+      return domain.disks
+    }
+  }
+
+  public func openSources() async throws(AgentFailure) -> Set<DiskSource> {
+    let epoch = epoch
+    return try host.state.withLock { state throws(AgentFailure) in
+      try state.admit(epoch, mutates: false)
+      return state.openSources
+    }
+  }
+
+  public func attach(_ disk: DiskSpecification, to vm: VMID) async throws(AgentFailure) {
+    try change(vm, when: { $0.isActive }) { domain, state in
+      guard !domain.disks.contains(where: { $0.volume == disk.volume }) else { return }
+      domain.disks.append(
+        DomainDisk(volume: disk.volume, source: disk.source, target: "vd", limits: disk.limits))
+      state.checkSources(domain.disks.suffix(1), "was given")
+    }
+  }
+
+  public func detach(_ volume: VolumeID, from vm: VMID) async throws(AgentFailure) {
+    try change(vm, when: { $0.isActive }) { domain, state in
+      if state.guests[vm]?.keepsDisks != true { domain.disks.removeAll { $0.volume == volume } }
+    }
+  }
+
+  public func limit(_ disk: DomainDisk, of vm: VMID, to limits: IOLimits) async throws(AgentFailure) {
+    try change(vm, when: { $0.isActive }) { domain, _ in
+      guard let index = domain.disks.firstIndex(where: { $0.volume == disk.volume }) else { return }
+      domain.disks[index].limits = limits
+    }
+  }
+
+  public func resize(_ disk: DomainDisk, of vm: VMID, to bytes: Int) async throws(AgentFailure) {
+    try change(vm, when: { $0.isActive }) { _, state in
+      let before = state.volumes[disk.volume]?.sizeBytes ?? 0
+      state.volumes[disk.volume]?.sizeBytes = max(before, bytes)
+    }
+  }
+
+  public func switchDisks(_ disks: [DiskSwitch], of vm: VMID, quiesce: Bool) async throws(AgentFailure) -> Bool {
+    try change(vm, when: { $0.isActive }) { domain, state in
+      for change in disks {
+        guard let index = domain.disks.firstIndex(where: { $0 == change.disk }) else { continue }
+        domain.disks[index].source = change.source
+        state.checkSources([domain.disks[index]], "was switched to")
+      }
+    }
+    return quiesce && host.state.withLock { $0.guests[vm]?.hasAgent ?? true }
   }
 
   public func shutdown(_ vm: VMID) async throws(AgentFailure) {
@@ -168,23 +228,43 @@ public struct SimulatedHypervisor: Hypervisor {
 public struct SimulatedStorage: NodeStorage {
   let host: SimulatedHost
   let epoch: Int
+  let fetchesContent: Bool
 
-  public init(_ host: SimulatedHost) {
+  /// - Parameter fetchesContent: whether images are asked for from the control plane; else every image counts as fetched.
+  public init(_ host: SimulatedHost, fetchesContent: Bool = true) {
     self.host = host
+    self.fetchesContent = fetchesContent
     epoch = host.epoch
   }
 
   public func paths(of vm: VMID) -> VMPaths {
-    VMPaths(disk: "/simulated/\(vm)/disk.qcow2", seed: "/simulated/\(vm)/seed.iso", serialLog: "/simulated/\(vm)/log")
+    VMPaths(seed: "/simulated/\(vm)/seed.iso", serialLog: "/simulated/\(vm)/log")
   }
 
-  public func files(of vm: VMID, image: Assignment.BaseImage) async throws(AgentFailure) -> VMFiles {
+  public func pool(_ name: String) -> (any VolumeBackend)? {
+    name == DirectoryStorage.localPool ? SimulatedPool(host, epoch: epoch, fetchesContent: fetchesContent) : nil
+  }
+
+  public func pools() async -> [NodeStoragePool] {
+    [
+      NodeStoragePool(
+        name: DirectoryStorage.localPool, kind: .directory, totalBytes: 1 << 42, freeBytes: 1 << 42, usedBytes: 0)
+    ]
+  }
+
+  public func contents() async throws(AgentFailure) -> NodeContents {
+    host.state.withLock { state in
+      NodeContents(
+        vms: Set(state.files.keys),
+        pools: [DirectoryStorage.localPool: PoolContents(volumes: Set(state.volumes.keys))])
+    }
+  }
+
+  public func files(of vm: VMID) async throws(AgentFailure) -> VMFiles {
     let epoch = epoch
     return try host.state.withLock { state throws(AgentFailure) in
       guard epoch == state.epoch else { throw .crashed }
-      var files = state.files[vm] ?? VMFiles()
-      files.image = state.images.contains(image.sha256)
-      return files
+      return state.files[vm] ?? VMFiles()
     }
   }
 
@@ -209,24 +289,6 @@ public struct SimulatedStorage: NodeStorage {
       body(&state.files[vm, default: VMFiles()])
       state.files[vm]?.any = true
     }
-  }
-
-  public func fetch(
-    _ image: Assignment.BaseImage, from source: ImageSource, progress: @escaping @Sendable (Int) -> Void
-  ) async throws(AgentFailure) {
-    try await source(image, -1, { _ in }, progress)
-    try effect { state throws(AgentFailure) in
-      if state.faults.diskIsFull {
-        state.count("disk full")
-        throw AgentFailure(.diskFull, "simulated: the disk is full")
-      }
-      state.images.insert(image.sha256)
-      state.downloads += 1
-    }
-  }
-
-  public func createDisk(of vm: VMID, from image: Assignment.BaseImage, gib: Int) async throws(AgentFailure) {
-    try make(vm) { $0.disk = true }
   }
 
   public func createSeed(_ seed: Seed) async throws(AgentFailure) { try make(seed.vm) { $0.seed = true } }

@@ -6,6 +6,10 @@ import NodeAgent
 public struct SimulatedNetworks: NodeNetworks {
   let host: SimulatedHost
 
+  /// What a node reports that lacks nothing.
+  public static let sound = NodeNetworking(
+    datapath: .kernel, tunnelAddress: "192.0.2.1", physicalNetworks: ["physical"])
+
   public init(_ host: SimulatedHost) { self.host = host }
 
   public func missingPorts(of nics: [NICID]) async -> MissingPorts? {
@@ -16,10 +20,12 @@ public struct SimulatedNetworks: NodeNetworks {
   public func removeLeftovers(of nics: [NICID]) async throws(AgentFailure) {}
 
   public func report() async -> NodeNetworking? {
-    NodeNetworking(datapath: .kernel, tunnelAddress: "192.0.2.1", physicalNetworks: ["physical"])
+    var networking = Self.sound
+    if host.faults.networksAreBroken { networking.problem = "simulated: ovn-controller does not answer" }
+    return networking
   }
 
-  public func join(_ fabric: NetworkFabric) async {}
+  public func join(_ fabric: NetworkFabric?) async {}
   public func serve(_ documents: [Assignment], number: Int) async {}
   public func events() async -> AsyncStream<NetworkEvent> { AsyncStream { $0.finish() } }
 }

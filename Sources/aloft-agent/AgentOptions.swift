@@ -28,12 +28,19 @@ enum AgentSetting {
     "reserved-memory-mib", "Memory kept for the host, in MiB. Default: 512 or 5 %, whichever is more.")
   static let reservedDiskGib = setting(
     "reserved-disk-gib", "Disk kept free for the host, in GiB. Default: 1 or 5 %, whichever is more.")
+  static let pool = setting(
+    "pool",
+    """
+    NAME=DIRECTORY: where this node keeps the volumes of a storage pool, beside `local`; it must exist. Or \
+    NAME=rbd:POOL[:id=CLIENT][:conf=FILE][:keyring=FILE]: a pool of a Ceph cluster. Several are possible.
+    """
+  )
   static let serialLogKib = setting("serial-log-kib", "How much of each serial log is kept, in KiB. Default: 1024.")
   static let parallel = setting("parallel", "How many machines are worked on at a time. Default: 4.")
   static let ovs = setting("ovs", "Open vSwitch's database. Default: unix:/run/openvswitch/db.sock.")
   static let tunnelAddress = setting(
     "tunnel-address",
-    "The address to which other nodes send packets of networks. Default: the one from which this host reaches OVN's servers."
+    "The IPv4 address to which other nodes send packets of networks. Default: the one from which this host reaches OVN's servers."
   )
   static let bridgeMapping = setting(
     "bridge-mapping",
@@ -46,7 +53,7 @@ enum AgentSetting {
 
   static let all = [
     url, ca, data, libvirt, name, joinToken, accelerator, vcpus, memoryMib, diskGib, reservedMemoryMib,
-    reservedDiskGib, serialLogKib, parallel, ovs, tunnelAddress, bridgeMapping, datapath, logLevel,
+    reservedDiskGib, pool, serialLogKib, parallel, ovs, tunnelAddress, bridgeMapping, datapath, logLevel,
   ]
 
   private static func setting(_ name: String, _ explanation: String) -> Setting {
@@ -83,6 +90,8 @@ struct AgentOptions: ParsableArguments {
   var reservedMemoryMib: Int?
   @Option(name: AgentSetting.reservedDiskGib.flag, help: AgentSetting.reservedDiskGib.help)
   var reservedDiskGib: Int?
+  @Option(name: AgentSetting.pool.flag, help: AgentSetting.pool.help)
+  var pool: [String] = []
   @Option(name: AgentSetting.serialLogKib.flag, help: AgentSetting.serialLogKib.help)
   var serialLogKib: Int?
   @Option(name: AgentSetting.parallel.flag, help: AgentSetting.parallel.help)

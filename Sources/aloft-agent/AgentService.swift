@@ -14,7 +14,8 @@ struct AgentService {
     let directory = try await DataDirectory.take(settings.data)
     defer { withExtendedLifetime(directory) {} }
     let clock = SystemClock()
-    let hypervisor = LibvirtHypervisor(uri: settings.libvirt, parallelCalls: settings.parallel, logger: logger)
+    let hypervisor = LibvirtHypervisor(
+      uri: settings.libvirt, parallelCalls: settings.parallel, ceph: Array(settings.clusters.values), logger: logger)
     let storage = try await openStorage()
     let directIO = await storage.supportsDirectIO()
     let reporter = NodeReporter(
@@ -28,6 +29,7 @@ struct AgentService {
       ])
 
     let name = if let given = settings.name { given } else { await reporter.hostname ?? "node" }
+    let clusters = Dictionary(settings.clusters.values.map { ($0.pool, $0) }) { first, _ in first }
     let store = IdentityStore(data: settings.data)
     let identity = try await identify(store, clock, name: name, report: report)
     let nodeLogger = logger(of: identity)
@@ -57,7 +59,7 @@ struct AgentService {
         let now = try await reporter.report()
         return DomainPlatform(
           architecture: now.architecture, accelerator: now.accelerator, directIO: directIO,
-          datapath: networks.guestDatapath)
+          datapath: networks.guestDatapath, ceph: clusters)
       },
       nodeReport: { () async throws(AgentFailure) in
         var report = try await reporter.report()
@@ -112,7 +114,8 @@ struct AgentService {
     let probe = try await DirectoryStorage.open(settings.data, logger: logger)
     let options = DirectoryStorage.Options(
       reserve: HostFacts.reservedDiskBytes(settings.capacity, total: try await probe.space().total),
-      serialLogBytes: settings.serialLogKib << 10)
+      serialLogBytes: settings.serialLogKib << 10, pools: settings.pools,
+      clusters: settings.clusters)
     return try await DirectoryStorage.open(settings.data, options: options, logger: logger)
   }
 

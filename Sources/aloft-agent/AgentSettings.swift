@@ -14,6 +14,10 @@ struct AgentSettings: Sendable {
   var name: String?
   var joinToken: String?
   var capacity = CapacitySettings()
+  /// Directories of storage pools beside `local`, by name.
+  var pools: [String: String] = [:]
+  /// Pools of Ceph clusters, by name.
+  var clusters: [String: CephAccess] = [:]
   var serialLogKib: Int
   var parallel: Int
   var network = NetworkSettings()
@@ -41,10 +45,49 @@ struct AgentSettings: Sendable {
     parallel = try reader.integer(AgentSetting.parallel, options.parallel, 1...64) ?? 4
     network = try Self.network(reader, options)
     logLevel = try reader.choice(AgentSetting.logLevel, options.logLevel) ?? .info
+    try readPools(try reader.list(AgentSetting.pool, options.pool))
     for url in urls where !url.hasPrefix("https://") && !url.hasPrefix("http://") {
       throw ValidationError("--url '\(url)' must begin with https://")
     }
     if !data.hasPrefix("/") { throw ValidationError("--data '\(data)' must be an absolute path") }
+    if let (name, _) = pools.first(where: { $0.value == data }) {
+      throw ValidationError("--pool '\(name)' is in the directory of --data, which is the pool `local`")
+    }
+  }
+
+  private mutating func readPools(_ texts: [String]) throws {
+    for text in texts {
+      let parts = text.split(separator: "=", maxSplits: 1).map(String.init)
+      guard parts.count == 2, parts[1].hasPrefix("/") || parts[1].hasPrefix(CephAccess.settingPrefix) else {
+        throw ValidationError(
+          "--pool '\(text)' must be NAME=DIRECTORY with an absolute path, such as fast=/srv/fast, or NAME=rbd:POOL")
+      }
+      let (name, path) = (parts[0], parts[1])
+      if name == DirectoryStorage.localPool {
+        throw ValidationError("--pool '\(text)': the pool `local` is in the directory of --data")
+      }
+      if pools.keys.contains(name) || clusters.keys.contains(name) {
+        throw ValidationError("--pool names the pool '\(name)' twice")
+      }
+      guard path.hasPrefix("/") else {
+        try readCluster(name, path)
+        continue
+      }
+      if pools.values.contains(path) { throw ValidationError("--pool names the directory '\(path)' twice") }
+      pools[name] = path
+    }
+  }
+
+  private mutating func readCluster(_ name: String, _ text: String) throws {
+    guard let access = CephAccess(setting: text) else {
+      throw ValidationError(
+        "--pool '\(name)=\(text)' must be NAME=rbd:POOL[:id=CLIENT][:conf=FILE][:keyring=FILE] with absolute paths")
+    }
+    // Guests' disks name their pool only.
+    if clusters.values.contains(where: { $0.pool == access.pool }) {
+      throw ValidationError("--pool names the Ceph pool '\(access.pool)' twice")
+    }
+    clusters[name] = access
   }
 
   private static func network(_ reader: SettingsReader, _ options: AgentOptions) throws -> NetworkSettings {
@@ -52,8 +95,9 @@ struct AgentSettings: Sendable {
     network.ovs = try reader.text(AgentSetting.ovs, options.ovs) ?? NetworkSettings.defaultOVS
     if let fault = NetworkSettings.fault(ofRemote: network.ovs) { throw ValidationError("--ovs: \(fault)") }
     if let text = try reader.text(AgentSetting.tunnelAddress, options.tunnelAddress) {
-      guard let address = IPAddress(text), !address.isLinkLocal else {
-        throw ValidationError("--tunnel-address '\(text)' must be an IPv4 or IPv6 address that other nodes can reach")
+      // The MTU of networks counts with what IPv4 adds to a packet.
+      guard let address = IPAddress(text), !address.isLinkLocal, !address.isIPv6 else {
+        throw ValidationError("--tunnel-address '\(text)' must be an IPv4 address that other nodes can reach")
       }
       network.tunnelAddress = address
     }

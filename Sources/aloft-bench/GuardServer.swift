@@ -1,6 +1,7 @@
 import ArgumentParser
 import class Contract.Contract
 import ControlPlane
+import DiskImages
 import Foundation
 import HTTP
 import Logging
@@ -38,7 +39,9 @@ struct GuardServer: AsyncParsableCommand {
     for (port, admission) in [(port, Admission.asDeclared), (openPort, .everybody)] {
       let plane = try ControlPlane(
         contract: try Contract.load(file: share + "/openapi/aloft.yaml"), database: database,
-        images: try ImageFiles(directory: imageStore), sealing: try SealingKey(SealingKey.generate()),
+        images: try ImageContents(
+          directory: imageStore, inspector: ConfinedInspector(program: "aloft-inspect")),
+        sealing: try SealingKey(SealingKey.generate()),
         settings: settings,
         admission: admission, logger: logger)
       let tls = TLSConfiguration(certificateChainFile: cert, privateKeyFile: key)

@@ -30,7 +30,8 @@ struct SimulatedNode: Sendable {
       .join(name: name, token: token, report: facts)
     let host = SimulatedHost(seed: 1)
     let performer = EffectPerformer(
-      hypervisor: SimulatedHypervisor(host), storage: WatchedStorage(base: SimulatedStorage(host), starts: starts),
+      hypervisor: SimulatedHypervisor(host),
+      storage: WatchedStorage(base: SimulatedStorage(host, fetchesContent: false), starts: starts),
       journal: SimulatedJournal(host), link: link(identity, logger), clock: clock,
       networks: hasNetworks ? SimulatedNetworks(host) : NoNetworks(),
       platform: { () async throws(AgentFailure) in
@@ -56,27 +57,21 @@ struct SimulatedNode: Sendable {
   }
 }
 
-/// A simulated storage that notes when work on a machine began. Every image counts as downloaded.
+/// A simulated storage that notes when work on a machine began.
 struct WatchedStorage: NodeStorage {
   var base: SimulatedStorage
   var starts: StartTimes
 
-  func createDisk(of vm: VMID, from image: Assignment.BaseImage, gib: Int) async throws(AgentFailure) {
-    starts.note(vm)
-    try await base.createDisk(of: vm, from: image, gib: gib)
+  func createSeed(_ seed: Seed) async throws(AgentFailure) {
+    starts.note(seed.vm)
+    try await base.createSeed(seed)
   }
 
-  func fetch(
-    _ image: Assignment.BaseImage, from source: ImageSource, progress: @escaping @Sendable (Int) -> Void
-  ) async throws(AgentFailure) {
-    try await base.fetch(image, from: { _, _, _, _ in }, progress: progress)
-  }
-
+  func pool(_ name: String) -> (any VolumeBackend)? { base.pool(name) }
+  func pools() async -> [NodeStoragePool] { await base.pools() }
+  func contents() async throws(AgentFailure) -> NodeContents { try await base.contents() }
   func paths(of vm: VMID) -> VMPaths { base.paths(of: vm) }
-  func files(of vm: VMID, image: Assignment.BaseImage) async throws(AgentFailure) -> VMFiles {
-    try await base.files(of: vm, image: image)
-  }
-  func createSeed(_ seed: Seed) async throws(AgentFailure) { try await base.createSeed(seed) }
+  func files(of vm: VMID) async throws(AgentFailure) -> VMFiles { try await base.files(of: vm) }
   func remove(_ vm: VMID) async throws(AgentFailure) { try await base.remove(vm) }
   func space() async throws(AgentFailure) -> StorageSpace { try await base.space() }
   func supportsDirectIO() async -> Bool { await base.supportsDirectIO() }

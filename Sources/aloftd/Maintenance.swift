@@ -44,15 +44,14 @@ struct Check: AsyncParsableCommand {
     discussion: "Changes nothing. Exits with 1 when there is a difference.")
 
   @OptionGroup var common: CommonOptions
-  @Option(name: PlaneSetting.imageStore.flag, help: PlaneSetting.imageStore.help)
-  var imageStore: String?
+  @OptionGroup var imageStore: ImageStoreOptions
   @OptionGroup var northbound: NorthboundOptions
 
   func run() async throws {
     let source = try common.source()
     let logger = try common.logger(source)
     let database = try common.database(source, logger: logger)
-    let images = try source.text(PlaneSetting.imageStore, imageStore).map { try ImageFiles(existing: $0) }
+    let images = try imageStore.contentsIfSet(source, isNew: false, logger: logger)
     let check = ConsistencyCheck(
       database: database, images: images, networking: try northbound.settings(source), logger: logger)
     let findings = try await check.findings()

@@ -41,6 +41,26 @@ enum PlaneSetting {
   /// The key itself, in the environment only: command lines and settings files are read by too many.
   static let sealingKey = setting("sealing-key", "The key of --sealing-key-file itself, in base64.")
   static let imageStore = setting("image-store", "The directory with the images' contents; all replicas share it.")
+  static let imageS3Endpoint = setting(
+    "image-s3-endpoint", "An S3-compatible store for images' contents, such as https://s3.example, without a path.")
+  static let imageS3Bucket = setting("image-s3-bucket", "Its bucket; used instead of --image-store.")
+  static let imageS3Region = setting("image-s3-region", "Its region. Default: us-east-1.")
+  static let imageS3Prefix = setting(
+    "image-s3-prefix", "What all keys begin with, such as aloft/, where others use the bucket too. Default: nothing.")
+  static let imageS3Addressing = setting(
+    "image-s3-addressing", "How the bucket stands in URLs: path or virtual_host. Default: path.")
+  static let imageS3CACert = setting(
+    "image-s3-ca-cert",
+    "Authorities in PEM that the store's certificate comes from. Default: those of the operating system.")
+  static let imageS3KeyFile = setting(
+    "image-s3-key-file",
+    "A file with two lines, the access key's id and the secret key; for a temporary key a third, its token.")
+  /// The key itself, in the environment only.
+  static let imageS3AccessKey = setting("image-s3-access-key", "The access key's id.")
+  static let imageS3SecretKey = setting("image-s3-secret-key", "The secret key.")
+  static let imageScratch = setting(
+    "image-scratch",
+    "A directory with room for the largest image: what is in S3 is put there to be looked at. Default: /var/tmp.")
   static let leaseSeconds = setting(
     "lease-seconds", "For how long a node counts as alive after its agent's last report. Default: 20.")
   static let rateLimit = setting(
@@ -91,7 +111,9 @@ enum PlaneSetting {
 
   static let all = [
     databaseURL, databaseConnections, share, logLevel, listen, advertiseURL, tlsCert, tlsKey, tlsName, caCert, caKey,
-    sealingKeyFile, imageStore, leaseSeconds, rateLimit, publicURL, oidcFile, consolePath, sessionSeconds,
+    sealingKeyFile, imageStore, imageS3Endpoint, imageS3Bucket, imageS3Region, imageS3Prefix, imageS3Addressing,
+    imageS3CACert, imageS3KeyFile, imageScratch, leaseSeconds, rateLimit, publicURL, oidcFile, consolePath,
+    sessionSeconds,
     sessionIdleSeconds, outgoingAllow, outgoingAllowHTTP, outgoingCACert, ovnNorthbound, ovnSouthbound, ovnCert, ovnKey,
     ovnCACert, underlayMTU, dnsDomain, keepEventsDays,
     keepOperationsDays, runtimeRole, keepAuditDays, validateResponses,

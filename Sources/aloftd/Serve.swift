@@ -28,8 +28,7 @@ struct Serve: AsyncParsableCommand {
   @Option(name: PlaneSetting.tlsName.flag, help: PlaneSetting.tlsName.help)
   var tlsName: [String] = []
   @OptionGroup var importing: ImportOptions
-  @Option(name: PlaneSetting.imageStore.flag, help: PlaneSetting.imageStore.help)
-  var imageStore: String?
+  @OptionGroup var imageStore: ImageStoreOptions
   @Option(name: PlaneSetting.leaseSeconds.flag, help: PlaneSetting.leaseSeconds.help)
   var leaseSeconds: Int?
   @Option(name: PlaneSetting.rateLimit.flag, help: PlaneSetting.rateLimit.help)
@@ -93,7 +92,7 @@ struct Serve: AsyncParsableCommand {
       try source.integer(PlaneSetting.keepOperationsDays, keepOperationsDays, 1...3650) ?? 30
     let plane = try ControlPlane(
       contract: try Contract.load(file: share + "/openapi/aloft.yaml"), database: database,
-      images: try ImageFiles(directory: try source.required(PlaneSetting.imageStore, imageStore)),
+      images: try imageStore.contents(source, logger: logger),
       sealing: sealing, settings: settings, logger: logger)
     let certificate = ServerCertificate(try self.certificate(source, advertised: settings.advertisedURL))
     try await waitForAuthority(AuthorityCommands(database: database, sealing: sealing), source, logger)

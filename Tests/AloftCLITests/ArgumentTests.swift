@@ -67,6 +67,44 @@ import Testing
       ])
   }
 
+  @Test("vm create takes volumes that there are, and boots from one of them when no image is said")
+  func createVolumes() async throws {
+    let create = try VMCommand.Create.parse([
+      "web1", "--volume", "root,boot=1", "--volume", "data,bus=scsi,delete",
+    ])
+    #expect(
+      try await create.requestBody() == [
+        "name": "web1",
+        "volumes": [
+          ["volume": "root", "boot_index": 1], ["volume": "data", "bus": "scsi", "delete_with_vm": true],
+        ],
+      ])
+    let pool = try VMCommand.Create.parse(["w", "--image", "i", "--disk-pool", "fast"])
+    #expect(try await pool.requestBody()["disk_pool"] == "fast")
+    for wrong in [["w"], ["w", "--volume", "data"], ["w", "--volume", "data,boot=x"], ["w", "--volume", "a,size=1"]] {
+      #expect(throws: (any Error).self) { try VMCommand.Create.parse(wrong) }
+    }
+  }
+
+  @Test("I/O limits say a rate, a burst and its seconds; bytes have units, and none removes one")
+  func ioLimits() throws {
+    let limits = ["total_iops=500:2000:60", "read_bytes=100M:400M", "write_iops=none"].compactMap {
+      IOLimitArgument(argument: $0)
+    }
+    #expect(
+      IOLimitArgument.object(limits) == [
+        "total_iops": ["per_second": 500, "burst": 2000, "burst_seconds": 60],
+        "read_bytes": ["per_second": 104_857_600, "burst": 419_430_400, "burst_seconds": 1], "write_iops": .null,
+      ])
+    for wrong in ["iops=5", "total_iops", "total_iops=", "read_bytes=5X", "read_iops=5M", "read_iops=5:6:7:8"] {
+      #expect(IOLimitArgument(argument: wrong) == nil, "\(wrong)")
+    }
+    #expect(throws: (any Error).self) { try VolumeCommand.Limit.parse(["data"]) }
+    #expect(throws: (any Error).self) {
+      try VolumeCommand.Create.parse(["d", "--size", "1G", "--limit", "read_iops=none"])
+    }
+  }
+
   @Test("keys and user data come from files, and a private key is refused")
   func createFiles() async throws {
     let folder = try TemporaryFolder()

@@ -13,7 +13,7 @@ import Testing
     _ = await server.aloft(
       "subnet", "create", "blue-v4", "--network", "blue", "--cidr", "10.0.0.0/24", "--no-gateway", "--pool",
       "10.0.0.9-10.0.0.20", "--dns-server", "192.0.2.53", "--host-route", "192.0.2.0/24=10.0.0.7", "--dry-run")
-    _ = await server.aloft("subnet", "update", "blue-v4", "--rename", "b")
+    _ = await server.aloft("subnet", "update", "blue-v4", "--rename", "b", "--no-dns-servers", "--no-host-routes")
     let requests = try await server.requests()
     #expect(requests[0]["body"] == ["name": "blue", "mtu": 1400, "labels": ["a": "b"]])
     #expect(requests[0]["query"] == ["project": "shop"])
@@ -26,7 +26,7 @@ import Testing
         "host_routes": [["destination": "192.0.2.0/24", "next_hop": "10.0.0.7"]],
       ])
     #expect(requests[2]["query"] == ["dry_run": "true"])
-    #expect(requests[3]["body"] == ["name": "b"])
+    #expect(requests[3]["body"] == ["name": "b", "dns_servers": [], "host_routes": []])
     #expect(await server.aloft("network", "list").output.contains("10.0.0.0/24"))
     #expect(await server.aloft("subnet", "list", "--network", "blue").output.contains("10.0.0.1"))
     #expect(try await server.requests().last?["query"]?["network"] == "blue")
@@ -43,24 +43,42 @@ import Testing
   func nics() async throws {
     let server = try await CannedServer()
     _ = await server.aloft(
-      "nic", "create", "one", "--network", "blue", "--address", "10.0.0.7", "--security-group", "web",
+      "nic", "create", "one", "--network", "blue", "--subnet", "v4", "--address", "10.0.0.7", "--security-group", "web",
       "--no-anti-spoofing", "--egress-kbps", "1000", "--no-wait")
     _ = await server.aloft(
-      "nic", "update", "nic_1", "--no-security-group", "--egress-kbps", "0", "--allow", "10.9.0.0/16")
+      "nic", "update", "nic_1", "--no-security-group", "--egress-kbps", "0", "--allow", "10.9.0.0/16",
+      "--allow", "10.0.0.9/32=00:00:5e:00:01:01")
     _ = await server.aloft("vm", "create", "two", "--image", "tiny", "--network", "a", "--network", "b", "--dry-run")
     _ = await server.aloft("vm", "create", "two", "--image", "tiny", "--no-network", "--dry-run")
     let requests = try await server.requests()
     #expect(
       requests[0]["body"] == [
-        "vm": "one", "network": "blue", "addresses": ["10.0.0.7"], "security_groups": ["web"], "anti_spoofing": false,
+        "vm": "one", "network": "blue", "subnets": ["v4"], "addresses": ["10.0.0.7"], "security_groups": ["web"],
+        "anti_spoofing": false,
         "egress_kbps": 1000,
       ])
     #expect(
       requests[1]["body"] == [
-        "security_groups": [], "allowed_pairs": [["cidr": "10.9.0.0/16"]], "egress_kbps": .null,
+        "security_groups": [], "egress_kbps": .null,
+        "allowed_pairs": [["cidr": "10.9.0.0/16"], ["cidr": "10.0.0.9/32", "mac": "00:00:5e:00:01:01"]],
       ])
     #expect(requests[2]["body"]?["nics"] == [["network": "a"], ["network": "b"]])
     #expect(requests[3]["body"]?["nics"] == [])
+    _ = await server.aloft("nic", "update", "nic_1", "--no-allow")
+    #expect(try await server.requests().last?["body"] == ["allowed_pairs": []])
+    _ = await server.aloft("nic", "label", "nic_1", "tier=web")
+    #expect(try await server.requests().last?["body"]?["labels"] == ["tier": "web"])
+    _ = await server.aloft(
+      "vm", "create", "two", "--image", "tiny", "--nic", "network=a,address=10.0.0.7,group=web,group=ssh", "--nic",
+      "network=b,subnet=v4,mac=02:00:00:00:00:07", "--dry-run")
+    #expect(
+      try await server.requests().last?["body"]?["nics"] == [
+        ["network": "a", "addresses": ["10.0.0.7"], "security_groups": ["web", "ssh"]],
+        ["network": "b", "subnets": ["v4"], "mac": "02:00:00:00:00:07"],
+      ])
+    for wrong in ["", "blue", "address=10.0.0.7", "network=a,network=b", "network=a,speed=9", "network="] {
+      #expect(NICArgument(argument: wrong) == nil, "\(wrong)")
+    }
     #expect(await server.aloft("nic", "list", "--vm", "one").output.contains("10.0.0.7"))
     #expect(try await server.requests().last?["query"]?["vm"] == "one")
     _ = await server.aloft("nic", "delete", "nic_1", "--no-wait")
@@ -86,6 +104,15 @@ import Testing
     for text in ["sgr_1", "443", "sg_9"] { #expect(rules.contains(text), "\(rules)") }
     #expect(await server.aloft("security-group", "remove-rule", "web", "sgr_1").errors == "deleted rule sgr_1\n")
     #expect(try await server.requests().last?["path"] == "/v1/security-groups/web/rules/sgr_1")
+    _ = await server.aloft(
+      "security-group", "create", "web", "--rule", "egress", "--rule", "ingress:tcp:443", "--rule",
+      "ingress:::fd00::/8")
+    #expect(
+      try await server.requests().last?["body"]?["rules"] == [
+        ["direction": "egress"], ["direction": "ingress", "protocol": "tcp", "first_port": 443, "last_port": 443],
+        ["direction": "ingress", "remote": "fd00::/8"],
+      ])
+    for wrong in ["", "in:tcp", "ingress:tcp:x"] { #expect(RuleArgument(argument: wrong) == nil, "\(wrong)") }
     #expect(await server.aloft("security-group", "list").output.contains("RULES"))
     for wrong in ["x", "1-2-3", "-5"] { #expect(PortRange(argument: wrong) == nil, "\(wrong)") }
   }
@@ -144,6 +171,12 @@ import Testing
         ],
       ])
     #expect(requests[1]["body"] == ["listeners": []])
+    _ = await server.aloft(
+      "load-balancer", "listen", "web", "--listener", "tcp:80", "--check-interval", "2", "--check-failures", "1")
+    #expect(
+      try await server.requests().last?["body"]?["listeners"]?[0]?["health_check"] == [
+        "interval_seconds": 2, "failures": 1,
+      ])
     #expect(requests[2]["body"] == ["name": "bg", "network": "blue", "peer_network": "green"])
     for wrong in ["80", "tcp:80=10.0.0.7", "sctp:80", "tcp:80=:80", "tcp:x"] {
       #expect(ListenerArgument(argument: wrong) == nil, "\(wrong)")
@@ -167,6 +200,13 @@ import Testing
     #expect(await server.aloft("external-network", "list").output.contains("public"))
     #expect(await server.aloft("external-network", "subnets", "internet").output.contains("203.0.113.1"))
     #expect(await server.aloft("external-network", "remove-subnet", "internet", "v4").errors == "deleted subnet v4\n")
+    let routed = await server.aloft(
+      "external-network", "set-routed-blocks", "internet", "--block", "2001:db8:100::/48=shop")
+    #expect(routed.output.contains("2001:db8:100::/48"), "\(routed)")
+    #expect(
+      try await server.requests().last?["body"] == ["blocks": [["cidr": "2001:db8:100::/48", "project": "shop"]]])
+    #expect(await server.aloft("external-network", "routed-blocks", "internet").output.contains("prj_1"))
+    #expect(await server.aloft("external-network", "set-routed-blocks", "internet").errors.contains("--none"))
     _ = await server.aloft("external-network", "update", "internet", "--mtu", "9000")
     #expect(try await server.requests().last?["body"] == ["mtu": 9000])
     #expect(

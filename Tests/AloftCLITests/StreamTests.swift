@@ -34,17 +34,34 @@ import Testing
     #expect(outcome.errors.contains("tiny: uploading [####################] 100% 97.7 KiB of 97.7 KiB"))
   }
 
-  @Test("an upload that breaks off says that nothing was kept, and the same command takes the announced image up")
+  @Test("an upload that breaks off goes on where the server says, by itself")
+  func resumedUpload() async throws {
+    let server = try await CannedServer()
+    let file = try TemporaryFile([1, 2, 3, 4, 5])
+    let outcome = await server.aloft("image", "upload", "resumes", file.path)
+    #expect(outcome.status == .success, "\(outcome.errors)")
+    let requests = try await server.requests().filter { $0["path"] == "/v1/images/img_resumes/content" }
+    #expect(requests.map { $0["method"]?.stringValue } == ["PUT", "HEAD", "PATCH"])
+    #expect(requests.last?["headers"]?["upload-offset"] == "2")
+    #expect(requests.last?["headers"]?["upload-complete"] == "?1")
+    #expect(requests.last?["size"] == 3)
+  }
+
+  @Test(
+    "an upload that breaks off again and again says that what arrived is kept, and the same command asks where to go on"
+  )
   func brokenUpload() async throws {
     let server = try await CannedServer()
     let file = try TemporaryFile([1, 2, 3])
-    for attempt in 1...2 {
+    for _ in 1...2 {
       let outcome = await server.aloft("image", "upload", "breaks", file.path)
       #expect(outcome.status == .serverFault)
-      #expect(outcome.errors.contains("Nothing was kept. `aloft image upload breaks \(file.path)` starts anew."))
-      let puts = try await server.requests().filter { $0["method"] == "PUT" }
-      #expect(puts.count == attempt)
+      #expect(
+        outcome.errors.contains("What has arrived is kept. `aloft image upload breaks \(file.path)` goes on there."))
     }
+    let contents = try await server.requests().filter { $0["path"] == "/v1/images/img_breaks/content" }
+    #expect(contents.filter { $0["method"] == "PUT" }.count == 1)
+    #expect(contents.filter { $0["method"] == "PATCH" }.count > 2)
   }
 
   @Test("an image that has this content already is not uploaded again, one with other content is in the way")

@@ -104,7 +104,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(*problem(404, "not_found", "there is no such path"))
         noun(path[2:], query, entry.get("body", {}), content)
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = serve
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = serve
 
     def vms(self, path, query, body, _):
         if not path and self.command == "GET":
@@ -191,8 +191,15 @@ class Handler(BaseHTTPRequestHandler):
         name = path[0].removeprefix("img_")
         if self.command == "DELETE":
             return self.answer(204, None)
-        if self.command == "PUT":
+        if self.command == "HEAD":
+            kept = {"resumes": 2, "breaks": 1}.get(name, 0)
+            return self.answer(204, None, [("Upload-Offset", str(kept)), ("Upload-Complete", "?0")])
+        if self.command == "PATCH" and path[1:] == ["content"]:
             if name == "breaks":
+                return self.drop()
+            return self.answer(200, image(name, "ready", images[name]["sha256"], len(content)))
+        if self.command == "PUT":
+            if name in ("breaks", "resumes"):
                 return self.drop()
             sha256 = hashlib.sha256(content).hexdigest()
             return self.answer(200, image(name, "ready", sha256, len(content)))
@@ -387,6 +394,8 @@ class Handler(BaseHTTPRequestHandler):
         self.plain(path, body, {"id": "peer_1", "name": "bg", "network_id": "net_1", "peer_network_id": "net_2"})
 
     def external_networks(self, path, query, body, _):
+        if path[1:2] == ["routed-blocks"]:
+            return self.answer(200, {"blocks": [{"cidr": "2001:db8:100::/48", "project_id": "prj_1"}]})
         if path[1:2] == ["subnets"]:
             return self.plain(path[2:], body, {"id": "sub_9", "name": "v4", "cidr": "203.0.113.0/24",
                                                "gateway": "203.0.113.1", "pools": [], "addresses_used": 0})

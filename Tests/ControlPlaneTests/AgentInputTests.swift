@@ -31,6 +31,7 @@ struct AgentInputTests {
     ("architecture", "x86\u{0}64", "/architecture"), ("architecture", "", "/architecture"),
     ("facts", ["kernel": "6\u{0}1"], "/facts/kernel"), ("facts", ["a\u{0}b": "x"], "/facts"),
     ("facts", facts(1000), "/facts"),
+    ("orphans", .array(Array(repeating: "x", count: 1000)), "/orphans"), ("orphans", ["a\u{0}b"], "/orphans"),
     ("facts", ["kernel": .string(String(repeating: "k", count: 5000))], "/facts/kernel"),
     ("accelerator", "abacus", "/accelerator"),
   ]
@@ -110,7 +111,7 @@ struct AgentInputTests {
   private func observation(_ document: Assignment, _ more: (String, JSONValue)...) -> JSONValue {
     var object: JSONObject = [
       "vm": .string(document.vm.description), "incarnation": 1, "generation": 1, "sequence": 1, "power": "running",
-      "guest_stopped": false, "completed_requests": [],
+      "guest_stopped": false, "completed_requests": [], "disks": [],
     ]
     for (key, value) in more { object[key] = value }
     return .object(object)

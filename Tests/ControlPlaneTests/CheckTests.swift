@@ -11,6 +11,12 @@ struct CheckTests {
     "what was edited behind the plane's back is found",
     arguments: [
       ("a node's sums", "UPDATE nodes SET memory_mib_claimed = memory_mib_claimed + 1"),
+      ("a node's sums", "UPDATE nodes SET disk_gib_claimed = disk_gib_claimed + 1"),
+      ("a deleted volume", "UPDATE volumes SET deleted_at = aloft_now(), vm_id = NULL, position = NULL"),
+      (
+        "a snapshot is of a volume",
+        "INSERT INTO snapshots (id, project_id, name) SELECT gen_random_uuid(), id, 'lost' FROM projects LIMIT 1"
+      ),
       ("a node's limits", "UPDATE nodes SET vcpus_limit = vcpus_limit + 1"),
       ("a claim is what", "UPDATE vms SET vcpus = 2"),
       ("no node knows", "UPDATE vms SET assignment_revision = 99"),
@@ -21,6 +27,7 @@ struct CheckTests {
         "every request belongs",
         "INSERT INTO vm_requests (id, vm_id, kind) SELECT gen_random_uuid(), id, 'reboot' FROM vms"
       ),
+      ("nothing is left behind", "UPDATE nodes SET orphans = '{volume}'"),
       ("every lease", "UPDATE node_leases SET node_id = gen_random_uuid()"),
       ("every image", "UPDATE images SET upload = gen_random_uuid()"),
       ("every content", "UPDATE images SET upload = gen_random_uuid()"),
@@ -49,8 +56,8 @@ struct CheckTests {
       await #expect(throws: PostgresError.self) {
         try await test.database.execute(
           """
-          INSERT INTO claims (vm_id, incarnation, node_id, vcpus, memory_mib, disk_gib)
-          SELECT vm_id, 2, node_id, 1, 256, 1 FROM claims
+          INSERT INTO claims (vm_id, incarnation, node_id, vcpus, memory_mib)
+          SELECT vm_id, 2, node_id, 1, 256 FROM claims
           """)
       }
       #expect(try await test.findings() == [])

@@ -6,10 +6,10 @@ import Testing
 
 @Suite("A replica that is about to go down")
 struct DrainTests {
-  // Each of the waits alone would take all the time that the test has.
+  // Together the waits would take longer than the test may.
   @Test(
     "held polls and waiting calls are answered with what there is, and nobody waits any more",
-    .timeLimit(.minutes(3)))
+    .timeLimit(.minutes(10)))
   func waitersAreAnswered() async throws {
     try await TestPlane.with(background: true, poolSize: 4) { test async throws in
       try await test.makeImage()
@@ -29,7 +29,9 @@ struct DrainTests {
       test.plane.drain()
       #expect(await held.value.status == 200)
       #expect(await waiting.value.status == 202)
-      #expect(await agent.send(.get, "assignments?after=\(behind)&wait=60").status == 200)
+      for _ in 0..<10 {
+        #expect(await agent.send(.get, "assignments?after=\(behind)&wait=60").status == 200)
+      }
     }
   }
 }

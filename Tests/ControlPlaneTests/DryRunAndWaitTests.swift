@@ -43,7 +43,7 @@ struct DryRunAndWaitTests {
 
   @Test("every change can be tried by a dry run, and the end of every operation be waited for")
   func everywhere() throws {
-    for operation in try Repository.contract.get().operations where operation.method != .get {
+    for operation in try Repository.contract.get().operations where ![.get, .head].contains(operation.method) {
       func takes(_ name: String) -> Bool { operation.parameters.contains { $0.name == name } }
       let isLogin = operation.id == "createSession"
       let readsOnly = operation.extensions["x-aloft-read-only"]?.boolValue == true
@@ -62,9 +62,9 @@ struct DryRunAndWaitTests {
           headers: ["Authorization": "Bearer \(test.token)", "Content-Type": "application/octet-stream"])
       }
       #expect(await put([UInt8](repeating: 7, count: 1024))["state"] == "ready")
-      #expect(await put([1]).code == "image_invalid")
+      #expect(await put([0x1F, 0x8B, 8, 0]).code == "image_invalid")
       #expect(await test.call(.get, "/v1/images/x")["state"] == "awaiting_upload")
-      #expect(try await test.files.list() == [])
+      #expect(try await test.files.list().isEmpty)
     }
   }
 

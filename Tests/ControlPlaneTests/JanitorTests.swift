@@ -32,22 +32,33 @@ struct JanitorTests {
     }
   }
 
-  @Test("uploads that a crash cut off are removed after a day; one under way stays")
+  @Test("what a crash left of an upload goes after a day; what is gone on with stays, for a week")
   func abandoned() async throws {
     try await TestPlane.with { test async throws in
-      let (old, young) = (test.imageDirectory + "/old.part", test.imageDirectory + "/young.part")
-      for path in [old, young] { try Data("x".utf8).write(to: URL(filePath: path)) }
-      try FileManager.default.setAttributes(
-        [.modificationDate: Date(timeIntervalSinceNow: -90_000)], ofItemAtPath: old)
+      _ = await test.call(.post, "/v1/images", ["name": "tiny"])
+      #expect(await test.append([UInt8](repeating: 1, count: 700), to: "tiny", at: 0).status == 204)
+      let uploads = test.imageDirectory + "/.uploads/"
+      let kept = try #require(try FileManager.default.contentsOfDirectory(atPath: uploads).first)
+      for (name, age) in [("old", 90_000.0), ("young", 0), (kept, 90_000)] {
+        if name != kept { try Data("x".utf8).write(to: URL(filePath: uploads + name)) }
+        try FileManager.default.setAttributes(
+          [.modificationDate: Date(timeIntervalSinceNow: -age)], ofItemAtPath: uploads + name)
+      }
       try await test.plane.stepJanitor()
-      #expect(!FileManager.default.fileExists(atPath: old))
-      #expect(FileManager.default.fileExists(atPath: young))
+      #expect(Set(try FileManager.default.contentsOfDirectory(atPath: uploads)) == ["young", kept])
+      try await test.database.execute("UPDATE image_uploads SET updated_at = updated_at - interval '8 days'")
+      try await test.plane.stepJanitor()
+      #expect(try FileManager.default.contentsOfDirectory(atPath: uploads) == ["young"])
+      #expect(await test.call(.get, "/v1/images/tiny")["stored_bytes"] == 0)
+      #expect(try await test.findings() == [])
     }
   }
 
   @Test("a check does not make the image store that it is to look at")
   func typo() {
-    #expect(throws: StartFailure.self) { try ImageFiles(existing: "/nonexistent/aloft") }
+    #expect(throws: StartFailure.self) {
+      try ImageContents(directory: "/nonexistent/aloft", isNew: false, inspector: Programs.inspector)
+    }
   }
 
   @Test("readyz tells when this replica stops")

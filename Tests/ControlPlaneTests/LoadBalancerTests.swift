@@ -83,6 +83,7 @@ struct LoadBalancerTests {
   func refusals() async throws {
     try await TestPlane.with { test async throws in
       try await Self.prepare(test)
+      #expect(await test.call(.put, "/v1/routers/gate/interfaces/blue-v6").status == 200)
       try await test.makeNetwork("alone", "10.2.0.0/24")
       let machine = try await test.makeMachine("one")
       let lost = JSONValue.string("\(try await test.plugNIC(machine, subnet: "alone-v4"))")
@@ -126,6 +127,23 @@ struct LoadBalancerTests {
         #expect(answer["detail"]?.stringValue?.contains(word) == true, "\(answer)")
       }
       #expect(try await test.count("SELECT count(*) FROM addresses WHERE load_balancer_id IS NOT NULL") == 0)
+    }
+  }
+
+  @Test("a load balancer's subnet has a router, which answers for its address and stays as long as it")
+  func routed() async throws {
+    try await TestPlane.with { test async throws in
+      try await test.makeNetwork("blue", "10.0.0.0/24")
+      let refused = await test.call(.post, "/v1/load-balancers", ["name": "web", "subnet": "blue-v4"])
+      #expect(refused.code == "wrong_state" && refused.place == "/subnet", "\(refused)")
+      #expect(refused["detail"]?.stringValue?.contains("has no router") == true, "\(refused)")
+      try await test.make("routers", ["name": "gate"])
+      #expect(await test.call(.put, "/v1/routers/gate/interfaces/blue-v4").status == 200)
+      try await test.make("load-balancers", ["name": "web", "subnet": "blue-v4"])
+      let kept = await test.call(.delete, "/v1/routers/gate/interfaces/blue-v4")
+      #expect(kept.code == "in_use" && kept["detail"]?.stringValue?.contains("load balancer web") == true, "\(kept)")
+      #expect(await test.call(.delete, "/v1/load-balancers/web").status == 204)
+      #expect(await test.call(.delete, "/v1/routers/gate/interfaces/blue-v4").status == 204)
     }
   }
 
@@ -188,6 +206,8 @@ struct LoadBalancerTests {
       link.addresses(of: 0).map { "\($0.address)/\($0.prefixLength)" } == [
         "169.254.255.253/30", "fd41:6c6f:6674::7ffd/126",
       ])
+    let skipped = PeeringLink(number: PeeringLink.metadataNumber).addresses(of: 1)
+    #expect(skipped.first.map { "\($0.address)" } == "169.254.169.254")
     #expect(link.addresses(of: 1).map { "\($0.address)" } == ["169.254.255.254", "fd41:6c6f:6674::7ffe"])
     for block in ["169.254.200.0/24", "fd41:6c6f:6674:1::/64"] {
       #expect(throws: Problem.self) { try SubnetPlan(SubnetPlan.Wish(cidr: block)) }

@@ -12,7 +12,7 @@ import Testing
 @Suite("Lock order")
 struct LockOrderTests {
   /// Ends the plane's connections, so that all their statistics are written, and reads the database's count.
-  private func deadlocks(_ test: TestPlane) async throws -> Int {
+  func deadlocks(_ test: TestPlane) async throws -> Int {
     let name = try #require(try await test.database.one("SELECT current_database()")?.get(0, as: String.self))
     await test.runtime.shutdown()
     await test.database.shutdown()

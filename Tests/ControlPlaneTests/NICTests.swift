@@ -11,14 +11,20 @@ import Testing
 @Suite("NICs")
 struct NICTests {
   /// An image, a node with networks, and network blue with a subnet of each family.
-  private static func prepare(_ test: TestPlane) async throws -> FakeAgent {
+  private static func prepare(_ test: TestPlane, report: NodeReport = FakeAgent.networked()) async throws -> FakeAgent {
     try await test.makeImage()
-    let agent = try await FakeAgent.join(test, report: FakeAgent.networked())
+    let agent = try await FakeAgent.join(test, report: report)
     let network = await test.call(.post, "/v1/networks", ["name": "blue"])
     try #require(network.status == 201, "\(network)")
-    for (name, cidr) in [("blue-v4", "10.0.0.0/24"), ("blue-v6", "fd00:1::/64")] {
+    for (name, cidr, reserved) in [
+      ("blue-v4", "10.0.0.0/24", ["10.0.0.99-10.0.0.110"]), ("blue-v6", "fd00:1::/64", []),
+    ] {
       let made = await test.call(
-        .post, "/v1/subnets", ["name": .string(name), "network": "blue", "cidr": .string(cidr)])
+        .post, "/v1/subnets",
+        [
+          "name": .string(name), "network": "blue", "cidr": .string(cidr),
+          "reserved": .array(reserved.map { .string($0) }),
+        ])
       try #require(made.status == 201, "\(made)")
     }
     return agent
@@ -80,6 +86,11 @@ struct NICTests {
         (["network": "blue", "addresses": ["10.0.0.255"]], "out_of_range", "/nics/0/addresses/0", "10.0.0.255"),
         (["network": "blue", "addresses": ["ten"]], "bad_format", "/nics/0/addresses/0", "ten"),
         (["network": "blue", "addresses": ["fd00:1::7"]], "out_of_range", "/nics/0/addresses/0", "themselves"),
+        (["network": "blue", "subnets": []], "too_short", "/nics/0/subnets", "1"),
+        (
+          ["network": "blue", "addresses": ["10.0.0.100"]], "out_of_range", "/nics/0/addresses/0",
+          "10.0.0.99-10.0.0.110"
+        ),
         (["network": "blue", "subnets": ["red"]], "not_found", "/nics/0/subnets/0", "blue-v4"),
         (["network": "blue", "mac": "02:00:00:00:00:01"], "address_taken", "/nics/0/mac", "02:00:00:00:00:01"),
         (["network": "blue", "mac": "01:00:5e:00:00:01"], "bad_format", "/nics/0/mac", "one interface"),
@@ -170,7 +181,14 @@ struct NICTests {
       #expect(await test.call(.get, "/v1/nics/\(id)").status == 404)
       #expect(await test.call(.get, "/v1/vms/a")["nics"] == [])
       let without = try #require(try await agent.poll().first)
-      #expect(without.nics == nil)
+      // An agent unplugs what it is told to; silence would be a control plane without networks.
+      #expect(without.nics == [] && without.networks == [])
+      _ = try await agent.observe(
+        Observation(
+          vm: without.vm, incarnation: without.incarnation, generation: without.generation,
+          sequence: agent.nextSequence(), power: .running))
+      try await test.settle()
+      #expect(try await test.count("SELECT count(*) FROM nics") == 1, "an agent that does not tell")
       _ = try await agent.see(without, .running, nics: [try #require(NICID(id))])
       try await test.settle()
       #expect(try await test.count("SELECT count(*) FROM addresses WHERE released_at IS NULL") == 2)
@@ -179,6 +197,62 @@ struct NICTests {
       #expect(try await test.count("SELECT count(*) FROM addresses WHERE released_at IS NULL") == 0)
       #expect(try await test.count("SELECT count(*) FROM nics") == 0)
       #expect(try await test.findings() == [])
+    }
+  }
+
+  @Test("a NIC is not plugged into a VM whose node cannot connect it, and the refusal says why")
+  func unconnected() async throws {
+    try await TestPlane.with { test async throws in
+      let agent = try await Self.prepare(test, report: FakeAgent.report())
+      _ = try await test.createVM("a")
+      // What a node has told of its networks counts until it tells something else.
+      for problem in [nil, "ovn-controller does not run"] as [String?] {
+        var report = FakeAgent.report()
+        if let problem {
+          report = FakeAgent.networked()
+          report.networking?.problem = problem
+        }
+        #expect(try await agent.send(report: report).status == 200)
+        let refused = await test.call(.post, "/v1/nics", ["vm": "a", "network": "blue"])
+        #expect(refused.code == "wrong_state" && refused.place == "/vm", "\(refused)")
+        #expect(refused["detail"]?.stringValue?.contains(problem ?? "knows nothing of networks") == true, "\(refused)")
+      }
+      #expect(try await test.count("SELECT count(*) FROM nics") == 0)
+      #expect(try await agent.send(report: FakeAgent.networked()).status == 200)
+      #expect(await test.call(.post, "/v1/nics", ["vm": "a", "network": "blue"]).status == 202)
+    }
+  }
+
+  @Test("no NIC and no pair has the MAC address of the router or of the metadata service")
+  func ownedMACs() async throws {
+    try await TestPlane.with { test async throws in
+      _ = try await Self.prepare(test)
+      try await test.make("routers", ["name": "gate"])
+      let attached = await test.call(.put, "/v1/routers/gate/interfaces/blue-v4")
+      let router = try #require(attached["interfaces"]?[0]?["mac"]?.stringValue)
+      let network = try #require(await test.call(.get, "/v1/networks/blue")["id"]?.stringValue)
+      let metadata = try #require(NetworkID(network)?.metadataMAC)
+      let made = await test.call(.post, "/v1/vms", TestPlane.body("a", ("nics", [["network": "blue"]])))
+      let nic = try #require(made["nics"]?[0]?["id"]?.stringValue)
+      for (mac, owner) in [(router, "router gate"), (metadata, "the metadata service")] {
+        let pairs: JSONValue = [["cidr": "10.0.0.9/32", "mac": .string(mac)]]
+        let answers = [
+          await test.call(
+            .post, "/v1/vms", TestPlane.body("b", ("nics", [["network": "blue", "mac": .string(mac)]]))),
+          await test.call(
+            .post, "/v1/vms", TestPlane.body("b", ("nics", [["network": "blue", "allowed_pairs": pairs]]))),
+          await test.call(.patch, "/v1/nics/\(nic)", ["allowed_pairs": pairs]),
+        ]
+        for answer in answers {
+          #expect(answer.code == "address_taken" && answer.place?.hasSuffix("/mac") == true, "\(answer)")
+          #expect(answer["detail"]?.stringValue?.contains(owner) == true, "\(answer)")
+        }
+      }
+      for mac in ["01:00:5e:00:00:01", "00:00:00:00:00:00"] {
+        let answer = await test.call(
+          .patch, "/v1/nics/\(nic)", ["allowed_pairs": [["cidr": "10.0.0.9/32", "mac": .string(mac)]]])
+        #expect(answer.code == "bad_format" && answer.place == "/allowed_pairs/0/mac", "\(answer)")
+      }
     }
   }
 
@@ -228,8 +302,8 @@ struct NICTests {
         return try await group.reduce(into: [String?]()) { $0.append($1) }
       }
       let given = taken.compactMap { $0 }
-      // 256 without network, broadcast, gateway and metadata port.
-      #expect(given.count == 252 && Set(given).count == 252)
+      // 256 without network, broadcast, gateway, metadata port and the 12 that are reserved.
+      #expect(given.count == 240 && Set(given).count == 240)
     }
   }
 }

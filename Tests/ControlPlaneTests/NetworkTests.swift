@@ -78,6 +78,21 @@ struct NetworkTests {
           ["cidr": "10.0.1.0/24", "host_routes": [["destination": "fd00::/64", "next_hop": "10.0.1.2"]]], "bad_format",
           "/host_routes/0/destination", "10.0.1.0/24"
         ),
+        (
+          ["cidr": "10.0.1.0/24", "host_routes": [["destination": "10.9.0.5/16", "next_hop": "10.0.1.2"]]],
+          "bad_format",
+          "/host_routes/0/destination", "10.9.0.0/16"
+        ),
+        (
+          ["cidr": "fd00:1::/64", "host_routes": [["destination": "fd00:9::/64", "next_hop": "fd00:1::2"]]],
+          "wrong_state", "/host_routes", "IPv4"
+        ),
+        (
+          [
+            "cidr": "10.0.1.0/24", "configuration": "none",
+            "host_routes": [["destination": "10.9.0.0/16", "next_hop": "10.0.1.2"]],
+          ], "wrong_state", "/host_routes", "DHCP"
+        ),
         (["cidr": "10.0.1.0/24", "network": "green"], "not_found", "/network", "green"),
         (["cidr": "10.0.1.0/24", "name": "first"], "name_taken", "/name", "first"),
       ]

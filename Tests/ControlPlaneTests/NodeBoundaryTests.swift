@@ -23,7 +23,8 @@ struct NodeBoundaryTests {
       let stranger = try await FakeAgent.join(test, "stranger", report: FakeAgent.report(vcpus: 1))
 
       #expect(try await stranger.poll().isEmpty)
-      let image = await stranger.send(.get, "images/\(document.image.id)/content", on: replica)
+      let id = try #require(await test.call(.get, "/v1/images/tiny")["id"]?.stringValue)
+      let image = await stranger.send(.get, "images/\(id)/content", on: replica)
       #expect(image.status == 404 && image.code == "not_found")
       #expect(log.take().contains { $0.contains("image") && $0.contains("\(stranger.id)") })
 

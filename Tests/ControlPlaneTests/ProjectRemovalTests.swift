@@ -51,7 +51,7 @@ struct ProjectRemovalTests {
       for table in ["vms", "images", "claims", "projects", "project_usage", "webhooks", "work"] as [SQL] {
         #expect(try await test.count("SELECT count(*) FROM \(fragment: table)") == 0, "\(table)")
       }
-      #expect(try await test.files.list() == [])
+      #expect(try await test.files.list().isEmpty)
       #expect(
         try await test.count("SELECT count(*) FROM operations WHERE kind = 'vm.delete' AND status = 'succeeded'") == 7)
       let events = try await test.eventKinds(id.uuid)
@@ -147,7 +147,7 @@ struct ProjectRemovalTests {
       try await test.makeImage()
       let answer = await test.call(.delete, "/v1/projects/default?cascade=true", headers: ["Prefer": "wait=30"])
       #expect(answer.status == 200 && answer["operation"]?["status"] == "succeeded", "\(answer)")
-      #expect(try await test.files.list() == [])
+      #expect(try await test.files.list().isEmpty)
     }
   }
 }

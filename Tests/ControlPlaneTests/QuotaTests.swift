@@ -27,8 +27,9 @@ struct QuotaTests {
       _ = try await test.createVM("a")
       _ = await test.call(.post, "/v1/tokens", ["project": "default", "role": "viewer"])
       let used: [(Quota, Int)] = [
-        (.vms, 1), (.vcpus, 1), (.memoryMiB, 128), (.diskGiB, 1), (.images, 1), (.imageBytes, 1024), (.tokens, 1),
-        (.webhooks, 0), (.networks, 0), (.subnets, 0), (.securityGroups, 0), (.routers, 0), (.floatingIPs, 0),
+        (.vms, 1), (.vcpus, 1), (.memoryMiB, 128), (.diskGiB, 1), (.volumes, 1), (.snapshots, 0),
+        (.images, 1), (.imageBytes, 1024), (.tokens, 1), (.webhooks, 0), (.networks, 0), (.subnets, 0),
+        (.securityGroups, 0), (.routers, 0), (.floatingIPs, 0),
         (.loadBalancers, 0),
       ]
       for (quota, amount) in used {
@@ -88,6 +89,12 @@ struct QuotaTests {
           == ["quota": "memory_mib", "limit": 255, "used": 128, "asked": 128])
       #expect(
         await refused(["disk_gib": 1], "vms", vm) == ["quota": "disk_gib", "limit": 1, "used": 1, "asked": 1])
+      #expect(
+        await refused(["volumes": 1], "volumes", ["name": "x", "size_gib": 1])
+          == ["quota": "volumes", "limit": 1, "used": 1, "asked": 1])
+      #expect(
+        await refused(["disk_gib": 2], "volumes", ["name": "x", "size_gib": 2])
+          == ["quota": "disk_gib", "limit": 2, "used": 1, "asked": 2])
       #expect(
         await refused(["images": 1], "images", ["name": "x"]) == ["quota": "images", "limit": 1, "used": 1, "asked": 1])
       #expect(

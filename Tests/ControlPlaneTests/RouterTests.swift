@@ -168,6 +168,60 @@ struct RouterTests {
     }
   }
 
+  @Test(
+    "a router has one way to a block: no route to what it connects or reaches by a peering, nor the other way round")
+  func doubledWays() async throws {
+    try await TestPlane.with { test async throws in
+      for (name, cidr) in [("blue", "10.0.0.0/24"), ("red", "10.3.0.0/24")] {
+        try await test.makeNetwork(name, cidr)
+        try await test.make("routers", ["name": .string(name + "-gate")])
+        #expect(await test.call(.put, "/v1/routers/\(name)-gate/interfaces/\(name)-v4").status == 200)
+      }
+      try await test.make("subnets", ["name": "red-2", "network": "red", "cidr": "10.4.0.0/24"])
+      func route(_ destination: String, _ router: String, by hop: String) async -> Answer {
+        await test.call(
+          .patch, "/v1/routers/\(router)",
+          ["routes": [["destination": .string(destination), "next_hop": .string(hop)]]])
+      }
+      func refused(_ answer: Answer, _ place: String?, _ word: String) {
+        #expect(answer.code == "addresses_overlap" && answer.place == place, "\(answer)")
+        #expect(answer["detail"]?.stringValue?.contains(word) == true, "\(answer)")
+      }
+      refused(await route("10.0.0.0/24", "blue-gate", by: "10.0.0.9"), "/routes/0/destination", "blue-v4")
+      #expect(await route("10.3.0.0/24", "blue-gate", by: "10.0.0.9").status == 200)
+      let peering: JSONValue = ["name": "p", "network": "blue", "peer_network": "red"]
+      refused(await test.call(.post, "/v1/network-peerings", peering), "/peer_network", "10.0.0.9")
+      // What is longer or shorter is another block.
+      #expect(await route("10.3.0.0/25", "blue-gate", by: "10.0.0.9").status == 200)
+      try await test.make("network-peerings", peering)
+      refused(await route("10.3.0.0/24", "blue-gate", by: "10.0.0.9"), "/routes/0/destination", "peering")
+      #expect(await route("10.4.0.0/24", "blue-gate", by: "10.0.0.9").status == 200)
+      refused(await test.call(.put, "/v1/routers/red-gate/interfaces/red-2"), nil, "blue-gate")
+      #expect(await test.call(.patch, "/v1/routers/blue-gate", ["routes": []]).status == 200)
+      #expect(await test.call(.put, "/v1/routers/red-gate/interfaces/red-2").status == 200)
+    }
+  }
+
+  @Test("an external network that gets a second family gives routers an address of it when they are led there again")
+  func secondFamily() async throws {
+    try await TestPlane.with { test async throws in
+      try await test.makeInternet()
+      try await test.make("routers", ["name": "gate", "external_network": "internet"])
+      try await test.make(
+        "external-networks/internet/subnets", ["name": "internet-v6", "cidr": "2001:db8:0:1::/64"])
+      func addresses(_ answer: Answer) -> [String] {
+        answer["external_addresses"]?.arrayValue?.compactMap(\.stringValue) ?? []
+      }
+      let before = addresses(await test.call(.get, "/v1/routers/gate"))
+      _ = try await test.toldChanges()
+      let again = await test.call(.patch, "/v1/routers/gate", ["external_network": "internet"])
+      #expect(addresses(again).count == 2 && addresses(again).first == before.first, "\(again)")
+      #expect(try await test.toldChanges().contains("router"))
+      let third = await test.call(.patch, "/v1/routers/gate", ["external_network": "internet"])
+      #expect(addresses(third) == addresses(again))
+    }
+  }
+
   @Test("a NIC that has a subnet's gateway keeps a router out of it")
   func gatewayTaken() async throws {
     try await TestPlane.with { test async throws in

@@ -38,18 +38,26 @@ struct RowsReadTests {
         """)
       try session.execute(
         """
-        INSERT INTO vms (id, project_id, name, labels, image_id, vcpus, memory_mib, disk_gib, hostname, desired_power)
+        INSERT INTO vms (id, project_id, name, labels, image_id, vcpus, memory_mib, hostname, desired_power)
         SELECT ('01900000-0003-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid, \(fragment: project), 'vm-' || i,
                CASE WHEN i = 17000 THEN '{"rare": "yes"}'::jsonb ELSE '{"tier": "web"}' END,
-               '01900000-0002-7000-8000-000000000001', 1, 1, 1, 'vm', 'running'
+               '01900000-0002-7000-8000-000000000001', 1, 1, 'vm', 'running'
           FROM generate_series(1, \(vms)::integer) i
         """)
       try session.execute(
         """
-        INSERT INTO claims (vm_id, incarnation, node_id, vcpus, memory_mib, disk_gib)
+        INSERT INTO claims (vm_id, incarnation, node_id, vcpus, memory_mib)
         SELECT ('01900000-0003-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid, 1,
-               ('01900000-0001-7000-8000-' || lpad(to_hex(i % 20 + 1), 12, '0'))::uuid, 1, 1, 1
+               ('01900000-0001-7000-8000-' || lpad(to_hex(i % 20 + 1), 12, '0'))::uuid, 1, 1
           FROM generate_series(1, \(vms)::integer) i
+        """)
+      try session.execute(
+        """
+        INSERT INTO volumes (id, project_id, name, pool_id, node_id, size_gib, image_id, vm_id, position, boot_index,
+                             delete_with_vm, usage_slot)
+        SELECT gen_random_uuid(), project_id, name, '01900000-0000-7000-8000-000000000003', c.node_id, 1, image_id, id, 0, 1,
+               true, 0
+          FROM vms JOIN claims c ON c.vm_id = id
         """)
       try session.execute(
         """

@@ -16,11 +16,11 @@ struct VMDecisionTests {
   }
 
   /// What is decided about one operation.
-  private func outcome(of operation: OpenOperation, _ facts: VMFacts) -> VMDecision.Outcome? {
+  private func outcome(of operation: OpenOperation, _ facts: VMFacts) -> OperationOutcome? {
     VMDecision.of(facts, open: [operation], now: Self.now).operations[operation.id]
   }
 
-  private func isFailed(_ outcome: VMDecision.Outcome?, _ failure: OperationFailure) -> Bool {
+  private func isFailed(_ outcome: OperationOutcome?, _ failure: OperationFailure) -> Bool {
     if case .failed(failure, _) = outcome { true } else { false }
   }
 

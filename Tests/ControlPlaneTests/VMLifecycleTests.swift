@@ -32,7 +32,8 @@ struct VMLifecycleTests {
       let node = await test.call(.get, "/v1/nodes/node-a")
       #expect(node["claimed"] == ["vcpus": 1, "memory_mib": 128, "disk_gib": 1])
 
-      let documents = try await agent.poll()
+      let documents = try await agent.pollOnly()
+      let volume = try #require(agent.newVolumes().first)
       let document = try #require(documents.first)
       #expect(documents.count == 1)
       #expect(document.vm == accepted.vm)
@@ -41,7 +42,11 @@ struct VMLifecycleTests {
       #expect(document.hostname == "web")
       #expect(document.sshKeys == ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 me"])
       #expect(document.userData == "#cloud-config\n")
-      #expect(document.image.sizeBytes == 1024)
+      #expect(document.disks == [Assignment.Disk(volume: volume.volume, bootIndex: 1)])
+      #expect(volume.source?.image?.sizeBytes == 1024)
+      #expect(volume.sizeBytes == 1 << 30)
+      #expect(volume.vm == accepted.vm)
+      #expect(volume.pool == "local")
       #expect(try await agent.poll() == [], "a document comes once")
 
       try await agent.see(document, .absent, activity: "downloading image")

@@ -30,6 +30,8 @@ final class Cloud: Sendable {
     var leaseSeconds = 20
     /// The node's data directory is a file system of its own and of this size. See ``TemporaryFileSystem``.
     var nodeDiskMiB: Int?
+    /// Storage pools that the node has beside `local`, each in a folder of this name.
+    var pools: [String] = []
     /// More arguments of `aloftd serve`.
     var serve: [String] = []
   }
@@ -128,13 +130,17 @@ final class Cloud: Sendable {
   /// - Parameter ca: whom the agent's operator lets it trust; nil: the file that clients use.
   func startAgent(ca: String? = nil) async throws {
     let urls = ports.flatMap { ["--url", "https://127.0.0.1:\($0)"] }
+    for pool in shape.pools {
+      try FileManager.default.createDirectory(atPath: "\(folder)/\(pool)", withIntermediateDirectories: true)
+    }
     let daemon = try await Daemon(
       "aloft-agent",
       urls + [
         "--ca", ca ?? folder + "/pki/ca.crt", "--data", folder + "/agent", "--libvirt", libvirt.uri, "--name", "node1",
         "--vcpus", "\(shape.vcpus)", "--memory-mib", "\(shape.memoryMiB)", "--disk-gib", "100", "--reserved-disk-gib",
         "0",
-      ], environment: ["ALOFT_AGENT_JOIN_TOKEN": joinToken.withLock { $0 }], folder: folder, log: folder + "/agent.log")
+      ] + shape.pools.flatMap { ["--pool", "\($0)=\(folder)/\($0)"] },
+      environment: ["ALOFT_AGENT_JOIN_TOKEN": joinToken.withLock { $0 }], folder: folder, log: folder + "/agent.log")
     agent.withLock { $0 = daemon }
   }
 

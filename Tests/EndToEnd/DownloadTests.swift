@@ -53,9 +53,8 @@ extension EndToEnd {
     )
     func corrupt() async throws {
       let cloud = try await Cloud.start()
-      let store = cloud.folder + "/images"
-      let file = try #require(
-        try FileManager.default.contentsOfDirectory(atPath: store).first { !$0.hasSuffix(".part") })
+      let store = cloud.folder + "/images/images"
+      let file = try #require(try FileManager.default.contentsOfDirectory(atPath: store).first)
       func flip() throws {
         let handle = try #require(FileHandle(forUpdatingAtPath: "\(store)/\(file)"))
         try handle.seek(toOffset: 1_000_000)

@@ -24,6 +24,45 @@ struct AddedListenerTests {
     }
   }
 
+  @Test("who takes all that one listener gives leaves places for another, and for the same address there")
+  func fairness() async throws {
+    var limits = Limits()
+    limits.connections = 8
+    limits.connectionsPerPeer = 6
+    try await withServer(limits: limits, responder: echo) { server, _ in
+      var ports: [Int] = []
+      for name in ["blue", "red"] {
+        let (socket, address) = try ListeningSocket.open(.ip(host: "127.0.0.1", port: 0, tls: nil), limits: limits)
+        try await server.listen(on: socket, name: name)
+        ports.append(try #require(address.port))
+      }
+      var clients: [TestClient] = []
+      for _ in 0..<4 {
+        let client = try await TestClient.connect(port: ports[0])
+        #expect(try await client.request(LimitTests.get).status == 200)
+        clients.append(client)
+      }
+      // Half of all places: the others are for other networks.
+      #expect(try await TestClient.connect(port: ports[0]).isClosedByServer())
+      for _ in 0..<2 {
+        let client = try await TestClient.connect(port: ports[1])
+        #expect(try await client.request(LimitTests.get).status == 200)
+        clients.append(client)
+      }
+      #expect(try await TestClient.connect(port: ports[1]).isClosedByServer())
+    }
+  }
+
+  @Test("by a named listener each IPv6 address is a peer, by one without name each /64")
+  func version6Peers() {
+    func key(_ listener: String?, _ number: Int) -> Admission.Key {
+      let address = SocketAddress(host: "fe80::\(number)", port: 80)
+      return Admission.Key(listener: listener, peer: address?.peerKey(isWhole: listener != nil))
+    }
+    #expect(key("blue", 1) != key("blue", 2) && key("blue", 1) != key("red", 1) && key("blue", 1) == key("blue", 1))
+    #expect(key(nil, 1) == key(nil, 2) && key(nil, 1).peer != nil)
+  }
+
   @Test("a server that does not run takes none, and closes it")
   func refused() async throws {
     let server = Server(configuration: ServerConfiguration(listeners: []), logger: quiet) { _ in Response() }

@@ -33,8 +33,9 @@ extension LabTests {
       }
       try await delete(Self.rounds - 1, in: lab)
 
-      try await eventually("all VMs are gone", within: .seconds(120)) {
-        try await lab.get("/v1/vms")["items"]?.arrayValue?.isEmpty == true
+      try await vanishes("VMs", within: .seconds(120)) {
+        let vms = try await lab.get("/v1/vms")["items"]?.arrayValue
+        return vms.map { $0.map(\.description).joined(separator: "\n") }
       }
       #expect(try await lab.get("/v1/subnets/churn")["addresses_used"]?.integerValue == 0)
       try await eventually("northbound has no port but the metadata's", within: .seconds(60)) {
@@ -52,12 +53,25 @@ extension LabTests {
           return !names.contains { $0.hasPrefix("av") || $0.hasPrefix("am") } && !ports.contains("attached-mac")
         }
       }
-      try await eventually("PostgreSQL, the image store and OVN agree", within: .seconds(60)) {
-        try await lab.differences() == ""
+      try await vanishes("differences between PostgreSQL, the image store and OVN", within: .seconds(60)) {
+        try await lab.differences()
       }
       // It still works.
       try await lab.create("after", on: "node1", nics: [Topology.nic("churn", "10.0.0.5")])
       try await lab.stop()
+    }
+
+    /// Waits until a text is empty; throws with what is left.
+    private func vanishes(_ what: String, within limit: Duration, _ look: () async throws -> String?) async throws {
+      var left: String?
+      do {
+        try await eventually("\(what) are gone", within: limit) {
+          left = try await look()
+          return left == ""
+        }
+      } catch let failure as NeverHappened {
+        throw CommandFailure(command: failure.description, status: 1, output: left ?? "")
+      }
     }
 
     /// Three VMs; whoever is down does not answer, and the other replica is asked.

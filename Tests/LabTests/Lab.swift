@@ -127,7 +127,7 @@ final class Lab: Sendable {
   /// - Parameter nics: as the API wants them.
   @discardableResult
   func create(_ name: String, on node: String, project: String = "default", nics: [JSONValue] = []) async throws
-    -> Guest
+    -> GuestShell
   {
     var body: JSONObject = [
       "name": .string(name), "image": "tiny", "memory_mib": 128, "node_selector": ["name": .string(node)],
@@ -150,9 +150,9 @@ final class Lab: Sendable {
   }
 
   /// The guest of the VM with this id.
-  func guest(_ id: String, on node: String) throws -> Guest {
+  func guest(_ id: String, on node: String) throws -> GuestShell {
     let uri = try String(contentsOfFile: "\(folder)/\(node)/uri", encoding: .utf8)
-    return Guest(domain: id, uri: uri.trimmingCharacters(in: .whitespacesAndNewlines))
+    return GuestShell(domain: id, uri: uri.trimmingCharacters(in: .whitespacesAndNewlines))
   }
 
   // MARK: Ends

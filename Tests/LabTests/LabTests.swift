@@ -14,8 +14,7 @@ extension LabTests {
     func down() async throws {
       let shared = try await Lab.shared()
       let other = try await Lab.start(nodes: 1)
-      let mark = try await run("bash", "-c", "printf %s '\(other.folder)' | sha256sum | cut -c1-6")
-        .trimmingCharacters(in: .whitespacesAndNewlines)
+      let mark = try await other.mark()
       #expect(try await run("ip", "netns", "list").contains("aloft-\(mark)-node1"))
       try await other.create("last", on: "node1")
       let before = try await other.processes()
@@ -57,6 +56,12 @@ extension LabTests {
 }
 
 extension Lab {
+  /// What the names of its network namespaces have in them.
+  func mark() async throws -> String {
+    try await run("bash", "-c", "printf %s '\(folder)' | sha256sum | cut -c1-6")
+      .trimmingCharacters(in: .whitespacesAndNewlines)
+  }
+
   /// Processes that have this lab's folder in their command lines.
   func processes() async throws -> [String] {
     try FileManager.default.contentsOfDirectory(atPath: "/proc").filter { Int32($0) != nil }.compactMap { pid in

@@ -1,5 +1,6 @@
 import Foundation
 import JSON
+import LibvirtTestSupport
 import TestSupport
 import Testing
 
@@ -36,6 +37,19 @@ extension LabTests {
       #expect(try await !topology.red1.asks("blue2").contains(Topology.second), "another tenant's name is not known")
     }
 
+    @Test(
+      "a resolver that asks for both kinds of addresses gets the one that there is at once, and hears what is not there"
+    )
+    func namesOfOneKind() async throws {
+      let topology = try await Topology.shared()
+      // Its network has no IPv6. busybox is linked with glibc, which would wait five seconds for the other answer.
+      #expect(try await topology.green1.fetch("green1") == "green1")
+      // It succeeds when it is told that there is nothing.
+      #expect(await topology.green1.succeeds("nslookup -type=aaaa green1"))
+      #expect(await topology.green1.succeeds("nslookup nobody.aloft.internal"))
+      #expect(try await topology.green1.asks("example.com").contains("REFUSED"))
+    }
+
     @Test("two tenants with the same addresses see their own guests only")
     func tenants() async throws {
       let topology = try await Topology.shared()
@@ -53,16 +67,49 @@ extension LabTests {
       #expect(await !topology.red1.succeeds("ping -c 2 -W 1 -I 10.0.0.66 \(Topology.second)"))
       try await topology.red1.run("ip address delete 10.0.0.66/24 dev eth0")
 
-      let mac = try await topology.red1.run("cat /sys/class/net/eth0/address")
-      let change = { (mac: String) in
-        "ip link set eth0 down; ip link set eth0 address \(mac); ip link set eth0 up; ip address show eth0"
+      try await topology.red1.with(mac: "02:00:00:00:00:66") {
+        #expect(await !topology.red1.succeeds("ping -c 2 -W 1 \(Topology.second)"))
       }
-      try await topology.red1.run(change("02:00:00:00:00:66"))
-      #expect(await !topology.red1.succeeds("ping -c 2 -W 1 \(Topology.second)"))
-      try await topology.red1.run(change(mac.trimmingCharacters(in: .whitespacesAndNewlines)))
-      // Routes have gone with the link; a renewed lease brings them back.
-      try await topology.red1.run("kill -USR1 $(cat /run/udhcpc.eth0.pid)")
-      try await eventually("the routes are back") { await topology.red1.succeeds("ip route | grep -q ^169.254") }
+      try await topology.red1.pings(Topology.second, becomes: true)
+    }
+
+    @Test(
+      "a guest may use the addresses, the blocks and the MAC address of its allowed pairs, for as long as it has them")
+    func allowedPairs() async throws {
+      let topology = try await Topology.shared()
+      let nic = try #require(try await topology.lab.get("/v1/vms/red1")["nics"]?[0]?["id"]?.stringValue)
+      let allow = { (pairs: JSONValue) in
+        _ = try await topology.lab.send("PATCH", "/v1/nics/\(nic)", ["allowed_pairs": pairs])
+      }
+      let inside: Set = ["10.0.0.66", "10.0.0.32", "10.0.0.47", "fd00:a::66", "fd00:a::70", "fd00:a::7f"]
+      let all = inside.union(["10.0.0.31", "10.0.0.48", "fd00:a::80"])
+      func set(_ verb: String, _ addresses: Set<String>) async throws {
+        let commands = addresses.map { "ip address \(verb) \($0)/\($0.contains(":") ? 64 : 24) dev eth0" }
+        try await topology.red1.run(commands.joined(separator: "; "))
+      }
+      try await set("add", all)
+      let reached = { () async throws -> Set<String> in
+        let ping = "(ping -c 1 -W 1 $a >/dev/null 2>&1 && echo $a) &"
+        let text = try await topology.red2.run("for a in \(all.joined(separator: " ")); do \(ping) done; wait")
+        return Set(text.split(separator: "\n").map(String.init))
+      }
+      #expect(try await reached() == [])
+      try await allow([
+        ["cidr": "10.0.0.66"], ["cidr": "10.0.0.32/28"], ["cidr": "fd00:a::66"], ["cidr": "fd00:a::70/124"],
+      ])
+      try await eventually("the pairs' addresses answer, and no other", within: .seconds(90)) {
+        try await reached() == inside
+      }
+      // As VRRP's virtual routers have it.
+      try await allow([["cidr": "10.0.0.64/29", "mac": "00:00:5e:00:01:01"]])
+      try await eventually("they are the guest's no more", within: .seconds(90)) { try await reached() == [] }
+      try await topology.red1.with(mac: "00:00:5e:00:01:01") {
+        try await set("add", ["10.0.0.67"])
+        try await topology.red2.pings("10.0.0.67", becomes: true)
+      }
+      // Those of IPv6 have gone with the link.
+      try await set("delete", all.filter { !$0.contains(":") }.union(["10.0.0.67"]))
+      try await allow([])
       try await topology.red1.pings(Topology.second, becomes: true)
     }
 
@@ -108,6 +155,27 @@ extension LabTests {
       #expect(try await topology.red1.fetch(Topology.second) == "red2")
     }
 
+    @Test("a VM that was made without NICs gets one while it runs, and its last one is taken away again")
+    func lastNIC() async throws {
+      let topology = try await Topology.shared()
+      let lab = topology.lab
+      try await lab.send("POST", "/v1/networks", ["name": "third"])
+      try await lab.send("POST", "/v1/subnets", ["name": "third", "network": "third", "cidr": "10.8.0.0/24"])
+      let lone = try await lab.create("lone", on: "node2")
+      let made = try await lab.send("POST", "/v1/nics", ["vm": "lone", "network": "third"], wait: true)
+      try #require(made["operation"]?["status"] == "succeeded", "\(made)")
+      let id = try #require(made["id"]?.stringValue)
+      try await eventually("the guest has the device", within: .seconds(60)) {
+        await lone.succeeds("test -e /sys/class/net/eth0")
+      }
+      let gone = try await lab.send("DELETE", "/v1/nics/\(id)", wait: true)
+      #expect(gone["operation"]?["status"] == "succeeded", "\(gone)")
+      // The operation has ended because the guest has given it back, not before.
+      #expect(await !lone.succeeds("test -e /sys/class/net/eth0"))
+      try await lab.send("DELETE", "/v1/vms/lone", wait: true)
+      try await lab.send("DELETE", "/v1/networks/third")
+    }
+
     @Test("what a NIC may send in a second is limited while it runs, and the limit is lifted again")
     func bandwidth() async throws {
       let topology = try await Topology.shared()
@@ -125,5 +193,22 @@ extension LabTests {
       try await topology.lab.send("PATCH", "/v1/nics/\(nic)", ["egress_kbps": nil])
       try await eventually("the limit is gone", within: .seconds(60)) { try await seconds() < .seconds(2) }
     }
+  }
+}
+
+extension GuestShell {
+  /// Does something while the guest's card has another MAC address. Its IPv6 addresses are only those that it gives itself
+  /// afterwards.
+  func with(mac: String, _ body: () async throws -> Void) async throws {
+    let own = try await run("cat /sys/class/net/eth0/address").trimmingCharacters(in: .whitespacesAndNewlines)
+    let change = { (mac: String) in
+      "ip link set eth0 down; ip link set eth0 address \(mac); ip link set eth0 up; ip address show eth0"
+    }
+    try await run(change(mac))
+    try await body()
+    try await run(change(own))
+    // Routes have gone with the link; a renewed lease brings them back.
+    try await run("kill -USR1 $(cat /run/udhcpc.eth0.pid)")
+    try await eventually("the routes are back") { await succeeds("ip route | grep -q ^169.254") }
   }
 }

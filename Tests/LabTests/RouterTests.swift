@@ -25,22 +25,62 @@ extension LabTests {
       #expect(await !topology.blue1.succeeds("ping -c 1 -W 2 \(Topology.world)"), "blue has no router")
     }
 
-    @Test("guests give themselves an IPv6 address from what the router says, and reach each other and the world by it")
-    func version6() async throws {
+    @Test("what a guest sends from an address that is not its own does not get out, also without anti-spoofing")
+    func foreignSources() async throws {
       let topology = try await Topology.shared()
       let lab = topology.lab
-      let nics = try await lab.get("/v1/vms/red2")["nics"]?[0]
-      let address = try #require(
-        nics?["addresses"]?.arrayValue?.compactMap(\.stringValue).first { $0.hasPrefix("fd00:a:") })
-      try await eventually("red2 has the address that the API tells", within: .seconds(60)) {
-        await topology.red2.succeeds("ip -6 -o address show dev eth0 | grep -q '\(address)/64'")
+      let nic = try #require(try await lab.get("/v1/vms/green1")["nics"]?[0]?["id"]?.stringValue)
+      try await lab.send("PATCH", "/v1/nics/\(nic)", ["anti_spoofing": false])
+      // Somebody else's floating IP, and one that the router does not translate because it is of no subnet.
+      let foreign = "198.51.100.222"
+      try await topology.green1.run("ip address add \(foreign)/32 dev eth0")
+      let sees = { (source: String, filter: String) async throws -> Bool in
+        async let captured = lab.succeeds("outside", "timeout 15 tcpdump -n -c 1 -i any icmp and \(filter)")
+        _ = await topology.green1.succeeds("ping -c 8 -i 1 -W 1 -I \(source) \(Topology.world)")
+        return await captured
       }
-      try await topology.red1.pings(address, becomes: true)
-      // The world has to know the way back: there is no translation for IPv6.
-      let router = try await lab.get("/v1/routers/red")["external_addresses"]?.arrayValue ?? []
-      let way = try #require(router.compactMap(\.stringValue).first { $0.contains(":") })
-      try await lab.shell("outside", "ip -6 route replace fd00:a::/64 via \(way)")
-      try await topology.red1.pings("fd00:a10f:80::80", becomes: true)
+      #expect(try await sees(Topology.green, "dst \(Topology.world)"), "its own address is translated")
+      #expect(try await !sees(foreign, "src \(foreign)"))
+      try await topology.green1.run("ip address delete \(foreign)/32 dev eth0")
+      try await lab.send("PATCH", "/v1/nics/\(nic)", ["anti_spoofing": true])
+    }
+
+    @Test(
+      "two networks with routers of their own reach each other while they have a peering, and no network behind them")
+    func peering() async throws {
+      let topology = try await Topology.shared()
+      let lab = topology.lab
+      try await lab.send("POST", "/v1/networks", ["name": "violet"])
+      try await lab.send("POST", "/v1/routers", ["name": "violet"])
+      for (name, block) in [("violet", "10.3.0.0/24"), ("violet-v6", "fd00:3::/64")] {
+        try await lab.send(
+          "POST", "/v1/subnets",
+          ["name": .string(name), "network": "violet", "cidr": .string(block), "configuration": "dhcp"])
+        try await lab.send("PUT", "/v1/routers/violet/interfaces/\(name)")
+      }
+      let violet = try await NamespaceGuest(
+        "violet1", on: "node2", nic: Topology.nic("violet", "10.3.0.11", "fd00:3::11"), in: lab)
+      try await violet.ip("address", "add", "10.3.0.11/24", "dev", "eth0")
+      try await violet.ip("address", "add", "fd00:3::11/64", "dev", "eth0", "nodad")
+      try await violet.ip("route", "add", "default", "via", "10.3.0.1")
+      try await eventually("violet1 has a router") { await violet.pings("10.3.0.1") }
+      #expect(await !violet.pings(Topology.second))
+
+      try await lab.send(
+        "POST", "/v1/network-peerings", ["name": "red-violet", "network": "red", "peer_network": "violet"])
+      try await topology.red1.pings("10.3.0.11", becomes: true)
+      try await topology.red1.pings("fd00:3::11", becomes: true)
+      try await eventually("violet1 reaches red2", within: .seconds(90)) {
+        let version4 = await violet.pings(Topology.second)
+        return await violet.pings(Topology.second6) && version4
+      }
+      #expect(await !violet.pings(Topology.green), "behind red's router, but no part of the peering")
+
+      try await lab.send("DELETE", "/v1/network-peerings/red-violet")
+      async let version4: Void = topology.red1.pings("10.3.0.11", becomes: false)
+      async let version6: Void = topology.red1.pings("fd00:3::11", becomes: false)
+      _ = try await (version4, version6)
+      #expect(await !violet.pings(Topology.second))
     }
 
     @Test("what a group lets through and what not takes effect on running guests, in both directions")
@@ -50,7 +90,7 @@ extension LabTests {
       try await lab.send("POST", "/v1/security-groups", ["name": "tight"])
       let nic = try #require(try await lab.get("/v1/vms/green1")["nics"]?[0]?["id"]?.stringValue)
       try await lab.send("PATCH", "/v1/nics/\(nic)", ["security_groups": ["tight"]])
-      try await eventually("nothing goes in or out", within: .seconds(30)) {
+      try await eventually("nothing goes in or out", within: .seconds(90)) {
         let inward = await topology.red1.pings(Topology.green)
         let outward = await topology.green1.pings(Topology.world)
         return !inward && !outward
@@ -58,7 +98,7 @@ extension LabTests {
       let ingress = try await lab.send(
         "POST", "/v1/security-groups/tight/rules",
         ["direction": "ingress", "ip_version": 4, "protocol": "tcp", "port": 80, "remote": "10.0.0.0/24"])
-      try await eventually("HTTP gets in", within: .seconds(30)) {
+      try await eventually("HTTP gets in", within: .seconds(90)) {
         (try? await topology.red1.fetch(Topology.green)) == "green1"
       }
       #expect(await !topology.red1.pings(Topology.green), "only HTTP")
@@ -69,7 +109,7 @@ extension LabTests {
       try await topology.green1.pings(Topology.world, becomes: true)
       let rule = try #require(ingress["id"]?.stringValue)
       try await lab.send("DELETE", "/v1/security-groups/tight/rules/\(rule)")
-      try await eventually("HTTP is stopped again", within: .seconds(30)) {
+      try await eventually("HTTP is stopped again", within: .seconds(90)) {
         (try? await topology.red1.fetch(Topology.green)) == nil
       }
       try await lab.send("PATCH", "/v1/nics/\(nic)", ["security_groups": ["default"]])
@@ -100,12 +140,12 @@ extension LabTests {
       }
       #expect(await fetched() == nil, "the default group lets nobody in")
       for nic in nics { try await lab.send("PATCH", "/v1/nics/\(nic)", ["security_groups": ["default", "web"]]) }
-      try await eventually("red1 answers", within: .seconds(30)) { await fetched() == "red1" }
+      try await eventually("red1 answers", within: .seconds(90)) { await fetched() == "red1" }
       #expect(try await topology.red1.fetch(Topology.world) == address, "it goes out by that address too")
       try await lab.send("PATCH", "/v1/floating-ips/\(id)", ["nic": .string(nics[1])])
-      try await eventually("red2 answers", within: .seconds(30)) { await fetched() == "red2" }
+      try await eventually("red2 answers", within: .seconds(90)) { await fetched() == "red2" }
       try await lab.send("DELETE", "/v1/floating-ips/\(id)")
-      try await eventually("nobody answers", within: .seconds(30)) { await fetched() == nil }
+      try await eventually("nobody answers", within: .seconds(90)) { await fetched() == nil }
     }
 
     @Test("a load balancer's address leads to its members, and past one that is dead")

@@ -1,4 +1,5 @@
 import JSON
+import LibvirtTestSupport
 import TestSupport
 
 /// The networks and guests that tests of packets share: two tenants who have drawn the same.
@@ -9,19 +10,22 @@ import TestSupport
 ///                                 │
 ///                     network green 10.0.1.0/24 ── green1 (node3)
 ///
-///     blue1 (node1) ── network blue 10.0.0.0/24 ── blue2 (node3)
+///     blue1 (node1) ── network blue 10.0.0.0/24, fd00:a::/64 ── blue2 (node3)
 ///
-/// `red1` and `blue1` have one address, and so have `red2` and `blue2`. Each serves its name on port 80.
+/// `red1` and `blue1` have one address, and so have `red2` and `blue2`, these two also of IPv6. Each serves its name on
+/// port 80.
 struct Topology: Sendable {
   let lab: Lab
-  let red1: Guest
-  let red2: Guest
-  let green1: Guest
-  let blue1: Guest
-  let blue2: Guest
+  let red1: GuestShell
+  let red2: GuestShell
+  let green1: GuestShell
+  let blue1: GuestShell
+  let blue2: GuestShell
 
   static let first = "10.0.0.11"
   static let second = "10.0.0.12"
+  /// Made of a MAC address on one side (RFC 4291, appendix A), chosen on the other.
+  static let second6 = "fd00:a::ff:fe00:a12"
   static let green = "10.0.1.11"
   /// What is in the world beyond the external network; it tells each caller its address.
   static let world = "203.0.113.80"
@@ -35,6 +39,7 @@ struct Topology: Sendable {
     try await subnet("red-v6", "fd00:a::/64", of: "red", ["configuration": "slaac"], in: lab)
     try await subnet("green", "10.0.1.0/24", of: "green", in: lab)
     try await subnet("blue", "10.0.0.0/24", of: "blue", project: "blue", in: lab)
+    try await subnet("blue-v6", "fd00:a::/64", of: "blue", project: "blue", ["configuration": "dhcp"], in: lab)
     try await lab.send("POST", "/v1/external-networks", ["name": "outside", "physical_network": "external"])
     try await lab.send(
       "POST", "/v1/external-networks/outside/subnets",
@@ -42,15 +47,18 @@ struct Topology: Sendable {
     try await lab.send(
       "POST", "/v1/external-networks/outside/subnets",
       ["name": "outside-v6", "cidr": "fd00:a10f::/64", "pools": ["fd00:a10f::100-fd00:a10f::1ff"]])
+    // There is no translation for IPv6: whose addresses leave the cloud is the operator's to say.
+    try await lab.send(
+      "PUT", "/v1/external-networks/outside/routed-blocks", ["blocks": [["cidr": "fd00:a::/48", "project": "default"]]])
     try await lab.send("POST", "/v1/routers", ["name": "red", "external_network": "outside"])
     for subnet in ["red", "red-v6", "green"] { try await lab.send("PUT", "/v1/routers/red/interfaces/\(subnet)") }
 
     // All at once: a guest that boots mostly waits for itself.
     async let red1 = lab.create("red1", on: "node1", nics: [nic("red", first)])
-    async let red2 = lab.create("red2", on: "node2", nics: [nic("red", second)])
+    async let red2 = lab.create("red2", on: "node2", nics: [nic("red", second, mac: "02:00:00:00:0a:12")])
     async let green1 = lab.create("green1", on: "node3", nics: [nic("green", green)])
     async let blue1 = lab.create("blue1", on: "node1", project: "blue", nics: [nic("blue", first)])
-    async let blue2 = lab.create("blue2", on: "node3", project: "blue", nics: [nic("blue", second)])
+    async let blue2 = lab.create("blue2", on: "node3", project: "blue", nics: [nic("blue", second, second6)])
     return try await Topology(lab: lab, red1: red1, red2: red2, green1: green1, blue1: blue1, blue2: blue2)
   }
 
@@ -66,12 +74,14 @@ struct Topology: Sendable {
   }
 
   /// A NIC as creates ask for it.
-  static func nic(_ network: String, _ address: String) -> JSONValue {
-    ["network": .string(network), "addresses": [.string(address)]]
+  static func nic(_ network: String, _ addresses: String..., mac: String? = nil) -> JSONValue {
+    var nic: JSONObject = ["network": .string(network), "addresses": .array(addresses.map(JSONValue.string))]
+    if let mac { nic["mac"] = .string(mac) }
+    return .object(nic)
   }
 }
 
-extension Guest {
+extension GuestShell {
   /// What a server on port 80 answers; throws when there is none.
   func fetch(_ address: String, path: String = "", headers: [String] = []) async throws -> String {
     let options = headers.map { "--header '\($0)'" }.joined(separator: " ")
@@ -88,7 +98,7 @@ extension Guest {
 
   /// Waits until another answers to ICMP, or does so no more.
   func pings(_ address: String, becomes expected: Bool) async throws {
-    try await eventually("\(domain) \(expected ? "reaches" : "does not reach") \(address)", within: .seconds(30)) {
+    try await eventually("\(domain) \(expected ? "reaches" : "does not reach") \(address)", within: .seconds(90)) {
       await pings(address) == expected
     }
   }

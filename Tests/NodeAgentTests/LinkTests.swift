@@ -93,16 +93,16 @@ struct LinkTests {
     let name = "images_\(image.id)_content"
     for wrong in [content + [1], Array(content.dropLast()), [8] + content.dropFirst()] {
       try server.answer(name, 200, wrong)
-      await #expect { try await storage.fetch(image, from: source) { _ in } } throws: {
+      await #expect { try await storage.local.fetch(image, from: source) { _ in } } throws: {
         ($0 as? AgentFailure)?.kind == .imageCorrupt
       }
     }
     try server.answer(name, 503, [])
-    await #expect { try await storage.fetch(image, from: source) { _ in } } throws: {
+    await #expect { try await storage.local.fetch(image, from: source) { _ in } } throws: {
       ($0 as? AgentFailure)?.kind == .imageUnavailable
     }
     try server.answer(name, 200, content)
-    try await storage.fetch(image, from: source) { _ in }
+    try await storage.local.fetch(image, from: source) { _ in }
     #expect(try FileSystem.readAll(directory.path + "/images/" + image.sha256) == content)
   }
 

@@ -9,7 +9,9 @@ final class MemoryControlPlane: ControlPlaneLink {
     var revision = 0
     var documents: [VMID: (revision: Int, document: Assignment)] = [:]
     var streams: [StreamRequest] = []
+    var volumes: [VolumeID: (revision: Int, document: VolumeAssignment)] = [:]
     var observations: [VMID: Observation] = [:]
+    var volumeObservations: [VolumeID: VolumeObservation] = [:]
     var reports = 0
     var heartbeats = 0
     var sent: [StreamID: (start: Int, bytes: [UInt8])] = [:]
@@ -28,6 +30,14 @@ final class MemoryControlPlane: ControlPlaneLink {
     }
   }
 
+  func assign(_ document: VolumeAssignment) {
+    state.withLock { state in
+      state.revision += 1
+      state.volumes[document.volume] = (state.revision, document)
+    }
+  }
+
+  func observation(_ volume: VolumeID) -> VolumeObservation? { state.withLock { $0.volumeObservations[volume] } }
   func drop(_ vm: VMID) { state.withLock { $0.documents[vm] = nil } }
   func request(_ stream: StreamRequest) { state.withLock { $0.streams.append(stream) } }
   func observation(_ vm: VMID) -> Observation? { state.withLock { $0.observations[vm] } }
@@ -67,8 +77,10 @@ final class MemoryControlPlane: ControlPlaneLink {
         documents: state.documents.values.filter { $0.revision > revision }.sorted {
           $0.revision < $1.revision
         }
-        .map(\.document), streams: state.streams,
-        sequence: revision == 0 ? state.observations.values.map(\.sequence).max() ?? 0 : nil)
+        .map(\.document),
+        volumes: state.volumes.values.filter { $0.revision > revision }.sorted { $0.revision < $1.revision }
+          .map(\.document),
+        streams: state.streams, sequence: revision == 0 ? state.highest : nil)
     }
   }
 
@@ -91,6 +103,7 @@ final class MemoryControlPlane: ControlPlaneLink {
         }
       }
     }
+    state.withLock { state in for volume in report.volumes ?? [] { state.take(volume) } }
     return LeaseAnswer(leaseSeconds: 20)
   }
 
@@ -118,5 +131,20 @@ final class MemoryControlPlane: ControlPlaneLink {
     do {
       try await body { bytes in state.withLock { $0.sent[stream.id]?.bytes += bytes } }
     } catch { throw AgentFailure(.controlPlaneUnavailable, "\(error)") }
+  }
+}
+
+extension MemoryControlPlane.State {
+  fileprivate var highest: Int {
+    max(observations.values.map(\.sequence).max() ?? 0, volumeObservations.values.map(\.sequence).max() ?? 0)
+  }
+
+  fileprivate mutating func take(_ observation: VolumeObservation) {
+    if let known = volumeObservations[observation.volume], known.sequence >= observation.sequence { return }
+    volumeObservations[observation.volume] = observation
+    guard let document = volumes[observation.volume]?.document, observation.generation == document.generation else {
+      return
+    }
+    if document.deleted, observation.state == .absent { volumes[observation.volume] = nil }
   }
 }

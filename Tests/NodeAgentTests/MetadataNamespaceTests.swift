@@ -28,6 +28,32 @@ private final class Guest {
     try await run(["ip", "netns", "exec", name, "curl", "-s", "-g", "--max-time", "20"] + arguments)
   }
 
+  /// What comes back for a DNS query: code, number of answers, and whether it is authoritative; `none` after two seconds.
+  ///
+  /// - Parameter address: with the device for a link-local one.
+  func ask(_ name: String, at address: String) async throws -> String {
+    let script = """
+      import socket, sys
+      name, address = sys.argv[1:]
+      query = b"\\xab\\xcd\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0"
+      query += b"".join(bytes([len(l)]) + l.encode() for l in name.split(".")) + b"\\0\\0\\x1c\\0\\1"
+      kind, _, _, _, target = socket.getaddrinfo(address, 53, type=socket.SOCK_DGRAM)[0]
+      guest = socket.socket(kind, socket.SOCK_DGRAM)
+      guest.settimeout(2)
+      # Connected: the answer has to come from where the query went to.
+      guest.connect(target)
+      guest.send(b"hostile")
+      guest.send(query)
+      try:
+        answer = guest.recv(1500)
+        print(answer[3] & 15, answer[7], answer[2] >> 2 & 1)
+      except TimeoutError:
+        print("none")
+      """
+    return try await run("ip", "netns", "exec", self.name, "python3", "-c", script, name, address)
+      .trimmingCharacters(in: .whitespacesAndNewlines)
+  }
+
   func remove() async { _ = try? await run("ip", "netns", "delete", name) }
 }
 
@@ -47,7 +73,7 @@ struct MetadataNamespaceTests {
     ]
     document.networks = [
       Assignment.Network(
-        id: network, name: "blue", mtu: 1400, dnsDomain: nil, metadataAddresses: ["10.0.0.2/24"])
+        id: network, name: "blue", mtu: 1400, dnsDomain: "blue.internal", metadataAddresses: ["10.0.0.2/24"])
     ]
     return document
   }
@@ -79,7 +105,11 @@ struct MetadataNamespaceTests {
           "--interface", "10.0.0.12", "-o", "/dev/null", "-w", "%{http_code}", "-H", field, base + "/") == "404")
       #expect(
         try await guest.curl("-H", field, "http://[fe80::a9fe:a9fe%25\(network.device)]/latest/meta-data/hostname")
-          == "web-1")
+          == "web-1.blue.internal")
+      for address in ["169.254.169.254", "10.0.0.2", "fe80::a9fe:a9fe%\(network.device)"] {
+        #expect(try await guest.ask("web-2.blue.internal", at: address) == "0 0 1", "\(address)")
+        #expect(try await guest.ask("example.com", at: address) == "5 0 0", "\(address)")
+      }
 
       // Another process of the agent takes the namespace as it is; here its end of the cable is the guest's by now, so that
       // only what is served can be seen.

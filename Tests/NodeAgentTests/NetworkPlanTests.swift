@@ -44,13 +44,13 @@ struct NetworkPlanTests {
 
   func plan(
     _ desired: Assignment, _ power: DomainPower, nics: [DomainNIC] = [], missing: MissingPorts? = nil,
-    stop: StopProgress? = nil, network: NetworkProgress = NetworkProgress(), now: Int = 1_000_000
+    stop: StopProgress? = nil, devices: DeviceProgress = DeviceProgress(), now: Int = 1_000_000
   ) -> Plan {
     let domain = VMDomain(
       vm: .sample(1), tag: DomainTag(incarnation: 2, generation: 5, ranGeneration: 5, digest: "d"), power: power)
     return Plan.make(
       desired, ActualVM(domain: domain, files: PlanTests.whole, nics: nics, missingPorts: missing), digest: "d",
-      stop: stop, network: network, now: now)
+      stop: stop, devices: devices, now: now)
   }
 
   @Test("a guest with NICs is held at its start, and runs when its ports are installed")
@@ -73,7 +73,7 @@ struct NetworkPlanTests {
     func problem(after milliseconds: Int) -> Observation.Problem? {
       let plan = plan(
         document, .paused(.asked), nics: plugged(Self.nic), missing: Self.missing,
-        network: NetworkProgress(heldSince: 1_000_000), now: 1_000_000 + milliseconds)
+        devices: DeviceProgress(heldSince: 1_000_000), now: 1_000_000 + milliseconds)
       #expect(plan.steps.isEmpty)
       return plan.problem
     }
@@ -113,7 +113,7 @@ struct NetworkPlanTests {
     func asked(_ first: Int, _ last: Int) -> Plan {
       plan(
         .sample().with([]), .running, nics: plugged(Self.nic),
-        network: NetworkProgress(unplugs: [Self.nic.id: .init(askedFirst: first, askedLast: last)]))
+        devices: DeviceProgress(unplugs: [Self.nic.id: .init(askedFirst: first, askedLast: last)]))
     }
     #expect(asked(995_000, 995_000).steps.isEmpty)
     #expect(asked(995_000, 995_000).wakeAt == 1_005_000)
@@ -124,7 +124,7 @@ struct NetworkPlanTests {
 
   @Test("what was asked is forgotten with the device, and the time that a guest is held with its release")
   func progress() {
-    var progress = NetworkProgress()
+    var progress = DeviceProgress()
     let held = ActualVM(
       domain: VMDomain(vm: .sample(1), tag: DomainTag(incarnation: 1, generation: 1), power: .paused(.asked)),
       nics: plugged(Self.nic), missingPorts: Self.missing)
@@ -134,8 +134,8 @@ struct NetworkPlanTests {
     progress.noteUnplug(Self.nic.id, 250)
     #expect(
       progress
-        == NetworkProgress(heldSince: 100, unplugs: [Self.nic.id: .init(askedFirst: 150, askedLast: 250)]))
+        == DeviceProgress(heldSince: 100, unplugs: [Self.nic.id: .init(askedFirst: 150, askedLast: 250)]))
     progress.follow(ActualVM(domain: held.domain), 300)
-    #expect(progress == NetworkProgress())
+    #expect(progress == DeviceProgress())
   }
 }

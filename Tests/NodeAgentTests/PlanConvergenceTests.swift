@@ -14,10 +14,6 @@ private struct Model {
 
   mutating func perform(_ step: Step, _ document: Assignment) {
     switch step {
-    case .ensureImage: actual.files.image = true
-    case .createDisk:
-      actual.files.disk = true
-      actual.files.any = true
     case .createSeed:
       actual.files.seed = true
       actual.files.any = true
@@ -34,6 +30,14 @@ private struct Model {
     case .release, .resume: actual.domain?.power = .running
     case .plug(let nic): actual.nics.append(DomainNIC(id: nic.id, mac: nic.mac))
     case .unplug(let nic): actual.nics.removeAll { $0.id == nic }
+    case .attach(let disk):
+      actual.disks.append(
+        DomainDisk(volume: disk.volume, source: .file(""), target: "vdb", limits: disk.limits ?? IOLimits()))
+    case .limit(let disk):
+      for index in actual.disks.indices where actual.disks[index].volume == disk.volume {
+        actual.disks[index].limits = disk.limits ?? IOLimits()
+      }
+    case .detach(let volume): actual.disks.removeAll { $0.volume == volume }
     case .requestShutdown:
       actual.journal.stop =
         actual.journal.stop ?? VMJournal.Stop(incarnation: document.incarnation, askedAt: 0)
@@ -47,7 +51,7 @@ private struct Model {
       actual.domain?.power = .off(.destroyed)
     case .undefine: actual.domain = nil
     case .removeFiles:
-      actual.files = VMFiles(image: actual.files.image)
+      actual.files = VMFiles()
       actual.journal = VMJournal()
     case .setTag(let tag): actual.domain?.tag = tag
     case .carryOut(let request):
@@ -94,8 +98,7 @@ struct PlanConvergenceTests {
   }
 
   static let files = [
-    VMFiles(), VMFiles(disk: true, any: true),
-    VMFiles(disk: true, seed: true, any: true, image: true),
+    VMFiles(), VMFiles(any: true), VMFiles(seed: true, any: true),
   ]
   static let journals = [
     VMJournal(), VMJournal(stop: VMJournal.Stop(incarnation: 2, askedAt: 0)),

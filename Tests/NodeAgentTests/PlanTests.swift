@@ -6,7 +6,7 @@ import Testing
 @Suite("Plan")
 struct PlanTests {
   static let reboot = Assignment.Request.sample(1)
-  static let whole = VMFiles(disk: true, seed: true, any: true, image: true)
+  static let whole = VMFiles(seed: true, any: true)
 
   func domain(
     _ power: DomainPower, incarnation: Int = 2, generation: Int = 5, ran: Int = 5,
@@ -37,16 +37,16 @@ struct PlanTests {
         digest: "d"))
   }
 
-  @Test("a new VM is made step by step: image, disk, seed, definition, start")
+  @Test("a new VM is made step by step: seed, definition, start")
   func creation() {
     let define = Step.define(DomainTag(incarnation: 2, generation: 5, digest: "d"))
     #expect(
       plan(.sample(), nil, files: VMFiles()).steps == [
-        .ensureImage, .createDisk, .createSeed, define, .start,
+        .createSeed, define, .start,
       ])
     #expect(
-      plan(.sample(power: .stopped), nil, files: VMFiles(image: true)).steps == [
-        .createDisk, .createSeed, define,
+      plan(.sample(power: .stopped), nil, files: VMFiles()).steps == [
+        .createSeed, define,
       ])
   }
 
@@ -87,7 +87,7 @@ struct PlanTests {
     #expect(
       plan(.sample(deleted: true), domain(.off(.unknown))).steps == [.undefine, .removeFiles])
     #expect(plan(.sample(deleted: true), nil).steps == [.removeFiles])
-    #expect(plan(.sample(deleted: true), nil, files: VMFiles(image: true)) == Plan())
+    #expect(plan(.sample(deleted: true), nil, files: VMFiles()) == Plan())
     #expect(plan(.sample(incarnation: 1, deleted: true), domain(.running)) == Plan(isOldNews: true))
   }
 

@@ -1,5 +1,4 @@
 import AloftModel
-import Crypto
 import Foundation
 import Libvirt
 import LibvirtTestSupport
@@ -7,77 +6,6 @@ import TestSupport
 import Testing
 
 @testable import NodeAgent
-
-/// The agent on a real libvirtd with real guests; the control plane alone is in memory.
-private final class RealNode: Sendable {
-  let libvirt: PrivateLibvirt
-  let data: String
-  let plane = MemoryControlPlane()
-  let image: Assignment.BaseImage
-  let storage: DirectoryStorage
-
-  init() async throws {
-    libvirt = try await PrivateLibvirt.start()
-    data = libvirt.directory.appending(path: "agent").path
-    let content = try Array(Data(contentsOf: URL(fileURLWithPath: try await GuestImage.path())))
-    plane.state.withLock { $0.image = content }
-    var image = Assignment.BaseImage.sample
-    image.sha256 = SHA256.hash(data: content).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }
-      .joined()
-    image.format = .qcow2
-    image.sizeBytes = content.count
-    self.image = image
-    storage = try await DirectoryStorage.open(data, logger: quietLogger)
-  }
-
-  /// One life of the agent.
-  func start() async throws -> Task<Void, Never> {
-    let clock = SystemClock()
-    let performer = EffectPerformer(
-      hypervisor: LibvirtHypervisor(uri: libvirt.uri, logger: quietLogger), storage: storage,
-      journal: try await FileJournal.open(data + "/journal.jsonl"), link: plane, clock: clock,
-      platform: { [storage] () async throws(AgentFailure) in
-        DomainPlatform(architecture: "x86_64", accelerator: .tcg, directIO: await storage.supportsDirectIO())
-      },
-      nodeReport: { () async throws(AgentFailure) in
-        NodeReport(
-          architecture: "x86_64", accelerator: .tcg, vcpus: 2, memoryMib: 1024, diskGib: 10,
-          facts: [:])
-      },
-      renewIdentity: { () async throws(AgentFailure) in
-        throw AgentFailure(.unsupported, "no certificate")
-      },
-      logger: quietLogger)
-    let agent = Agent(machine: AgentMachine(now: clock.now(), seed: 1), performer: performer)
-    return Task { await agent.run() }
-  }
-
-  func document(
-    _ vm: VMID, generation: Int, power: Power = .running, grace: Int = 60,
-    userData: String = "#cloud-config\n",
-    deleted: Bool = false, requests: [Assignment.Request] = []
-  ) -> Assignment {
-    var document = Assignment.sample(
-      vm, incarnation: 1, generation: generation, deleted: deleted, power: power, grace: grace,
-      requests: requests,
-      image: image)
-    document.vcpus = 1
-    document.memoryMib = 128
-    document.userData = userData
-    return document
-  }
-
-  func log(_ vm: VMID) -> String {
-    String(
-      decoding: (try? FileSystem.readAll(storage.paths(of: vm).serialLog)) ?? [], as: UTF8.self)
-  }
-
-  func wait(_ what: String, within seconds: Int = 240, _ condition: () -> Bool) async throws {
-    _ = try await found(what, within: .seconds(seconds)) { condition() ? true : nil }
-  }
-
-  func seen(_ vm: VMID) -> Observation? { plane.observation(vm) }
-}
 
 @Suite("Agent with real guests", .serialized)
 struct RealGuestTests {
@@ -90,6 +18,7 @@ struct RealGuestTests {
     let node = try await RealNode()
     var agent = try await node.start()
     let data = "#cloud-config\n# aloft-ignore-acpi\n"
+    node.plane.assign(node.bootVolume(of: vm))
     node.plane.assign(node.document(vm, generation: 1, userData: data))
     let stream = StreamRequest(
       id: StreamID(UUID.v7(milliseconds: 3, random: (3, 3))), url: "", kind: .serialLog, vm: vm,
@@ -131,6 +60,10 @@ struct RealGuestTests {
     node.plane.assign(node.document(vm, generation: 4, deleted: true))
     try await node.wait("the deletion") { node.seen(vm)?.power == .absent }
     #expect(FileSystem.names(in: node.data + "/vms") == [])
+    #expect(FileSystem.names(in: node.data + "/volumes").count == 1, "a volume outlives its machine")
+    node.plane.assign(node.bootVolume(of: nil, generation: 2, deleted: true))
+    try await node.wait("the volume's deletion") { node.seen(.sample(1))?.state == .absent }
+    #expect(FileSystem.names(in: node.data + "/layers") == [])
     let connection = try await Connection.open(node.libvirt.uri)
     #expect(try await connection.domains().isEmpty)
     #expect(FileSystem.names(in: node.data + "/images") == [node.image.sha256])
@@ -145,6 +78,7 @@ struct RealGuestTests {
   func powerOff() async throws {
     let node = try await RealNode()
     let agent = try await node.start()
+    node.plane.assign(node.bootVolume(of: vm))
     node.plane.assign(node.document(vm, generation: 1))
     try await node.wait("ALOFT-READY") { node.log(vm).contains("ALOFT-READY") }
     let uri = node.libvirt.uri

@@ -5,40 +5,7 @@ import SimulatedHypervisor
 import Testing
 
 /// How many runs each storm gets; set ALOFT_SEEDS for more.
-private let seeds = ProcessInfo.processInfo.environment["ALOFT_SEEDS"].flatMap { Int($0) } ?? 45
-
-/// One host, one agent and a control plane in memory, in virtual time.
-private final class World {
-  let host: SimulatedHost
-  let clock = VirtualClock()
-  let plane = MemoryControlPlane()
-  var agent: SimulatedAgent
-  let link: LossyLink<MemoryControlPlane>
-
-  init(seed: UInt64, faults: LossyLink<MemoryControlPlane>.Faults = .init()) {
-    host = SimulatedHost(seed: seed)
-    let link = LossyLink(plane, faults: faults, seed: seed &+ 1)
-    self.link = link
-    agent = SimulatedAgent(host: host, clock: clock, seed: seed &+ 2) { link }
-  }
-
-  /// Runs until nothing but `condition` is awaited; false when it does not come true within the virtual time.
-  func run(seconds: Int, until condition: () -> Bool = { false }) async -> Bool {
-    let end = clock.now().uptime + seconds * 1000
-    while true {
-      if condition() { return true }
-      let next = agent.nextAt
-      if next > end {
-        clock.advance(to: end)
-        return condition()
-      }
-      clock.advance(to: next)
-      await agent.step()
-    }
-  }
-
-  func power(_ vm: VMID) -> DomainPower? { host.domain(vm)?.power }
-}
+let stormSeeds = ProcessInfo.processInfo.environment["ALOFT_SEEDS"].flatMap { Int($0) } ?? 45
 
 @Suite("Agent in virtual time")
 struct SimulationTests {
@@ -48,7 +15,7 @@ struct SimulationTests {
   func ports() async {
     let world = World(seed: 11)
     world.host.faults.portsAreMissing = true
-    world.plane.assign(.sample().with([.sample(1)]))
+    world.plane.assign(Assignment.sample().with([.sample(1)]))
     #expect(await world.run(seconds: 10) { world.plane.observation(vm)?.activity?.contains("network port") == true })
     #expect(world.plane.observation(vm)?.power == .paused && world.power(vm) == .paused(.asked))
     #expect(await world.run(seconds: 60) { world.plane.observation(vm)?.problem?.code == .networkNotReady })
@@ -64,25 +31,28 @@ struct SimulationTests {
   @Test("NICs come and go while the guest runs; one that it keeps is a problem, and goes when it is stopped")
   func hotplug() async {
     let world = World(seed: 12)
-    world.plane.assign(.sample().with([.sample(1)]))
+    world.plane.assign(Assignment.sample().with([.sample(1)]))
     #expect(await world.run(seconds: 10) { world.plane.observation(vm)?.power == .running })
-    world.plane.assign(.sample(generation: 6).with([.sample(1), .sample(2)]))
+    world.plane.assign(Assignment.sample(generation: 6).with([.sample(1), .sample(2)]))
     #expect(await world.run(seconds: 10) { world.plane.observation(vm)?.nics == [.sample(1), .sample(2)] })
     var guest = SimulatedHost.Guest()
     guest.keepsNICs = true
     world.host.setGuest(guest, of: vm)
-    world.plane.assign(.sample(generation: 7).with([.sample(2)]))
+    world.plane.assign(Assignment.sample(generation: 7).with([.sample(2)]))
     #expect(await world.run(seconds: 90) { world.plane.observation(vm)?.problem?.code == .guestIgnored })
     #expect(world.plane.observation(vm)?.nics == [.sample(1), .sample(2)])
     world.host.setGuest(SimulatedHost.Guest(), of: vm)
     #expect(await world.run(seconds: 20) { world.plane.observation(vm)?.nics == [.sample(2)] })
     #expect(world.plane.observation(vm)?.problem == nil && world.host.domain(vm)?.starts == 1)
+    world.plane.assign(.sample(generation: 8).with([]))
+    #expect(await world.run(seconds: 20) { world.plane.observation(vm)?.nics == [] }, "the last one")
+    #expect(world.plane.observation(vm)?.generation == 8)
   }
 
   @Test("a document becomes a running guest, and the control plane hears of it")
   func creation() async {
     let world = World(seed: 1)
-    world.plane.assign(.sample())
+    world.plane.assign(Assignment.sample())
     #expect(
       await world.run(seconds: 5) {
         world.plane.observation(vm)?.power == .running
@@ -97,7 +67,10 @@ struct SimulationTests {
   @Test("VMs that wait for one image share its download")
   func sharedDownload() async {
     let world = World(seed: 2)
-    for number in 1...20 { world.plane.assign(.sample(.sample(number))) }
+    for number in 1...20 {
+      world.plane.assign(VolumeAssignment.sample(number, source: .init(image: .sample), vm: .sample(number)))
+      world.plane.assign(Assignment.sample(.sample(number), disks: [.sample(number, boot: 0)]))
+    }
     #expect(
       await world.run(seconds: 20) { (1...20).allSatisfy { world.power(.sample($0)) == .running } })
     #expect(world.host.downloads == 1)
@@ -109,9 +82,9 @@ struct SimulationTests {
     var guest = SimulatedHost.Guest()
     guest.ignoresACPI = true
     world.host.setGuest(guest, of: vm)
-    world.plane.assign(.sample())
+    world.plane.assign(Assignment.sample())
     #expect(await world.run(seconds: 5) { world.power(vm) == .running })
-    world.plane.assign(.sample(generation: 6, power: .stopped, grace: 30))
+    world.plane.assign(Assignment.sample(generation: 6, power: .stopped, grace: 30))
     #expect(await world.run(seconds: 2) { !world.host.journal(vm).isEmpty })
     let asked = world.clock.now().uptime
     // A new process goes on with the same deadline.
@@ -126,7 +99,7 @@ struct SimulationTests {
     world.host.crashAgent()
     _ = await world.run(seconds: 30)
     #expect(world.plane.observation(vm)?.problem?.detail.contains("its power was cut") == true)
-    world.plane.assign(.sample(generation: 7))
+    world.plane.assign(Assignment.sample(generation: 7))
     #expect(await world.run(seconds: 5) { world.plane.observation(vm)?.power == .running })
     #expect(await world.run(seconds: 5) { world.plane.observation(vm)?.problem == nil })
   }
@@ -137,9 +110,9 @@ struct SimulationTests {
     var guest = SimulatedHost.Guest()
     guest.shutdownTime = 25_000
     world.host.setGuest(guest, of: vm)
-    world.plane.assign(.sample())
+    world.plane.assign(Assignment.sample())
     #expect(await world.run(seconds: 5) { world.power(vm) == .running })
-    world.plane.assign(.sample(generation: 6, power: .stopped, grace: 30))
+    world.plane.assign(Assignment.sample(generation: 6, power: .stopped, grace: 30))
     _ = await world.run(seconds: 13)
     #expect(world.plane.observation(vm)?.problem == nil)
     _ = await world.run(seconds: 6)
@@ -154,7 +127,7 @@ struct SimulationTests {
   )
   func guestStops() async {
     let world = World(seed: 4)
-    world.plane.assign(.sample())
+    world.plane.assign(Assignment.sample())
     #expect(await world.run(seconds: 5) { world.plane.observation(vm)?.power == .running })
     world.host.guestPowersOff(vm)
     #expect(await world.run(seconds: 15) { world.plane.observation(vm)?.guestStopped == true })
@@ -162,7 +135,7 @@ struct SimulationTests {
     world.host.crashAgent()
     _ = await world.run(seconds: 120)
     #expect(world.power(vm)?.isActive == false && world.host.domain(vm)?.starts == 1)
-    world.plane.assign(.sample(generation: 6))
+    world.plane.assign(Assignment.sample(generation: 6))
     #expect(await world.run(seconds: 15) { world.plane.observation(vm)?.power == .running })
     #expect(world.plane.observation(vm)?.guestStopped == false)
   }
@@ -170,7 +143,7 @@ struct SimulationTests {
   @Test("a guest that crashes is started again, ever more slowly")
   func crashes() async {
     let world = World(seed: 5)
-    world.plane.assign(.sample())
+    world.plane.assign(Assignment.sample())
     #expect(await world.run(seconds: 5) { world.power(vm) == .running })
     for _ in 1...8 {
       world.host.guestCrashes(vm)
@@ -187,7 +160,7 @@ struct SimulationTests {
   )
   func unreachable() async {
     let world = World(seed: 6)
-    world.plane.assign(.sample())
+    world.plane.assign(Assignment.sample())
     #expect(await world.run(seconds: 5) { world.plane.observation(vm)?.power == .running })
     world.plane.isUnreachable = true
     world.host.crashAgent()
@@ -201,7 +174,7 @@ struct SimulationTests {
   @Test("an agent that starts on a host whose clock was set back is still heard")
   func clockSetBack() async {
     let world = World(seed: 8)
-    world.plane.assign(.sample())
+    world.plane.assign(Assignment.sample())
     #expect(await world.run(seconds: 5) { world.plane.observation(vm)?.power == .running })
     for _ in 1...3 {
       world.clock.setWall(by: -365 * 24 * 3_600_000)
@@ -216,11 +189,11 @@ struct SimulationTests {
   @Test("a VM that cannot be begun because libvirt is down says so; one that was begun is not said to be absent")
   func hypervisorDown() async {
     let world = World(seed: 10)
-    world.plane.assign(.sample())
+    world.plane.assign(Assignment.sample())
     #expect(await world.run(seconds: 5) { world.plane.observation(vm)?.power == .running })
     world.host.faults.isUnavailable = true
     let new = VMID.sample(2)
-    world.plane.assign(.sample(new))
+    world.plane.assign(Assignment.sample(new))
     #expect(await world.run(seconds: 10) { world.plane.observation(new) != nil })
     let waiting = world.plane.observation(new)
     #expect(waiting?.power == .absent && waiting?.generation == 0 && waiting?.problem == nil)
@@ -243,7 +216,7 @@ struct SimulationTests {
   @Test("a domain without a document is reported and left alone")
   func unknown() async {
     let world = World(seed: 7)
-    world.plane.assign(.sample())
+    world.plane.assign(Assignment.sample())
     #expect(await world.run(seconds: 5) { world.power(vm) == .running })
     world.plane.drop(vm)
     world.plane.state.withLock { $0.observations = [:] }
@@ -253,18 +226,18 @@ struct SimulationTests {
     #expect(world.power(vm) == .running)
   }
 
-  @Test("a request is carried out once, whatever is lost or dies", arguments: 1...seeds / 3)
+  @Test("a request is carried out once, whatever is lost or dies", arguments: 1...stormSeeds / 3)
   func requests(seed: Int) async {
     var faults = LossyLink<MemoryControlPlane>.Faults()
     faults.lostRequest = 0.2
     faults.lostAnswer = 0.2
     faults.doubled = 0.2
     let world = World(seed: UInt64(seed) * 77, faults: faults)
-    world.plane.assign(.sample())
+    world.plane.assign(Assignment.sample())
     #expect(await world.run(seconds: 60) { world.power(vm) == .running })
     world.host.faults.agentCrash = 0.2
     let requests: [Assignment.Request] = [.sample(1, .reboot), .sample(2, .reset)]
-    world.plane.assign(.sample(generation: 6, requests: requests))
+    world.plane.assign(Assignment.sample(generation: 6, requests: requests))
     let all = Set(requests.map(\.id))
     #expect(
       await world.run(seconds: 600) {
@@ -274,7 +247,7 @@ struct SimulationTests {
     #expect((world.host.domain(vm)?.resets ?? 9) <= 1)
   }
 
-  @Test("after any faults everything comes to rest where the documents want it", arguments: 1...seeds)
+  @Test("after any faults everything comes to rest where the documents want it", arguments: 1...stormSeeds)
   func storm(seed: Int) async {
     var random = SplitMix(seed: UInt64(seed) &* 0x9e37)
     var faults = LossyLink<MemoryControlPlane>.Faults()
@@ -352,7 +325,7 @@ struct SimulationTests {
     var ends: [Int] = []
     for _ in 1...2 {
       let world = World(seed: 99)
-      for number in 1...5 { world.plane.assign(.sample(.sample(number))) }
+      for number in 1...5 { world.plane.assign(Assignment.sample(.sample(number))) }
       _ = await world.run(seconds: 60) {
         (1...5).allSatisfy { world.plane.observation(.sample($0))?.power == .running }
       }

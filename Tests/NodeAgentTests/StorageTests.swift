@@ -50,28 +50,54 @@ struct StorageTests {
   @Test("an image with the promised digest is kept under it")
   func fetch() async throws {
     let image = image(content)
-    try await storage.fetch(image, from: source(content)) { _ in }
+    try await storage.local.fetch(image, from: source(content)) { _ in }
     #expect(names("/images") == [image.sha256])
-    #expect(try await storage.files(of: vm, image: image).image)
+    #expect(await storage.local.hasImage(image.sha256))
   }
 
-  @Test("what guests' files take is measured, holes in them not, and images are not guests'")
+  @Test(
+    "a pool in a directory of its own is another place; one whose directory is missing is told of, and made by nobody")
+  func pools() async throws {
+    let other = try TemporaryDirectory()
+    let missing = other.path + "/not-mounted"
+    let root = directory.path + "/agent"
+    let pools = ["fast": other.path, "gone": missing]
+    let storage = try await DirectoryStorage.open(root, options: .init(pools: pools), logger: quietLogger)
+    let seen = await storage.pools()
+    #expect(seen.map(\.name) == ["local", "fast", "gone"])
+    #expect(seen[1].problem == nil && seen[1].totalBytes > 0)
+    #expect(seen[2].problem?.contains(missing) == true && storage.pool("gone") == nil)
+    #expect(!FileSystem.exists(missing))
+    let volume = VolumeID.sample(1)
+    try await #require(storage.pool("fast")).create(volume, sizeBytes: 1 << 20, from: nil)
+    #expect(FileSystem.names(in: other.path + "/volumes") == ["\(volume).json"])
+    #expect(try await storage.local.look(volume) == .absent)
+    let second = try await DirectoryStorage.open(root, options: .init(pools: ["fast": other.path]), logger: quietLogger)
+    #expect(await second.pools()[1].problem?.contains("in use") == true)
+    #expect(storage.pool("fast") != nil, "it is held until here")
+  }
+
+  @Test("what guests' files and volumes take is measured, holes in them not, and images are not guests'")
   func space() async throws {
     let image = image(content)
-    try await storage.fetch(image, from: source(content)) { _ in }
+    try await storage.local.fetch(image, from: source(content)) { _ in }
     #expect(try await storage.space().guests < 64 << 10)
-    try await storage.createDisk(of: vm, from: image, gib: 8)
+    try await storage.local.create(.sample(1), sizeBytes: 8 << 30, from: .init(image: image))
+    try await storage.createSeed(Seed(.sample()))
     let before = try await storage.space().guests
     try Data(count: 1 << 20).write(to: URL(fileURLWithPath: storage.paths(of: vm).seed))
     let space = try await storage.space()
-    #expect(space.guests - before >= 1 << 20 && space.guests < 4 << 20)
+    #expect(space.guests - before >= 256 << 10 && space.guests < 4 << 20)
     #expect(space.free < space.total)
+    let pools = await storage.pools()
+    #expect(pools.map(\.name) == ["local"] && pools[0].problem == nil)
+    #expect(pools[0].usedBytes >= content.count && pools[0].totalBytes == space.total)
   }
 
   @Test("an image with another digest is reported as corrupt and not kept")
   func corrupt() async throws {
     let wrong = image(content, sha256: String(repeating: "0", count: 64))
-    await #expect { try await storage.fetch(wrong, from: source(content)) { _ in } } throws: {
+    await #expect { try await storage.local.fetch(wrong, from: source(content)) { _ in } } throws: {
       ($0 as? AgentFailure)?.kind == .imageCorrupt
     }
     #expect(names("/images") == [])
@@ -81,7 +107,7 @@ struct StorageTests {
   func broken() async throws {
     let failure = AgentFailure(.imageUnavailable, "cut")
     await #expect(throws: failure) {
-      try await storage.fetch(image(content), from: source(content, failure: failure)) { _ in }
+      try await storage.local.fetch(image(content), from: source(content, failure: failure)) { _ in }
     }
     #expect(names("/images") == [])
   }
@@ -94,41 +120,16 @@ struct StorageTests {
       ["create", "-q", "-f", "qcow2", "-u", "-b", "/etc/shadow", "-F", "raw", path, "1M"])
     let evil = try FileSystem.readAll(path)
     await #expect {
-      try await storage.fetch(image(evil, format: .qcow2), from: source(evil)) { _ in }
+      try await storage.local.fetch(image(evil, format: .qcow2), from: source(evil)) { _ in }
     } throws: {
       ($0 as? AgentFailure)?.kind == .imageCorrupt
     }
     await #expect {
-      try await storage.fetch(image(content, format: .qcow2), from: source(content)) { _ in }
+      try await storage.local.fetch(image(content, format: .qcow2), from: source(content)) { _ in }
     } throws: {
       ($0 as? AgentFailure)?.kind == .imageCorrupt
     }
     #expect(names("/images") == [])
-  }
-
-  @Test("a boot disk is a clone of the cached image with the size asked for, and is made once")
-  func disk() async throws {
-    let image = image(content)
-    try await storage.fetch(image, from: source(content)) { _ in }
-    try await storage.createDisk(of: vm, from: image, gib: 3)
-    let path = storage.paths(of: vm).disk
-    let header = try #require(QCOW2Header(try FileSystem.readAll(path)))
-    #expect(header.backingFile != nil)
-    let before = try FileManager.default.attributesOfItem(atPath: path)[.systemFileNumber] as? Int
-    try await storage.createDisk(of: vm, from: image, gib: 9)
-    #expect(
-      try FileManager.default.attributesOfItem(atPath: path)[.systemFileNumber] as? Int == before)
-    #expect(names("/vms/\(vm)") == ["disk.qcow2", "serial.log"])
-    let files = try await storage.files(of: vm, image: image)
-    #expect(files == VMFiles(disk: true, seed: false, any: true, image: true))
-  }
-
-  @Test("a disk of an image that is not there is an error of the host, not a broken disk")
-  func noImage() async throws {
-    await #expect(throws: AgentFailure.self) {
-      try await storage.createDisk(of: vm, from: image(content), gib: 1)
-    }
-    #expect(try await !storage.files(of: vm, image: image(content)).disk)
   }
 
   @Test("below the reserve nothing is made, and the detail says how much there is")
@@ -138,9 +139,9 @@ struct StorageTests {
     for attempt in 0..<2 {
       await #expect {
         if attempt == 0 {
-          try await full.fetch(image(content), from: source(content)) { _ in }
+          try await full.local.fetch(image(content), from: source(content)) { _ in }
         } else {
-          try await full.createDisk(of: vm, from: image(content), gib: 1)
+          try await full.local.create(.sample(1), sizeBytes: 1 << 30, from: nil)
         }
       } throws: {
         guard let failure = $0 as? AgentFailure else { return false }
@@ -149,16 +150,16 @@ struct StorageTests {
     }
   }
 
-  @Test("short of space, images that no disk uses are removed, and those in use stay")
+  @Test("short of space, images that no layer lies over are removed, and those in use stay")
   func makesRoom() async throws {
     let (used, unused) = (image(content), image(content.reversed()))
-    try await storage.fetch(used, from: source(content)) { _ in }
-    try await storage.fetch(unused, from: source(content.reversed())) { _ in }
-    try await storage.createDisk(of: vm, from: used, gib: 1)
+    try await storage.local.fetch(used, from: source(content)) { _ in }
+    try await storage.local.fetch(unused, from: source(content.reversed())) { _ in }
+    try await storage.local.create(.sample(1), sizeBytes: 1 << 30, from: .init(image: used))
     let full = try await DirectoryStorage.open(
       directory.path, options: DirectoryStorage.Options(reserve: .max / 2), logger: quietLogger)
     await #expect(throws: AgentFailure.self) {
-      try await full.fetch(image([1]), from: source([1])) { _ in }
+      try await full.local.fetch(image([1]), from: source([1])) { _ in }
     }
     #expect(names("/images") == [used.sha256])
   }
@@ -174,7 +175,7 @@ struct StorageTests {
     #expect(String(decoding: bytes[0x8028..<0x8048], as: UTF8.self).hasPrefix("cidata "))
     #expect(bytes.contains(Array(document.userData.utf8)))
     #expect(bytes.contains(Array("- \"ssh-ed25519 AAAA say \\\"hi\\\"\\\\\"\n".utf8)))
-    #expect(names("/vms/\(vm)") == ["seed.iso"])
+    #expect(names("/vms/\(vm)") == ["seed.iso", "serial.log"])
     #expect(
       try FileManager.default.attributesOfItem(atPath: iso)[.posixPermissions] as? Int == 0o600)
   }

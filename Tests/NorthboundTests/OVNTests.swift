@@ -171,6 +171,46 @@ struct OVNTests {
     #expect(try ovn.complaints() == [])
   }
 
+  @Test("no source address gets out that is not translated, or routed to the project")
+  func sources() async throws {
+    let ovn = try await CentralOVN()
+    var cloud = cloud
+    for index in cloud.nics.indices {
+      (cloud.nics[index].securityGroups, cloud.nics[index].isProtected) = ([], false)
+    }
+    cloud.router.gateway?.addresses.append(.init(address: address("2001:db8:ff::10"), prefixLength: 64))
+    cloud.router.gateway?.nextHops.append(address("2001:db8:ff::1"))
+    let writer = try await ovn.northbound.acquiredWriter(cloud.model)
+    try await ovn.sync()
+    #expect(try await leaves(ovn, "10.0.1.13"))
+    // Another tenant's floating IP, and the world's.
+    for foreign in ["203.0.113.77", "8.8.8.8", "fd00:2::13", "2001:db8:ff::77"] {
+      #expect(try await !leaves(ovn, foreign), "\(foreign)")
+    }
+    cloud.outside.routedBlocks = [.init(project: SampleCloud.project, cidr: block("fd00:2::/48"))]
+    cloud.router.gateway?.usesSNAT = false
+    try await writer.apply([.put(.externalNetwork(cloud.outside)), .put(.router(cloud.router))])
+    try await ovn.sync()
+    #expect(try await !leaves(ovn, "10.0.1.13"), "nothing translates it")
+    #expect(try await leaves(ovn, "fd00:2::13"))
+    #expect(try ovn.complaints() == [])
+  }
+
+  /// Whether a packet that gamma sends from an address gets out by the gateway.
+  private func leaves(_ ovn: CentralOVN, _ source: String) async throws -> Bool {
+    let gamma = cloud.nics[2]
+    let family = source.contains(":") ? "ip6" : "ip4"
+    let target = source.contains(":") ? "2001:db8:9::9" : "192.0.2.9"
+    let trace = try await ovn.trace(
+      data,
+      "inport == \"\(gamma.id.port)\" && eth.src == \(gamma.mac) && eth.dst == 02:00:00:00:01:02 && ip.ttl == 64"
+        + " && \(family).src == \(source) && \(family).dst == \(target) && udp.dst == 9",
+      options: Array(repeating: "--ct=new", count: 4))
+    #expect(trace.complaints == [])
+    // The gateway asks for the next hop's MAC address, or the packet goes.
+    return !trace.leaves()
+  }
+
   @Test("what is sent from another MAC address or address is dropped, but for allowed pairs and without protection")
   func spoofing() async throws {
     let ovn = try await CentralOVN()

@@ -37,7 +37,11 @@ struct RandomChanges {
     switch object {
     case .network(let id): .network(network(id))
     case .externalNetwork(let id):
-      .externalNetwork(.init(id: id, name: "e", physicalNetwork: "physnet1", vlan: chance(2) ? 7 : nil))
+      .externalNetwork(
+        .init(
+          id: id, name: "e", physicalNetwork: "physnet1", vlan: chance(2) ? 7 : nil,
+          routedBlocks: chance(2) ? [.init(project: SampleCloud.project, cidr: block("fd00:1::/32"))] : [],
+          nodes: Set(some(4).map { made($0) }), sparedNodes: Set(some(4).map { made($0) })))
     case .nic(let id): .nic(nic(id))
     case .router(let id): .router(router(id))
     case .securityGroup(let id): .securityGroup(securityGroup(id))
@@ -102,7 +106,7 @@ struct RandomChanges {
         : .init(
           externalNetwork: made(number(2)), mac: mac("02:00:00:00:0\(tail):ff"),
           addresses: [.init(address: address("203.0.113.\(10 + tail)"), prefixLength: 24)],
-          nextHops: [address("203.0.113.1")], usesSNAT: !chance(3), chassis: some(4).map { made($0) }))
+          nextHops: [address("203.0.113.1")], usesSNAT: !chance(3)))
   }
 
   private mutating func securityGroup(_ group: SecurityGroupID) -> Model.SecurityGroup {

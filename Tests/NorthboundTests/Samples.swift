@@ -51,7 +51,8 @@ struct SampleCloud {
         id: id(3), cidr: block("10.0.1.0/24"), gateway: address("10.0.1.1"), metadataAddress: address("10.0.1.2")),
       .init(id: id(4), cidr: block("fd00:2::/64"), gateway: address("fd00:2::1"), configuration: .dhcp),
     ])
-  var outside = Model.ExternalNetwork(id: id(1), name: "outside", physicalNetwork: "physnet1", vlan: 100)
+  var outside = Model.ExternalNetwork(
+    id: id(1), name: "outside", physicalNetwork: "physnet1", vlan: 100, nodes: [id(1), id(2), id(3)])
   var router = Model.Router(
     id: id(1), project: project, name: "edge",
     interfaces: [
@@ -69,8 +70,7 @@ struct SampleCloud {
     routes: [.init(destination: block("172.16.0.0/12"), nextHop: address("10.0.0.77"))],
     gateway: .init(
       externalNetwork: id(1), mac: mac("02:00:00:00:01:ff"),
-      addresses: [.init(address: address("203.0.113.10"), prefixLength: 24)], nextHops: [address("203.0.113.1")],
-      chassis: [id(1), id(2), id(3)]))
+      addresses: [.init(address: address("203.0.113.10"), prefixLength: 24)], nextHops: [address("203.0.113.1")]))
   var open = Model.SecurityGroup(
     id: id(1), project: project,
     rules: [
@@ -81,8 +81,6 @@ struct SampleCloud {
       .init(
         id: id(6), direction: .ingress, ipVersion: .v4, protocol: .udp, ports: 5000...5010,
         remote: .block(block("10.0.1.0/24"))),
-      .init(id: id(7), direction: .ingress, ipVersion: .v4, protocol: .sctp, ports: 9...9),
-      .init(id: id(8), direction: .ingress, ipVersion: .v4, protocol: .other(47)),
     ])
   /// Lets in what comes from its own members, and from those of `open`; lets nothing out.
   var closed = Model.SecurityGroup(

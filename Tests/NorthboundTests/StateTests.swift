@@ -145,10 +145,59 @@ struct StateTests {
     #expect(row(cloud.model, .dhcpOptions, id(1, SubnetID.self).uuid)?["options"]?.stringMap?["domain_name"] == nil)
   }
 
+  @Test("a gateway lets out what is translated, and what is routed to the router's project; nothing else")
+  func sources() {
+    var cloud = SampleCloud()
+    func policies() -> [String: [String]] {
+      let desired = NorthboundState(cloud.model).desired
+      let rows = desired.keys.filter { $0.table == .policy }.compactMap { desired[$0] }
+      return Dictionary(grouping: rows) { $0["action"]?.string ?? "" }.mapValues { rows in
+        rows.compactMap { $0["match"]?.string }.map { String($0.split(separator: " && ")[1]) }.sorted()
+      }
+    }
+    #expect(policies() == ["drop": ["ip"], "allow": ["ip4.src == {10.0.0.0/24, 10.0.1.0/24, 203.0.113.10}"]])
+    cloud.outside.routedBlocks = [
+      .init(project: SampleCloud.project, cidr: block("fd00:2::/48")),
+      .init(project: id(2), cidr: block("fd00:1::/48")),
+      .init(project: SampleCloud.project, cidr: block("10.0.1.0/25")),
+    ]
+    #expect(policies()["allow"]?.last == "ip6.src == {fd00:2::/64}")
+    cloud.router.gateway?.usesSNAT = false
+    // What has a floating IP is translated still; of a block that is routed in part nothing goes out.
+    #expect(
+      policies()["allow"] == ["ip4.src == 10.0.0.11", "ip4.src == {203.0.113.10}", "ip6.src == {fd00:2::/64}"])
+    cloud.outside.routedBlocks.append(.init(project: SampleCloud.project, cidr: block("10.0.1.0/24")))
+    #expect(policies()["allow"]?.contains("ip4.src == {10.0.1.0/24, 203.0.113.10}") == true)
+  }
+
+  @Test("a gateway whose wire takes smaller packets than guests send says so")
+  func gatewayMTU() {
+    var cloud = SampleCloud()
+    func options() -> [String: String]? {
+      row(cloud.model, .logicalRouterPort, Names.gatewayPort(cloud.router.id))?["options"]?.stringMap
+    }
+    #expect(options() == [:])
+    cloud.data.mtu = 8942
+    #expect(options() == ["gateway_mtu": "1500"])
+    cloud.outside.mtu = 9000
+    #expect(options() == [:])
+  }
+
+  @Test("a port whose VM is on no node is nobody's to claim")
+  func unclaimed() {
+    var cloud = SampleCloud()
+    func options() -> [String: String]? {
+      row(cloud.model, .logicalSwitchPort, cloud.nics[0].id.uuid)?["options"]?.stringMap
+    }
+    #expect(options() == ["requested-chassis": "nobody"])
+    cloud.nics[0].node = id(3)
+    #expect(options() == ["requested-chassis": id(3, NodeID.self).description])
+  }
+
   @Test("a gateway without a node is no gateway, and a rule whose group is gone lets nothing through")
   func unusable() {
     var cloud = SampleCloud()
-    cloud.router.gateway?.chassis = []
+    cloud.outside.nodes = []
     let state = NorthboundState(cloud.model)
     #expect(!state.desired.keys.contains { $0.table == .nat || $0.table == .haChassisGroup })
     var without = NorthboundState(SampleCloud().model)
@@ -156,6 +205,65 @@ struct StateTests {
     #expect(without.desired[rule] != nil)
     #expect(without.apply([.remove(.securityGroup(id(1)))]).contains(rule))
     #expect(without.desired[rule] == nil)
+  }
+
+  @Test("a node more or less at an external network changes few groups of nodes, and nothing of any router")
+  func gatewayNodes() {
+    var cloud = SampleCloud()
+    cloud.outside.nodes = Set((1...40).map { id($0) })
+    var state = NorthboundState(cloud.model)
+    for number: UInt64 in 2...300 {
+      var router = cloud.router
+      router.id = id(number)
+      router.interfaces = []
+      state.apply([.put(.router(router))])
+    }
+    let groups = Set(
+      state.desired.keys.filter { $0.table == .logicalRouterPort }.compactMap {
+        state.desired[$0]?["ha_chassis_group"]?.uuid
+      })
+    #expect(groups.count == GatewayShare.count)
+    let begin = members(of: state)
+    #expect(begin.allSatisfy { $0.value.count == GatewayShare.nodesAtMost })
+    #expect(Set(begin.values.joined()).count > 30, "the load is spread")
+
+    let newcomer: NodeID = id(41)
+    for nodes in [cloud.outside.nodes.union([newcomer]), cloud.outside.nodes] {
+      cloud.outside.nodes = nodes
+      let before = members(of: state)
+      let touched = state.apply([.put(.externalNetwork(cloud.outside))])
+      #expect(Set(touched.map(\.table)).isSubset(of: [.haChassisGroup, .haChassis]))
+      let after = members(of: state)
+      let changed = after.filter { before[$0.key] != $0.value }
+      #expect(1...24 ~= changed.count && touched.count < 150, "\(changed.count) groups, \(touched.count) rows")
+      #expect(changed.allSatisfy { ($0.value + (before[$0.key] ?? [])).contains(newcomer.description) })
+    }
+    #expect(members(of: state) == begin)
+  }
+
+  @Test("a node that is spared carries a gateway only where no other can")
+  func sparedNodes() {
+    var cloud = SampleCloud()
+    cloud.outside.nodes = Set((1...6).map { id($0) })
+    cloud.outside.sparedNodes = [id(1)]
+    #expect(
+      members(of: NorthboundState(cloud.model)).values.allSatisfy { !$0.contains(id(1, NodeID.self).description) })
+    cloud.outside.nodes = [id(1), id(2)]
+    let both = [id(2, NodeID.self), id(1, NodeID.self)].map(\.description)
+    #expect(members(of: NorthboundState(cloud.model)).values.allSatisfy { $0 == both })
+  }
+
+  /// The nodes of the groups that carry gateways, best first.
+  private func members(of state: NorthboundState) -> [UUID: [String]] {
+    let groups = state.desired.keys.filter { $0.table == .haChassisGroup }.map { key in
+      let nodes = (state.desired[key]?["ha_chassis"]?.uuids ?? []).compactMap { id -> (Int64, String)? in
+        let row = state.desired[RowKey(table: .haChassis, id: id)]
+        guard let priority = row?["priority"]?.integer, let name = row?["chassis_name"]?.string else { return nil }
+        return (priority, name)
+      }
+      return (key.id, nodes.sorted { $0 > $1 }.map(\.1))
+    }
+    return Dictionary(uniqueKeysWithValues: groups)
   }
 
   private func row(_ model: Model, _ table: Table, _ id: UUID) -> Row? {

@@ -58,6 +58,31 @@ struct TermTests {
     #expect(try await writer.discrepancies(from: cloud.model) != [])
   }
 
+  @Test(
+    "a writer that waits takes the lock from one that does nothing with it, and is the one that writes from then on")
+  func overtakes() async throws {
+    let database = try await NorthboundDatabase()
+    let cloud = SampleCloud()
+    let (frozen, writer) = (try await database.acquiredWriter(cloud.model), try database.writer())
+    await writer.overtake()
+    #expect(await !writer.isQueued, "nothing is taken by who does not wait")
+    async let acquired: Void = writer.acquire()
+    try await eventually("it waits") { await writer.isQueued }
+    await writer.overtake()
+    try await acquired
+    let error = await northboundError { () async throws(NorthboundError) in
+      try await frozen.apply([.remove(.nic(cloud.nics[0].id))])
+    }
+    #expect(error?.kind == .notWriter)
+    try await writer.replaceAll(cloud.model)
+    try await writer.apply([.remove(.nic(cloud.nics[0].id))])
+    // Who has lost it waits in turn.
+    async let again: Void = frozen.acquire()
+    try await eventually("it waits") { await frozen.isQueued }
+    await writer.resign()
+    try await again
+  }
+
   @Test("a writer that goes in the middle leaves what the next one completes", arguments: [1, 4, 9])
   func diesInTheMiddle(after transactions: Int) async throws {
     let database = try await NorthboundDatabase()

@@ -152,14 +152,43 @@ struct WriterTests {
     #expect(writer.replica.snapshot["Logical_Switch_Port"][fine.id.uuid] != nil)
     var blocked = cloud.nics[0]
     blocked.hostname = "other"
-    let error = await northboundError { () async throws(NorthboundError) in
-      try await writer.apply([.put(.nic(blocked))])
+    #expect(summary.refused.keys.map(\.self) == [.nic(blocked.id)])
+    // Also where nothing changes, and not as the matter of others in the same switch.
+    let later = SampleCloud.nic(11, network: 1, [(1, "10.0.0.98")], groups: [1])
+    #expect(try await writer.apply([.put(.nic(later))]) == [:])
+    for _ in 0..<2 {
+      let refused = try await writer.apply([.put(.nic(blocked))])
+      #expect(refused.keys.map(\.self) == [.nic(blocked.id)])
+      #expect(refused[.nic(blocked.id)]?.contains(blocked.id.port) == true, "\(refused)")
     }
-    #expect(error?.kind == .refused)
     try await other.transact([.delete(table: "Logical_Switch", where: [Condition("name", .equal, "theirs")])])
-    try await writer.apply([.put(.nic(cloud.nics[0]))])
+    try await writer.apply([.remove(.nic(later.id))])
+    #expect(try await writer.apply([.put(.nic(cloud.nics[0]))]) == [:])
     let found = try await writer.discrepancies(from: Model(cloud.objects + [.nic(fine)]))
     #expect(found == [], "\(found)")
+  }
+
+  @Test("what moves from one parent to another gets there though something else of the same changes is refused")
+  func movesBesideRefusal() async throws {
+    let database = try await NorthboundDatabase()
+    let other = try database.client()
+    var cloud = SampleCloud()
+    var second = cloud.router
+    second.id = id(2)
+    second.interfaces = []
+    let writer = try await database.acquiredWriter(Model(cloud.objects + [.router(second)]))
+    let blocked = SampleCloud.nic(10, network: 1, [(1, "10.0.0.99")])
+    try await other.transact([
+      .insert(table: "Logical_Switch", row: ["name": "theirs", "ports": .namedUUID("p")]),
+      .insert(table: "Logical_Switch_Port", row: ["name": .string(blocked.id.port)], as: .named("p")),
+    ])
+    cloud.floatingIP.router = second.id
+    let refused = try await writer.apply([.put(.floatingIP(cloud.floatingIP)), .put(.nic(blocked))])
+    #expect(refused.keys.map(\.self) == [.nic(blocked.id)])
+    let routers = writer.replica.snapshot["Logical_Router"]
+    #expect(routers[second.id.uuid]?["nat"]?.uuids?.contains(cloud.floatingIP.id.uuid) == true)
+    let found = try await writer.discrepancies(from: Model(cloud.objects + [.router(second)]))
+    #expect(!found.contains { ["Logical_Router", "NAT"].contains($0.table) }, "\(found)")
   }
 
   @Test("the states of ports are told, all of them first")

@@ -70,6 +70,7 @@ struct Fleet {
     if !nodes.isEmpty {
       if random.chance(5) { request.node = random.one(of: nodes).id }
       if random.chance(15) { request.excluded = some() }
+      if random.chance(15) { request.storage = some() }
       if random.chance(15) { request.affinity = some() }
       if random.chance(25) { request.antiAffinity = some() }
       if random.chance(15) { request.preferred = some() }
@@ -109,6 +110,7 @@ func firstObstacle(_ node: InventoryNode, _ request: PlacementRequest) -> Constr
   if node.state != .ready { return .state }
   if let wanted = request.node, wanted != node.id { return .node }
   if request.excluded.contains(node.id) { return .excluded }
+  if let storage = request.storage, !storage.contains(node.id) { return .storagePool }
   if let zone = request.zone, zone != node.zone { return .zone }
   if let pool = request.pool, pool != node.pool { return .pool }
   if let architecture = request.architecture, architecture != node.architecture { return .architecture }

@@ -28,7 +28,8 @@ struct AgentSettingsTests {
     let values = [
       "url": "https://a:1", "ca": "/ca.crt", "data": "/data", "libvirt": "qemu+unix:///system", "name": "n1",
       "join-token": "secret", "accelerator": "tcg", "vcpus": "3", "memory-mib": "4096", "disk-gib": "50",
-      "reserved-memory-mib": "7", "reserved-disk-gib": "8", "serial-log-kib": "64", "parallel": "2",
+      "reserved-memory-mib": "7", "reserved-disk-gib": "8", "pool": "fast=/srv/fast", "serial-log-kib": "64",
+      "parallel": "2",
       "log-level": "debug", "ovs": "tcp:127.0.0.1:6640", "tunnel-address": "192.0.2.7",
       "bridge-mapping": "external=br-ex", "datapath": "userspace",
     ]
@@ -47,6 +48,7 @@ struct AgentSettingsTests {
       #expect(found.capacity.accelerator == .tcg && found.capacity.vcpus == 3)
       #expect(found.capacity.memoryMib == 4096 && found.capacity.diskGib == 50)
       #expect(found.capacity.reservedMemoryMib == 7 && found.capacity.reservedDiskGib == 8)
+      #expect(found.pools == ["fast": "/srv/fast"])
       #expect(
         found.network
           == NetworkSettings(
@@ -70,6 +72,16 @@ struct AgentSettingsTests {
     arguments: [
       ([], "--url is missing"), (["--url", "aloft:8443"], "--url 'aloft:8443' must begin with https://"),
       (["--url", "https://a", "--data", "here"], "--data 'here' must be an absolute path"),
+      (["--url", "https://a", "--pool", "fast"], "--pool 'fast' must be NAME=DIRECTORY"),
+      (["--url", "https://a", "--pool", "fast=here"], "--pool 'fast=here' must be NAME=DIRECTORY"),
+      (["--url", "https://a", "--pool", "local=/a"], "the pool `local` is in the directory of --data"),
+      (["--url", "https://a", "--pool", "a=rbd:"], "--pool 'a=rbd:' must be NAME=rbd:POOL"),
+      (["--url", "https://a", "--pool", "a=rbd:p:conf=c"], "must be NAME=rbd:POOL[:id=CLIENT]"),
+      (["--url", "https://a", "--pool", "a=rbd:p:key=/c"], "must be NAME=rbd:POOL[:id=CLIENT]"),
+      (["--url", "https://a", "--pool", "a=rbd:p", "--pool", "b=rbd:p"], "--pool names the Ceph pool 'p' twice"),
+      (["--url", "https://a", "--pool", "a=/a", "--pool", "a=rbd:p"], "--pool names the pool 'a' twice"),
+      (["--url", "https://a", "--pool", "a=/a", "--pool", "b=/a"], "--pool names the directory '/a' twice"),
+      (["--url", "https://a", "--data", "/a", "--pool", "a=/a"], "--pool 'a' is in the directory of --data"),
       (["--url", "https://a", "--parallel", "0"], "--parallel is 0, not between 1 and 64"),
       (["--url", "https://a", "--accelerator", "xen"], "--accelerator is 'xen'; it is one of auto, kvm, tcg"),
       (["--url", "https://a", "--log-level", "loud"], "--log-level is 'loud'; it is one of trace"),
@@ -81,6 +93,21 @@ struct AgentSettingsTests {
       _ = try AgentSettings(options: try AgentOptions.parse(arguments), environment: [:])
     }
     #expect(said.contains(reason), "\(said)")
+  }
+
+  @Test("a pool of a Ceph cluster is a pool, a client and two files, which have usual names")
+  func clusters() throws {
+    let found = try settings(
+      "--url", "https://a:1", "--pool", "fast=/srv/fast", "--pool", "a=rbd:vms", "--pool",
+      "b=rbd:more:keyring=/k:id=node1:conf=/c")
+    #expect(found.pools == ["fast": "/srv/fast"])
+    #expect(
+      found.clusters == [
+        "a": CephAccess(
+          pool: "vms", client: "aloft", configuration: "/etc/ceph/ceph.conf",
+          keyring: "/etc/ceph/ceph.client.aloft.keyring"),
+        "b": CephAccess(pool: "more", client: "node1", configuration: "/c", keyring: "/k"),
+      ])
   }
 
   @Test("the help tells the three names of each setting")
@@ -96,7 +123,8 @@ struct AgentSettingsTests {
   func networks() throws {
     for wrong in [
       ["--ovs", "db.sock"], ["--ovs", "ssl:127.0.0.1:6640"], ["--tunnel-address", "node1"],
-      ["--tunnel-address", "fe80::1"], ["--bridge-mapping", "external"], ["--datapath", "fast"],
+      ["--tunnel-address", "fe80::1"], ["--tunnel-address", "2001:db8::7"], ["--bridge-mapping", "external"],
+      ["--datapath", "fast"],
       ["--bridge-mapping", "a=br-a", "--bridge-mapping", "a=br-b"],
     ] {
       #expect(throws: (any Error).self, "\(wrong)") {

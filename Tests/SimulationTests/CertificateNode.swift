@@ -50,6 +50,8 @@ struct CertificateNode: Sendable {
     var options = AgentMachine.Options()
     options.sweepInterval = 30 * day
     options.factsInterval = 30 * day
+    options.contentsInterval = 30 * day
+    options.volumeInterval = 30 * day
     options.retellInterval = 30 * day
     options.resyncInterval = 30 * day
     return options

@@ -17,6 +17,9 @@ enum UserAction: Sendable, Equatable {
   case read(Int)
   case list
   case explain
+  case attach(Int, network: String)
+  /// One of the NICs that it has then.
+  case detach(Int, which: Int)
 
   struct Creation: Sendable, Equatable {
     var vm: Int
@@ -26,6 +29,8 @@ enum UserAction: Sendable, Equatable {
     var image: String
     var power: Power
     var guestIgnoresACPI: Bool
+    /// A NIC on each.
+    var networks: [String] = []
   }
 
   /// For the counts.
@@ -41,6 +46,8 @@ enum UserAction: Sendable, Equatable {
     case .read: "read"
     case .list: "list"
     case .explain: "explain"
+    case .attach: "attach NIC"
+    case .detach: "detach NIC"
     }
   }
 }
@@ -62,6 +69,7 @@ enum Mishap: Sendable, Equatable {
   case guestPaused(vm: Int)
   case domainDestroyed(vm: Int)
   case domainUndefined(vm: Int)
+  case ovnDown(node: Int, for: Int)
 
   /// For the counts.
   var kind: String {
@@ -85,6 +93,7 @@ enum Mishap: Sendable, Equatable {
     case .guestPaused: "guest paused by an I/O error"
     case .domainDestroyed: "domain destroyed from outside"
     case .domainUndefined: "domain undefined from outside"
+    case .ovnDown: "OVN down on a node"
     }
   }
 }
@@ -133,8 +142,14 @@ struct History: Sendable, Equatable {
   var weather = Weather()
   var moments: [Moment] = []
 
-  init(seed: UInt64) {
+  /// The networks of the project.
+  static let networks = ["blue", "green"]
+
+  /// Without networks nothing else is different.
+  init(seed: UInt64, hasNetworks: Bool = true) {
     self.seed = seed
+    // Of its own, so that what networks add changes nothing of the rest.
+    var networking = SplitMix(seed: seed &* 0x9e37_79b9_7f4a_7c15 &+ 5)
     var random = SplitMix(seed: seed &* 0x2545_f491_4f6c_dd1d &+ 1)
     for _ in 0..<Int.random(in: 2...4, using: &random) {
       nodes.append(
@@ -153,7 +168,30 @@ struct History: Sendable, Equatable {
         isMishap
         ? .mishap(Self.mishap(made, nodes.count, &random))
         : .user(Self.user(&made, &random))
-      moments.append(Moment(after: after, action: action))
+      moments.append(Moment(after: after, action: hasNetworks ? Self.connected(action, &networking) : action))
+      guard hasNetworks, made > 0, Int.random(in: 0..<6, using: &networking) == 0 else { continue }
+      moments.append(
+        Moment(
+          after: Int.random(in: 1...1_500, using: &networking),
+          action: Self.networking(made, nodes.count, &networking)))
+    }
+  }
+
+  /// A VM that is created gets NICs, mostly.
+  private static func connected(_ action: Action, _ random: inout SplitMix) -> Action {
+    guard case .user(.create(var creation)) = action else { return action }
+    creation.networks = Array(networks.prefix(Int.random(in: 0...2, using: &random)))
+    return .user(.create(creation))
+  }
+
+  private static func networking(_ made: Int, _ nodes: Int, _ random: inout SplitMix) -> Action {
+    let vm = Int.random(in: 0..<made, using: &random)
+    switch Int.random(in: 0..<20, using: &random) {
+    case 0..<9: return .user(.attach(vm, network: networks[Int.random(in: 0..<networks.count, using: &random)]))
+    case 9..<16: return .user(.detach(vm, which: Int.random(in: 0..<8, using: &random)))
+    default:
+      let time = Int.random(in: 500...60_000, using: &random)
+      return .mishap(.ovnDown(node: Int.random(in: 0..<nodes, using: &random), for: time))
     }
   }
 

@@ -12,6 +12,9 @@ extension World {
     var places: [VMID: Int] = [:]
     for (index, node) in nodes.enumerated() {
       for vm in node.host.vms where node.host.domain(vm)?.power.isActive == true {
+        if node.host.faults.portsAreMissing, node.host.domain(vm)?.power == .paused(.asked) {
+          trace.count("a guest was held without its ports")
+        }
         if let other = places[vm] { fail("\(vm) runs on node \(other) and on node \(index)") }
         places[vm] = index
       }
@@ -34,18 +37,24 @@ extension World {
       SELECT format('operation %s of vm %s: %s, waits for %s', kind, resource_id, status, waiting_for) FROM operations
        WHERE finished_at IS NULL ORDER BY id
       """)
-    for vm in try await observer.vms() { if let why = unrest(of: vm) { lines.append("\(vm.name) \(vm.id): \(why)") } }
+    let nics = try await observer.nics()
+    for vm in try await observer.vms() {
+      if let why = unrest(of: vm, nics[vm.id] ?? []) { lines.append("\(vm.name) \(vm.id): \(why)") }
+    }
     return lines
   }
 
-  private func unrest(of vm: VMRecord) -> String? {
+  private func unrest(of vm: VMRecord, _ nics: [(id: NICID, isLeaving: Bool)]) -> String? {
     if vm.facts.intent.deleted { return "is not deleted yet" }
     let state = VMDerivedState.of(vm.facts)
     let wanted: VMState = vm.facts.intent.desiredPower == .running ? .running : .stopped
     guard state.state == wanted else { return "is \(state.state), not \(wanted): \(state.reason ?? "")" }
     guard vm.facts.current?.generation == vm.facts.intent.generation else { return "its last change was not seen" }
     guard let index = nodes.indices.first(where: { "node-\($0)" == vm.facts.host?.name }) else { return "has no node" }
-    let power = nodes[index].host.domain(vm.id)?.power
+    if let leaving = nics.first(where: \.isLeaving) { return "has not let go of \(leaving.id)" }
+    let domain = nodes[index].host.domain(vm.id)
+    let (power, plugged) = (domain?.power, Set((domain?.nics ?? []).map(\.id)))
+    if wanted == .running, plugged != Set(nics.map(\.id)) { return "has NICs \(plugged), not \(nics.map(\.id))" }
     switch wanted {
     case .running: return power == .running ? nil : "is shown running and is \(power.map { "\($0)" } ?? "absent")"
     default: return power?.isActive == false ? nil : "is shown stopped and is \(power.map { "\($0)" } ?? "absent")"
@@ -59,7 +68,11 @@ extension World {
     try await checkEvents()
     try await checkOperations()
     let vms = try await observer.vms()
-    for vm in vms { checkIntent(vm) }
+    let nics = try await observer.nics()
+    for vm in vms { checkIntent(vm, Set((nics[vm.id] ?? []).map(\.id))) }
+    // Each of theirs has one: the networks have one subnet each.
+    let (have, need) = (try await observer.addressesInUse(), nics.values.reduce(0) { $0 + $1.count })
+    if have != need { fail("\(have) addresses are in use by \(need) NICs") }
     let living = Set(vms.map(\.id))
     for (number, entry) in ledger.entries.sorted(by: { $0.key < $1.key }) {
       if let id = entry.id, entry.isCreated, !entry.isDeleted, !living.contains(id) {
@@ -96,9 +109,10 @@ extension World {
   }
 
   /// The rows say what was accepted last.
-  private func checkIntent(_ vm: VMRecord) {
+  private func checkIntent(_ vm: VMRecord, _ nics: Set<NICID>) {
     guard let (number, entry) = ledger[id: vm.id] else { return fail("nobody asked for \(vm.name) \(vm.id)") }
     if !entry.isCreated || entry.isDeleted { fail("vm-\(number) is there and should not be") }
+    if nics != entry.nics { fail("vm-\(number) has NICs \(nics), not \(entry.nics)") }
     if vm.name != entry.name { fail("vm-\(number) is named \(vm.name), not \(entry.name)") }
     if !entry.label.isEmpty, !vm.labels.contains("\"\(entry.label)\"") {
       fail("vm-\(number) has labels \(vm.labels), not \(entry.label)")

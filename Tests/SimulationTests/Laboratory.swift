@@ -1,6 +1,7 @@
 import class Contract.Contract
 import ControlPlane
 import Crypto
+import DiskImages
 import Foundation
 import HTTP
 import HTTPTypes
@@ -17,7 +18,7 @@ struct Laboratory: Sendable {
   let server: PostgresServer
   /// The name of the database that each history gets a copy of.
   let template: String
-  let images: ImageFiles
+  let images: ImageContents
   let contract: Contract
   let sealing: SealingKey
   let token: String
@@ -48,7 +49,8 @@ struct Laboratory: Sendable {
     self.server = server
     let url = try await server.createDatabase()
     template = String(url.dropFirst("postgresql:///".count).prefix { $0 != "?" })
-    images = try ImageFiles(directory: imageDirectory)
+    images = try ImageContents(
+      directory: imageDirectory, inspector: ConfinedInspector(program: TestPrograms.path("aloft-inspect")))
     contract = try Contract.load(file: Self.root + "/openapi/aloft.yaml")
     let start = Date(timeIntervalSince1970: Double(VirtualClock().now().wall) / 1000)
     sealing = try SealingKey(SealingKey.generate())
@@ -68,16 +70,34 @@ struct Laboratory: Sendable {
       contract: contract, database: database, images: images, sealing: sealing,
       settings: Settings(advertisedURL: "https://127.0.0.1:1"), environment: environment, logger: Self.silent)
     for name in Self.imageNames { try await Self.makeImage(name, plane, token: token) }
+    for (number, name) in History.networks.enumerated() {
+      try await Self.makeNetwork(name, "10.\(number).0.0/24", plane, token: token)
+    }
     await database.shutdown()
   }
 
+  private typealias Wish = (HTTPRequest.Method, String, String, [UInt8])
+
   private static func makeImage(_ name: String, _ plane: ControlPlane, token: String) async throws {
     let content = imageContent + Array(name.utf8)
-    let calls: [(HTTPRequest.Method, String, String, [UInt8])] = [
-      (.post, "/v1/images", "application/json", JSONValue.object(["name": .string(name)]).bytes),
-      (.put, "/v1/images/\(name)/content", "application/octet-stream", content),
-    ]
-    for (method, path, type, bytes) in calls {
+    try await carryOut(
+      [
+        (.post, "/v1/images", "application/json", JSONValue.object(["name": .string(name)]).bytes),
+        (.put, "/v1/images/\(name)/content", "application/octet-stream", content),
+      ], plane, token: token)
+  }
+
+  private static func makeNetwork(_ name: String, _ block: String, _ plane: ControlPlane, token: String) async throws {
+    let subnet: JSONObject = ["name": .string(name), "network": .string(name), "cidr": .string(block)]
+    try await carryOut(
+      [
+        (.post, "/v1/networks", "application/json", JSONValue.object(["name": .string(name)]).bytes),
+        (.post, "/v1/subnets", "application/json", JSONValue.object(subnet).bytes),
+      ], plane, token: token)
+  }
+
+  private static func carryOut(_ wishes: [Wish], _ plane: ControlPlane, token: String) async throws {
+    for (method, path, type, bytes) in wishes {
       let fields: HTTPFields = [.contentType: type, .authorization: "Bearer \(token)"]
       let head = HTTPRequest(method: method, scheme: "https", authority: "aloft", path: path, headerFields: fields)
       let answer = await plane.respond(

@@ -20,6 +20,8 @@ struct Ledger {
     /// The guest turned itself off: its intent may follow it.
     var guestWentOff = 0
     var renames = 0
+    /// The NICs that it is to have, as far as somebody was told of them.
+    var nics: Set<NICID> = []
   }
 
   var entries: [Int: Entry] = [:]
@@ -29,7 +31,7 @@ struct Ledger {
   }
 
   /// The change has committed.
-  mutating func apply(_ action: UserAction, turn: Int) {
+  mutating func apply(_ action: UserAction, turn: Int, nic: NICID?) {
     switch action {
     case .create(let creation): entries[creation.vm]?.isCreated = true
     case .start(let vm):
@@ -42,7 +44,8 @@ struct Ledger {
     case .delete(let vm, _): entries[vm]?.isDeleted = true
     case .rename(let vm): entries[vm]?.name = Self.newName(vm, turn)
     case .relabel(let vm, _): entries[vm]?.label = "\(turn)"
-    case .read, .list, .explain: break
+    case .detach(let vm, _): if let nic { entries[vm]?.nics.remove(nic) }
+    case .read, .list, .explain, .attach: break
     }
   }
 
@@ -70,6 +73,14 @@ struct Ledger {
       return objection(status, code, entries[vm])
     case .read(let vm): return objection(status, code, entries[vm])
     case .list, .explain: return "a reading is answered \(status) \(code ?? "")"
+    case .attach(let vm, _):
+      // Its node may be one that cannot connect it now.
+      if status == 409, code == "limit_reached" || code == "wrong_state" { return nil }
+      return objection(status, code, entries[vm])
+    case .detach(let vm, _):
+      // Somebody may have been faster.
+      if status == 404 { return nil }
+      return objection(status, code, entries[vm])
     }
   }
 

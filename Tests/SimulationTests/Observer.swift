@@ -9,9 +9,9 @@ import SimulatedHypervisor
 final class Observer: Sendable {
   private let database: Database
   private let clock: VirtualClock
-  private let images: ImageFiles
+  private let images: ImageContents
 
-  init(url: String, clock: VirtualClock, images: ImageFiles) throws {
+  init(url: String, clock: VirtualClock, images: ImageContents) throws {
     database = try Database(
       configuration: DatabaseConfiguration(
         url: url, poolSize: 1, poolTimeout: .seconds(60), idleCheckAfter: .seconds(3600)),
@@ -49,7 +49,7 @@ final class Observer: Sendable {
     return try await ConsistencyCheck(database: database, images: images).findings().map(\.description)
   }
 
-  /// Claims beyond what a node has.
+  /// Claims and volumes beyond what a node has.
   func oversold() async throws -> [String] {
     try await texts(
       """
@@ -57,7 +57,7 @@ final class Observer: Sendable {
                     n.memory_mib_limit, c.disk, n.disk_gib_limit)
         FROM nodes n CROSS JOIN LATERAL (
           SELECT coalesce(sum(vcpus), 0) AS vcpus, coalesce(sum(memory_mib), 0) AS memory,
-                 coalesce(sum(disk_gib), 0) AS disk
+                 (SELECT coalesce(sum(size_gib), 0) FROM volumes v WHERE v.node_id = n.id) AS disk
             FROM claims WHERE node_id = n.id) c
        WHERE c.vcpus > n.vcpus_limit OR c.memory > n.memory_mib_limit OR c.disk > n.disk_gib_limit
       """)
@@ -98,9 +98,23 @@ final class Observer: Sendable {
     }
   }
 
-  /// How many accepted changes of VMs are in the audit.
+  /// How many accepted changes of VMs and NICs are in the audit.
   func auditedChanges() async throws -> Int {
-    try await database.one("SELECT count(*) FROM audit WHERE operation LIKE '%VM' AND refusal IS NULL")?.get(0) ?? -1
+    try await database.one(
+      "SELECT count(*) FROM audit WHERE (operation LIKE '%VM' OR operation LIKE '%NIC') AND refusal IS NULL")?.get(0)
+      ?? -1
+  }
+
+  /// The NICs of each VM, with those that their guests are to let go of.
+  func nics() async throws -> [VMID: [(id: NICID, isLeaving: Bool)]] {
+    try await database.query("SELECT vm_id, id, deleted_at IS NOT NULL FROM nics ORDER BY id").reduce(into: [:]) {
+      $0[try $1.get(0, as: VMID.self), default: []].append((try $1.get(1), try $1.get(2)))
+    }
+  }
+
+  /// Addresses that are somebody's.
+  func addressesInUse() async throws -> Int {
+    try await database.one("SELECT count(*) FROM addresses WHERE released_at IS NULL")?.get(0) ?? -1
   }
 
   /// The events behind `cursor` as a reader gets them.

@@ -35,7 +35,8 @@ struct SimulationTests {
 
   @Test("a report that arrives after it was given up does not stand as the last word", .enabled(if: only == nil))
   func lateReport() async throws {
-    let report = try await Laboratory.with { laboratory in try await Simulation.run(seed: 2011, in: laboratory) }
+    let history = History(seed: 2011, hasNetworks: false)
+    let report = try await Laboratory.with { laboratory in try await Simulation.run(history, in: laboratory) }
     #expect(report.failures.isEmpty, "\(report.explanation)")
   }
 

@@ -36,6 +36,8 @@ struct Summary {
     // Guests.
     "QEMU killed", "guest powered itself off", "guest paused by an I/O error", "guest ignores ACPI",
     "domain destroyed from outside", "domain undefined from outside", "a guest was hit",
+    // Networks.
+    "attach NIC", "detach NIC", "OVN down on a node", "a guest was held without its ports",
     // What operations come to.
     "operation succeeded", "operation failed: superseded", "operation failed: deadline_exceeded",
   ]

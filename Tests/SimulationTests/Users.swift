@@ -15,6 +15,8 @@ struct UserCall {
   var tries = 0
   /// A try has committed.
   var isApplied = false
+  /// The NIC that it is about.
+  var nic: NICID?
   var retryAt = 0
 
   init(_ action: UserAction, turn: Int, replica: Int, token: String, ledger: Ledger) {
@@ -38,6 +40,7 @@ struct UserCall {
         "vcpus": .integer(Int64(creation.vcpus)),
         "memory_mib": .integer(Int64(creation.memoryMiB)), "disk_gib": .integer(Int64(creation.diskGiB)),
         "power": .string(creation.power.rawValue),
+        "nics": .array(creation.networks.map { ["network": .string($0)] }),
       ]
     case .start(let vm): target = path(vm, "/start")
     case .stop(let vm, let grace):
@@ -61,6 +64,14 @@ struct UserCall {
     case .explain:
       target = "/v1/placement/explain"
       body = ["vcpus": 1, "memory_mib": 512, "disk_gib": 1]
+    case .attach(let vm, let network):
+      target = "/v1/nics"
+      let entry = ledger.entries[vm]
+      body = ["vm": .string(entry?.id?.description ?? entry?.name ?? "vm-\(vm)"), "network": .string(network)]
+    case .detach(let vm, let which):
+      let nics = (ledger.entries[vm]?.nics ?? []).sorted { $0.description < $1.description }
+      nic = nics.isEmpty ? nil : nics[which % nics.count]
+      (method, target) = (.delete, "/v1/nics/\(nic?.description ?? "nic_00000000000000000000000000")")
     }
     if method == .post, action != .explain { headers["Idempotency-Key"] = "turn-\(turn)" }
     bytes = body.map { JSONValue.object($0).bytes } ?? []

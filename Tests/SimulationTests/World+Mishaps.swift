@@ -40,6 +40,9 @@ extension World {
     case .guestPaused(let vm): onGuest(vm) { $0.guestPauses($1, .ioError) }
     case .domainDestroyed(let vm): onGuest(vm) { $0.destroyDomain($1) }
     case .domainUndefined(let vm): onGuest(vm) { $0.removeDomain($1) }
+    case .ovnDown(let node, let time):
+      setOVN(node, down: true)
+      heals.append((now + time, "OVN down on \(node)", { $0.setOVN(node, down: false) }))
     }
   }
 
@@ -49,6 +52,11 @@ extension World {
       trace.count("a guest was hit")
       body(node.host, id)
     }
+  }
+
+  private func setOVN(_ node: Int, down: Bool) {
+    nodes[node].host.faults.portsAreMissing = down
+    nodes[node].host.faults.networksAreBroken = down
   }
 
   private func bringLibvirtBack(_ node: Int) {

@@ -55,7 +55,7 @@ extension World {
     if hasCommitted, !call.isApplied || call.headers["Idempotency-Key"] == nil {
       call.isApplied = true
       if call.action.isChange { changes += 1 }
-      ledger.apply(call.action, turn: call.turn)
+      ledger.apply(call.action, turn: call.turn, nic: call.nic)
       wakeWorkers()
       wakePolls()
     }
@@ -82,15 +82,28 @@ extension World {
   }
 
   private func takeSuccess(_ answer: Answer, _ json: JSONValue, _ call: UserCall, _ name: String) {
-    guard let vm = call.action.vm, let id = json["id"]?.stringValue.flatMap({ VMID($0) }) else { return }
     if call.action.isChange, !call.isApplied { fail("\(name): accepted and not committed") }
-    if let known = ledger.entries[vm]?.id, known != id { fail("\(name): is \(id) now and was \(known)") }
-    if call.action.isCreate, call.tries > 1 { trace.count("create retried") }
     if answer.status == 202, let operation = json["operation"]?["id"]?.stringValue.flatMap({ OperationID($0) }) {
       operations.insert(operation)
     }
+    guard let vm = call.action.vm else { return }
+    learnNICs(json, of: vm, call.action)
+    guard let id = json["id"]?.stringValue.flatMap({ VMID($0) }) else { return }
+    if let known = ledger.entries[vm]?.id, known != id { fail("\(name): is \(id) now and was \(known)") }
+    if call.action.isCreate, call.tries > 1 { trace.count("create retried") }
     learn(id, of: vm)
     if let etag = answer.header("ETag") { ledger.entries[vm]?.etag = etag }
+  }
+
+  /// A VM that was made, or a NIC.
+  private func learnNICs(_ json: JSONValue, of vm: Int, _ action: UserAction) {
+    let made: [JSONValue]
+    switch action {
+    case .create: made = json["nics"]?.arrayValue ?? []
+    case .attach: made = [json]
+    default: return
+    }
+    ledger.entries[vm]?.nics.formUnion(made.compactMap { $0["id"]?.stringValue.flatMap { NICID($0) } })
   }
 
   /// The id of a VM is known: its guest may be one of those that do not listen.
@@ -111,7 +124,7 @@ extension UserAction {
     switch self {
     case .create(let creation): creation.vm
     case .start(let vm), .stop(let vm, _), .reboot(let vm, _), .delete(let vm, _), .rename(let vm), .relabel(let vm, _),
-      .read(let vm):
+      .read(let vm), .attach(let vm, _), .detach(let vm, _):
       vm
     case .list, .explain: nil
     }

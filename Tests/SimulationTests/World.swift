@@ -118,9 +118,10 @@ final class World {
     let csr = try CertificateSigningRequest(
       version: .v1, subject: try DistinguishedName { CommonName("agent") }, privateKey: Certificate.PrivateKey(key),
       attributes: CertificateSigningRequest.Attributes(), signatureAlgorithm: .ecdsaWithSHA256)
-    let report = NodeReport(
+    var report = NodeReport(
       architecture: "x86_64", accelerator: .kvm, vcpus: node.vcpus, memoryMib: node.memoryMiB, diskGib: node.diskGiB,
       facts: [:])
+    report.networking = SimulatedNetworks.sound
     let request = JoinRequest(
       token: secret, name: "node-\(index)", certificateRequest: try csr.serializeAsPEM().pemString, report: report)
     let joined = try await cluster.call(0, .post, "/agent/v1/join", bytes: try JSONCoder.encode(request))

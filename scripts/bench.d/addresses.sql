@@ -10,8 +10,8 @@ SELECT '01900000-0000-7000-8000-0000000000b1', '01900000-0000-7000-8000-00000000
   FROM projects;
 INSERT INTO images (id, project_id, name, architecture)
 SELECT '01900000-0000-7000-8000-0000000000c1', id, 'bench', 'x86_64' FROM projects ON CONFLICT DO NOTHING;
-INSERT INTO vms (id, project_id, name, image_id, vcpus, memory_mib, disk_gib, hostname, desired_power)
-SELECT '01900000-0000-7000-8000-0000000000d1', id, 'bench', '01900000-0000-7000-8000-0000000000c1', 1, 64, 1, 'bench',
+INSERT INTO vms (id, project_id, name, image_id, vcpus, memory_mib, hostname, desired_power)
+SELECT '01900000-0000-7000-8000-0000000000d1', id, 'bench', '01900000-0000-7000-8000-0000000000c1', 1, 64, 'bench',
        'stopped' FROM projects ON CONFLICT DO NOTHING;
 INSERT INTO nics (id, project_id, network_id, vm_id, position, mac)
 SELECT ('01900000-0000-7000-9000-' || lpad(to_hex(n), 12, '0'))::uuid, p.id, '01900000-0000-7000-8000-0000000000a1',

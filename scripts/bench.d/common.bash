@@ -16,12 +16,15 @@ last_words() { find "$work" -maxdepth 1 -name '*.log' -newermt '-20 seconds' -si
 # record WHAT MEASURED UNIT FLOOR FLOOR-NAME BUDGETS [NOTE]: one line of the table. FLOOR may be "-". BUDGETS with ";"
 # between: "ratio<=1.5", "ratio>=0.5", "value<=100", "value>=2000", "added<=100" (measured less floor), or "-" for none.
 record() {
-  printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "${FUNCNAME[1]#section_}" "$1" "$2" "$3" "$4" "$5" "$6" "${7:-}" >>"$records"
+  printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$section" "$1" "$2" "$3" "$4" "$5" "$6" "${7:-}" >>"$records"
   note "$1: $2 $3$([ "$4" = - ] || printf ' (%s: %s)' "$5" "$4")"
 }
 
 # calculate EXPRESSION: prints its value
 calculate() { awk "BEGIN { printf \"%.4f\", $1 }"; }
+
+# elapsed_ms BEGIN: milliseconds since BEGIN (nanoseconds since 1970)
+elapsed_ms() { calculate "($(date +%s%N) - $1) / 1000000"; echo; }
 
 # median FILE-OR-STDIN: of one number per line
 median() { sort -g | awk '{ v[NR] = $1 } END { if (NR) print v[int((NR + 1) / 2)]; else exit 1 }'; }

@@ -9,14 +9,20 @@ WITH ids AS MATERIALIZED (
      AND disk_gib_claimed + 1 <= disk_gib_limit
   RETURNING id, assignment_revision
 ), vm AS (
-  INSERT INTO vms (id, project_id, name, image_id, vcpus, memory_mib, disk_gib, hostname, desired_power,
+  INSERT INTO vms (id, project_id, name, image_id, vcpus, memory_mib, hostname, desired_power,
                    assignment_revision)
-  SELECT ids.vm, '01900000-0000-7000-8000-000000000001', ids.key, '01900000-0002-7000-8000-000000000001', 1, 512, 1,
+  SELECT ids.vm, '01900000-0000-7000-8000-000000000001', ids.key, '01900000-0002-7000-8000-000000000001', 1, 512,
          ids.key, 'running', node.assignment_revision FROM node, ids
   RETURNING id, incarnation, generation
 ), claim AS (
-  INSERT INTO claims (vm_id, incarnation, node_id, vcpus, memory_mib, disk_gib)
-  SELECT vm.id, vm.incarnation, node.id, 1, 512, 1 FROM vm, node
+  INSERT INTO claims (vm_id, incarnation, node_id, vcpus, memory_mib)
+  SELECT vm.id, vm.incarnation, node.id, 1, 512 FROM vm, node
+), volume AS (
+  INSERT INTO volumes (id, project_id, name, pool_id, node_id, size_gib, image_id, vm_id, position, boot_index,
+                       delete_with_vm, usage_slot, assignment_revision)
+  SELECT ids.operation, '01900000-0000-7000-8000-000000000001', ids.key, '01900000-0000-7000-8000-000000000003', node.id, 1,
+         '01900000-0002-7000-8000-000000000001', vm.id, 0, 1, true, aloft_usage_slot(vm.id), node.assignment_revision
+    FROM vm, node, ids
 ), operation AS (
   INSERT INTO operations (id, project_id, kind, resource_id, generation, actor, request_id, deadline)
   SELECT ids.operation, '01900000-0000-7000-8000-000000000001', 'vm.create', vm.id, vm.generation, 'bench', 'bench',

@@ -44,6 +44,8 @@ extension HTTPField.Name {
   static let idempotencyKey = constant("Idempotency-Key")
   static let requestID = constant("X-Request-Id")
   static let lastEventID = constant("Last-Event-ID")
+  static let uploadOffset = constant("Upload-Offset")
+  static let uploadComplete = constant("Upload-Complete")
   static let logStart = constant("X-Log-Start")
 
   private static func constant(_ name: String) -> HTTPField.Name {

@@ -76,11 +76,17 @@ struct OperationWait: Sendable {
     let kind = operation["kind"]?.stringValue ?? "the operation"
     let hint: String? =
       switch OperationFailure(rawValue: code) {
+      case .volumeDamaged: "A file of the volume is missing or damaged on its node; restore it, or delete the volume."
       case .superseded: "Something newer was asked for in the meantime; `aloft vm show` tells the state."
       case .deadlineExceeded, .nodeRemoved, .hypervisorRefused, .guestIgnored, .networkNotReady, .none:
         "`aloft vm show` tells the state, `aloft vm serial-log` what the guest wrote."
       case .imageCorrupt: "Upload the image anew with `aloft image upload`."
       case .nodeDiskFull: "Delete virtual machines of that node, or add a node."
+      case .cancelled: nil
+      case .fetchRefused, .fetchFailed:
+        "Look whether the URL is right and open to everybody; `aloft image delete` and fetch it anew."
+      case .checksumMismatch, .imageInvalid: "Look what is at the URL; `aloft image delete` and fetch it anew."
+      case .quotaExceeded: "`aloft quota show` shows what is used."
       }
     return CommandFailure(
       .operationFailed, "\(name): \(kind) failed: \(error?["detail"]?.stringValue ?? code)",

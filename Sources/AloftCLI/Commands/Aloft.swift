@@ -17,7 +17,11 @@ struct Aloft: ParsableCommand {
       """,
     version: AloftVersion.number,
     groupedSubcommands: [
-      CommandGroup(name: "Machines", subcommands: [VMCommand.self, ImageCommand.self, PlacementCommand.self]),
+      CommandGroup(
+        name: "Machines",
+        subcommands: [
+          VMCommand.self, VolumeCommand.self, SnapshotCommand.self, ImageCommand.self, PlacementCommand.self,
+        ]),
       CommandGroup(
         name: "Networks",
         subcommands: [
@@ -29,7 +33,7 @@ struct Aloft: ParsableCommand {
         subcommands: [OperationCommand.self, EventCommand.self, WebhookCommand.self, AuditCommand.self]),
       CommandGroup(
         name: "Fleet",
-        subcommands: [NodeCommand.self, NodePoolCommand.self, NodeTokenCommand.self]),
+        subcommands: [NodeCommand.self, NodePoolCommand.self, NodeTokenCommand.self, StoragePoolCommand.self]),
       CommandGroup(name: "Tenants", subcommands: [ProjectCommand.self, MemberCommand.self, QuotaCommand.self]),
       CommandGroup(name: "Users", subcommands: [WhoAmI.self, UserCommand.self, TokenCommand.self]),
       CommandGroup(name: "Clouds", subcommands: [Login.self, Logout.self, ContextCommand.self]),

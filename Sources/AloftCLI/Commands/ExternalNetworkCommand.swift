@@ -7,6 +7,7 @@ struct ExternalNetworkCommand: ParsableCommand {
     commandName: "external-network", abstract: "Networks outside of the cloud, which routers lead to.",
     subcommands: [
       List.self, Show.self, Create.self, Update.self, Delete.self, Subnets.self, AddSubnet.self, RemoveSubnet.self,
+      RoutedBlocks.self, SetRoutedBlocks.self,
     ])
 
   static let nameHelp: ArgumentHelp = "The external network, by id or name."

@@ -6,7 +6,9 @@ struct ImageCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "image", abstract: "Images, which boot disks are cloned from.",
     subcommands: [
-      List.self, ShowCommand<ImageNoun>.self, Create.self, Upload.self, Delete.self, RenameCommand<ImageNoun>.self,
+      List.self, ShowCommand<ImageNoun>.self, Create.self, Upload.self, Fetch.self, Capture.self, CancelFetch.self,
+      Download.self,
+      Share.self, Unshare.self, Publish.self, Deprecate.self, Delete.self, RenameCommand<ImageNoun>.self,
       LabelCommand<ImageNoun>.self,
     ])
 
@@ -14,14 +16,25 @@ struct ImageCommand: ParsableCommand {
   struct List: ServerCommand {
     static let configuration = CommandConfiguration(abstract: "List images.")
 
+    @Option(help: "Keep those that may be used so: private, shared or public.")
+    var visibility: String?
+
+    @Option(help: "Keep those of this project, by id or name.")
+    var owner: String?
+
+    @Flag(help: "Show also those that are not recommended any more.")
+    var deprecated = false
+
     @OptionGroup var labels: LabelFilterOption
     @OptionGroup var list: ListOptions
     @OptionGroup var project: ProjectOption
     @OptionGroup var common: CommonOptions
 
     func perform(_ session: Session) async throws(CommandFailure) {
+      var filter = [("visibility", visibility), ("owner", owner)].compactMap { name, value in value.map { (name, $0) } }
+      if deprecated { filter.append(("include_deprecated", "true")) }
       let items = try await session.api.items(
-        APIPath.path("images"), query: session.query(project) + labels.query, limit: list.limit)
+        APIPath.path("images"), query: session.query(project) + labels.query + filter, limit: list.limit)
       try await session.printer.list(items, as: .image)
     }
   }
@@ -74,6 +87,18 @@ struct ImageCommand: ParsableCommand {
     @Option(help: "The CPU architecture [the server's default: x86_64].")
     var architecture: String?
 
+    @Option(help: "What starts it: bios or uefi.")
+    var firmware: String?
+
+    @Option(help: ArgumentHelp("The smallest disk that may be made from it, in GiB.", valueName: "gib"))
+    var minDisk: Int?
+
+    @Option(help: ArgumentHelp("The least memory of virtual machines that are made from it.", valueName: "size"))
+    var minMemory: MemorySize?
+
+    @Option(help: "Who logs in to a fresh guest.")
+    var defaultUser: String?
+
     @Option(name: .shortAndLong, help: ArgumentHelp("A label. Can be repeated.", valueName: "key=value"))
     var label: [LabelPair] = []
 
@@ -81,6 +106,10 @@ struct ImageCommand: ParsableCommand {
       var body: JSONObject = ["name": .string(name)]
       body["sha256"] = sha256.map { .string($0) }
       body["architecture"] = architecture.map { .string($0) }
+      body.say("firmware", firmware)
+      body.say("min_disk_gib", minDisk)
+      body.say("min_memory_mib", minMemory?.mebibytes)
+      body.say("default_user", defaultUser)
       if !label.isEmpty { body["labels"] = LabelPair.object(label) }
       return .object(body)
     }

@@ -30,11 +30,28 @@ struct LoadBalancerCommand: ParsableCommand {
     @Flag(help: "Try the members, and leave out those that do not answer.")
     var healthCheck = false
 
+    @Option(help: ArgumentHelp("Between two tries of a member [5]; it implies --health-check.", valueName: "seconds"))
+    var checkInterval: Int?
+
+    @Option(help: ArgumentHelp("After which a try has failed [20]; it implies --health-check.", valueName: "seconds"))
+    var checkTimeout: Int?
+
+    @Option(help: ArgumentHelp("So many in a row, and a member gets nothing any more [3].", valueName: "number"))
+    var checkFailures: Int?
+
+    @Option(help: ArgumentHelp("So many in a row, and a member gets connections again [3].", valueName: "number"))
+    var checkSuccesses: Int?
+
     var value: JSONValue {
-      .array(
+      var check = JSONObject()
+      check.say("interval_seconds", checkInterval)
+      check.say("timeout_seconds", checkTimeout)
+      check.say("failures", checkFailures)
+      check.say("successes", checkSuccesses)
+      return .array(
         listeners.map { listener in
           var body = listener.body
-          if healthCheck { body["health_check"] = [:] }
+          if healthCheck || !check.isEmpty { body["health_check"] = .object(check) }
           return .object(body)
         })
     }

@@ -12,7 +12,9 @@ enum NICNoun: ProjectNoun {
 struct NICCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "nic", abstract: "NICs, which connect virtual machines to networks.",
-    subcommands: [List.self, ShowCommand<NICNoun>.self, Create.self, Update.self, Delete.self])
+    subcommands: [
+      List.self, ShowCommand<NICNoun>.self, Create.self, Update.self, LabelCommand<NICNoun>.self, Delete.self,
+    ])
 
   /// `aloft nic list`
   struct List: ServerCommand {
@@ -50,8 +52,14 @@ struct NICCommand: ParsableCommand {
     @Flag(inversion: .prefixedNo, help: "Whether packets with other addresses than its own are dropped.")
     var antiSpoofing: Bool?
 
-    @Option(help: ArgumentHelp("Other addresses that it may use. Can be repeated.", valueName: "cidr"))
-    var allow: [String] = []
+    @Option(
+      help: ArgumentHelp(
+        "Other addresses that it may use, and the MAC address that comes with them [its own]. Can be repeated.",
+        valueName: "cidr[=mac]"))
+    var allow: [AllowedPairArgument] = []
+
+    @Flag(name: .customLong("no-allow"), help: "Let it use its own addresses alone.")
+    var allowsNothing = false
 
     @Option(help: ArgumentHelp("What it receives at most, in kbit/s; 0 for no limit.", valueName: "kbps"))
     var ingressKbps: Int?
@@ -63,13 +71,14 @@ struct NICCommand: ParsableCommand {
       if hasNoSecurityGroup, !securityGroup.isEmpty {
         throw ValidationError("--security-group and --no-security-group exclude each other")
       }
+      if allowsNothing, !allow.isEmpty { throw ValidationError("--allow and --no-allow exclude each other") }
     }
 
     func say(in body: inout JSONObject) {
       body.say("security_groups", securityGroup)
       if hasNoSecurityGroup { body["security_groups"] = .array([]) }
       body["anti_spoofing"] = antiSpoofing.map { .bool($0) }
-      if !allow.isEmpty { body["allowed_pairs"] = .array(allow.map { ["cidr": .string($0)] }) }
+      if allowsNothing || !allow.isEmpty { body["allowed_pairs"] = .array(allow.map(\.body)) }
       body["ingress_kbps"] = ingressKbps.map { $0 == 0 ? .null : .integer(Int64($0)) }
       body["egress_kbps"] = egressKbps.map { $0 == 0 ? .null : .integer(Int64($0)) }
     }
@@ -84,6 +93,12 @@ struct NICCommand: ParsableCommand {
 
     @Option(help: "The network, by id or name.")
     var network: String
+
+    @Option(
+      help: ArgumentHelp(
+        "A subnet that its addresses come from. Can be repeated. By default one of IPv4 and one of IPv6.",
+        valueName: "subnet"))
+    var subnet: [String] = []
 
     @Option(help: "An address that it is to have. Can be repeated.")
     var address: [String] = []
@@ -100,6 +115,7 @@ struct NICCommand: ParsableCommand {
       var body = JSONObject()
       body.say("vm", vm)
       body.say("network", network)
+      body.say("subnets", subnet)
       body.say("addresses", address)
       body.say("mac", mac)
       traffic.say(in: &body)

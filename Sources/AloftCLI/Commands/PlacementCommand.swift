@@ -28,6 +28,9 @@ struct PlacementCommand: ParsableCommand {
     @Option(help: ArgumentHelp("A label that its node must have. Can be repeated.", valueName: "key=value"))
     var nodeSelector: [LabelPair] = []
 
+    @Option(help: ArgumentHelp("A volume that it is to have. Can be repeated.", valueName: "name"))
+    var volume: [String] = []
+
     @OptionGroup var key: KeyOption
     @OptionGroup var common: CommonOptions
 
@@ -38,6 +41,7 @@ struct PlacementCommand: ParsableCommand {
       ]
       body["accelerator"] = accelerator.map { .string($0.rawValue) }
       if !nodeSelector.isEmpty { body["node_selector"] = LabelPair.object(nodeSelector) }
+      if !volume.isEmpty { body["volumes"] = .array(volume.map { .string($0) }) }
       let call = APICall(
         .post, APIPath.path("placement", "explain"), body: .object(body), key: session.key(key))
       let answer = try await session.api.send(call).json

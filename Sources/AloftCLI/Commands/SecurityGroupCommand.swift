@@ -23,16 +23,24 @@ struct SecurityGroupCommand: ParsableCommand {
   struct Create: ServerCommand {
     static let configuration = CommandConfiguration(
       abstract: "Create a security group.",
-      discussion: "It lets nothing through until `aloft security-group add-rule` says what.")
+      discussion: "It lets nothing through but what --rule says, or `aloft security-group add-rule` later.")
 
     @Argument(help: "Its name.")
     var name: String
+
+    @Option(
+      help: ArgumentHelp(
+        "What it lets through. Can be repeated, as in --rule egress --rule ingress:tcp:443.",
+        valueName: "direction[:protocol[:ports[:cidr-or-group]]]"))
+    var rule: [RuleArgument] = []
 
     @OptionGroup var options: CreationOptions
     @OptionGroup var common: CommonOptions
 
     func perform(_ session: Session) async throws(CommandFailure) {
-      try await session.create(SecurityGroupNoun.self, ["name": .string(name)], options)
+      var body: JSONObject = ["name": .string(name)]
+      if !rule.isEmpty { body["rules"] = .array(rule.map { .object($0.body) }) }
+      try await session.create(SecurityGroupNoun.self, body, options)
     }
   }
 

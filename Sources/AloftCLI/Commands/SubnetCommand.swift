@@ -102,18 +102,39 @@ struct SubnetCommand: ParsableCommand {
     var rename: String?
 
     @OptionGroup var guests: GuestOptions
+
+    @Flag(name: .customLong("no-dns-servers"), help: "Guests ask nobody for names but the network's own.")
+    var forgetsServers = false
+
+    @Flag(name: .customLong("no-host-routes"), help: "Guests are told of no routes.")
+    var forgetsRoutes = false
+
     @OptionGroup var dryRun: DryRunOption
     @OptionGroup var project: ProjectOption
     @OptionGroup var common: CommonOptions
 
+    private var body: JSONObject {
+      var body = guests.body(name: rename)
+      if forgetsServers { body["dns_servers"] = [] }
+      if forgetsRoutes { body["host_routes"] = [] }
+      return body
+    }
+
     func validate() throws {
-      if guests.body(name: rename).isEmpty {
-        throw ValidationError("say what to change: --rename, --dns-server or --host-route")
+      if forgetsServers, !guests.dnsServer.isEmpty {
+        throw ValidationError("--dns-server and --no-dns-servers exclude each other")
+      }
+      if forgetsRoutes, !guests.hostRoute.isEmpty {
+        throw ValidationError("--host-route and --no-host-routes exclude each other")
+      }
+      if body.isEmpty {
+        throw ValidationError(
+          "say what to change: --rename, --dns-server, --no-dns-servers, --host-route or --no-host-routes")
       }
     }
 
     func perform(_ session: Session) async throws(CommandFailure) {
-      try await session.update(SubnetNoun.self, name, guests.body(name: rename), project, dryRun)
+      try await session.update(SubnetNoun.self, name, body, project, dryRun)
     }
   }
 }

@@ -14,7 +14,7 @@ extension VMCommand {
     var name: String
 
     @Option(help: "The image that its boot disk is cloned from, by id or name.")
-    var image: String
+    var image: String?
 
     @Option(help: "Virtual CPUs.")
     var vcpus: Int?
@@ -24,6 +24,15 @@ extension VMCommand {
 
     @Option(help: ArgumentHelp("Boot disk: 10 (GiB), 10GiB, 1TiB. By default the image's size.", valueName: "size"))
     var disk: DiskSize?
+
+    @Option(help: "The storage pool of its boot disk [local].")
+    var diskPool: String?
+
+    @Option(
+      help: ArgumentHelp(
+        "A volume that there is, which it gets. Can be repeated. Without an image it boots from the one with the lowest boot.",
+        valueName: "volume[,boot=number][,bus=virtio|scsi][,delete]"))
+    var volume: [VolumeArgument] = []
 
     @Option(name: .shortAndLong, help: ArgumentHelp("A label. Can be repeated.", valueName: "key=value"))
     var label: [LabelPair] = []
@@ -53,6 +62,12 @@ extension VMCommand {
         valueName: "network"))
     var network: [String] = []
 
+    @Option(
+      help: ArgumentHelp(
+        "A NIC, where it is more than a network. Can be repeated, and subnet, address and group in it, too.",
+        valueName: "network=…[,subnet=…][,address=…][,mac=…][,group=…]"))
+    var nic: [NICArgument] = []
+
     @Flag(name: .customLong("no-network"), help: "Connect it to no network.")
     var hasNoNetwork = false
 
@@ -66,7 +81,12 @@ extension VMCommand {
     @OptionGroup var common: CommonOptions
 
     func validate() throws {
-      if hasNoNetwork, !network.isEmpty { throw ValidationError("--network and --no-network exclude each other") }
+      if image == nil, !volume.contains(where: { $0.body["boot_index"] != nil }) {
+        throw ValidationError("say what it boots from: --image, or --volume with boot=1")
+      }
+      if [hasNoNetwork, !network.isEmpty, !nic.isEmpty].count(where: { $0 }) > 1 {
+        throw ValidationError("--network, --nic and --no-network exclude each other")
+      }
     }
 
     func perform(_ session: Session) async throws(CommandFailure) {
@@ -81,7 +101,10 @@ extension VMCommand {
 
     /// The body of the request: only what was said, so that the server's defaults count.
     func requestBody() async throws(CommandFailure) -> JSONValue {
-      var body: JSONObject = ["name": .string(name), "image": .string(image)]
+      var body: JSONObject = ["name": .string(name)]
+      body.say("image", image)
+      body.say("disk_pool", diskPool)
+      if !volume.isEmpty { body["volumes"] = .array(volume.map { .object($0.body) }) }
       body["vcpus"] = vcpus.map { .integer(Int64($0)) }
       body["memory_mib"] = memory.map { .integer(Int64($0.mebibytes)) }
       body["disk_gib"] = disk.map { .integer(Int64($0.gibibytes)) }
@@ -102,6 +125,7 @@ extension VMCommand {
       }
       body["accelerator"] = accelerator.map { .string($0.rawValue) }
       if hasNoNetwork || !network.isEmpty { body["nics"] = .array(network.map { ["network": .string($0)] }) }
+      if !nic.isEmpty { body["nics"] = .array(nic.map { .object($0.body) }) }
       if !nodeSelector.isEmpty { body["node_selector"] = LabelPair.object(nodeSelector) }
       return .object(body)
     }

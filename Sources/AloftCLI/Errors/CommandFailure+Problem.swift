@@ -60,9 +60,12 @@ extension CommandFailure {
     case .wrongState: return noun.map { "`aloft \($0) show` tells its state." }
     case .preconditionFailed: return "It has changed in the meantime; look at it and try again."
     case .idempotencyKeyReused: return "Use another --idempotency-key for another request."
-    case .checksumMismatch, .uploadIncomplete: return "Nothing was kept; upload the file again."
+    case .checksumMismatch: return "Nothing was kept; upload the file again."
+    case .uploadIncomplete: return "What has arrived is kept; the same command again goes on there."
+    case .uploadInUse: return "Wait until whoever uploads it is done."
     case .imageInvalid: return "The content must be a qcow2 or raw disk; `qemu-img info` tells what the file is."
-    case .urlRefused: return "The operator of the cloud decides where webhooks may lead; ask for it to be allowed."
+    case .urlRefused:
+      return "The operator of the cloud decides where webhooks and fetches may lead; ask for it to be allowed."
     case .unavailable, .nodeUnreachable, .timeout, .rateLimited: return "Try again in a moment."
     case .internal: return "This is a fault of the server; tell its operator the request id."
     default: return status == 400 ? "`--help` behind the command lists what it takes." : nil

@@ -35,6 +35,9 @@ extension Presentation {
       .member("VLAN", "vlan"), .member("MTU", "mtu"), .age("AGE", "created_at"),
     ], nameMember: "name")
 
+  static let routedBlock = Presentation(
+    columns: [.member("CIDR", "cidr"), .member("PROJECT", "project_id")], nameMember: "cidr")
+
   static let externalSubnet = Presentation(
     columns: [
       .member("NAME", "name"), .member("CIDR", "cidr"), .member("GATEWAY", "gateway"), .member("POOLS", "pools"),

@@ -65,7 +65,8 @@ extension Presentation {
   static let image = Presentation(
     columns: [
       .member("NAME", "name"), .state("STATE", "state"), .member("FORMAT", "format"), .bytes("SIZE", "size_bytes"),
-      .bytes("DISK", "virtual_size_bytes"), .member("ARCHITECTURE", "architecture"), .age("AGE", "created_at"),
+      .bytes("DISK", "virtual_size_bytes"), .member("ARCHITECTURE", "architecture"),
+      .member("VISIBILITY", "visibility"), .age("AGE", "created_at"),
     ], nameMember: "name")
 
   static let node = Presentation(

@@ -232,6 +232,7 @@ final class API: Sendable {
         reply.headers[.rateLimitReset] = "\(error.seconds)"
       }
     }
+    if let error = error as? RangeNotSatisfiable { reply.headers[.contentRange] = "bytes */\(error.size)" }
     if let error = error as? MethodNotAllowed {
       reply.headers[.allow] = error.allow.map(\.rawValue).joined(separator: ", ")
     }

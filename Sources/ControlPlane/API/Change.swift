@@ -47,16 +47,19 @@ extension Plane {
 
   /// Runs a change that is one statement: its key, its audit record and the change itself travel together. With a key a second
   /// statement keeps the answer and commits: two round trips, else one. Nil, and nothing written, when the statement gave no row.
-  /// What does not fit into the statement, `rest` writes behind it, and gives the row as it is then.
+  /// What must be locked before the statement's rows, `first` locks; what does not fit into the statement, `rest` writes behind it, and
+  /// gives the row as it is then.
   func changeAtOnce(
     _ call: Call, _ statement: @escaping @Sendable (AcceptedParts) -> SQL,
-    rest: (@Sendable (Session) throws -> Row?)? = nil, reading: @escaping @Sendable (Row) throws -> Changed
+    first: (@Sendable (Session) throws -> Void)? = nil, rest: (@Sendable (Session) throws -> Row?)? = nil,
+    reading: @escaping @Sendable (Row) throws -> Changed
   ) async throws -> Reply? {
     struct NothingChanged: Error {}
     let key = call.string("Idempotency-Key")
     let sql = statement(AcceptedParts(call: call))
     do {
       let changed = try await database.transaction(TransactionOptions(discard: call.isDryRun)) { session -> Changed in
+        try first?(session)
         let isAll = key == nil && rest == nil
         guard var row = isAll ? try session.commit(with: sql).first : try session.query(sql).first else {
           // Either the key is somebody's, whom the statement has waited for, or there was nothing to change.

@@ -6,6 +6,10 @@ extension HTTPField.Name {
   static let rateLimitReset = literal("RateLimit-Reset")
   static let csrfToken = literal("X-CSRF-Token")
   static let secFetchSite = literal("Sec-Fetch-Site")
+  static let uploadOffset = literal("Upload-Offset")
+  static let uploadComplete = literal("Upload-Complete")
+  static let uploadLimit = literal("Upload-Limit")
+  static let reprDigest = literal("Repr-Digest")
   static let requestID = literal("X-Request-Id")
 
   /// Names without a constant in swift-http-types, made once.

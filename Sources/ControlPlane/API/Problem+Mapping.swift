@@ -17,6 +17,9 @@ extension Problem {
     case let error as PostgresError: QuotaRefusal(error).map(quotaExceeded) ?? of(error)
     case let error as MethodNotAllowed:
       Problem(.methodNotAllowed, "this path takes \(error.allow.map(\.rawValue).joined(separator: ", "))")
+    case let error as RangeNotSatisfiable:
+      Problem(
+        .rangeNotSatisfiable, "the content has only \(error.size) bytes; ask for a range that begins before its end")
     case let error as RateLimited: Problem(.rateLimited, "\(error.detail); try again in \(error.seconds) s")
     case is CancellationError: Problem(.unavailable, "the request was broken off")
     default: Problem(.internal, "something went wrong on our side; the request id finds it in the logs")
@@ -26,6 +29,12 @@ extension Problem {
   private static func of(_ error: PostgresError) -> Problem {
     if error.isCheckViolation("project_stays") {
       return Problem(.wrongState, "the project is being deleted with all that it holds; nothing can come into it")
+    }
+    if error.isForeignKeyViolation() {
+      // What a handler has looked up is not locked until its row refers to it.
+      return Problem(
+        .wrongState,
+        "something that this refers to was deleted a moment ago, or something has come to refer to it; look again")
     }
     return of(error.kind)
   }
@@ -128,13 +137,23 @@ extension Problem: JSONWritable {
         writer.key("quota")
         quota.write(to: &writer)
       }
+      if let image {
+        writer.key("image")
+        writer.object { writer in
+          writer.field("code", image.code)
+          writer.fieldIfPresent("offset", image.offset)
+        }
+      }
+      writer.fieldIfPresent("upload_offset", uploadOffset)
     }
   }
 }
 
 extension Reply {
   static func problem(_ problem: Problem) -> Reply {
-    Reply(
+    var reply = Reply(
       status: .init(code: problem.status), contentType: "application/problem+json", body: .bytes(problem.jsonBytes))
+    if let offset = problem.uploadOffset { reply.headers[.uploadOffset] = "\(offset)" }
+    return reply
   }
 }

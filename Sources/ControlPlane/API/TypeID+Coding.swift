@@ -29,7 +29,14 @@ extension Power: PostgresCodable, JSONWritable {}
 extension Accelerator: PostgresCodable, JSONWritable {}
 extension AcceleratorChoice: PostgresCodable, JSONWritable {}
 extension ImageFormat: PostgresCodable, JSONWritable {}
+extension ImageVisibility: PostgresCodable, JSONWritable {}
+extension ImageFirmware: PostgresCodable, JSONWritable {}
 extension VMState: JSONWritable {}
+extension VolumeState: JSONWritable {}
+extension SnapshotState: JSONWritable {}
+extension VolumeObservation.State: PostgresCodable {}
+extension DiskBus: PostgresCodable, JSONWritable {}
+extension StoragePoolKind: PostgresCodable, JSONWritable {}
 extension OperationStatus: PostgresCodable, JSONWritable {}
 extension OperationKind: PostgresCodable, JSONWritable {}
 extension OperationFailure: PostgresCodable, JSONWritable {}

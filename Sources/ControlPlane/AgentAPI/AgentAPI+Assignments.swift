@@ -25,7 +25,8 @@ extension AgentAPI {
       }
       let left = deadline - plane.environment.uptime()
       let isDue = left <= 0 || answer.revision < after || plane.wakeups.isDraining
-      if isDue || !answer.documents.isEmpty || !answer.streams.isEmpty {
+      let isNews = !answer.documents.isEmpty || answer.volumes?.isEmpty == false || !answer.streams.isEmpty
+      if isDue || isNews {
         return try .encoded(answer)
       }
       try Task.checkCancellation()
@@ -49,21 +50,23 @@ extension AgentAPI {
            AND v.assignment_revision > CASE WHEN \(after)::bigint > n.assignment_revision THEN 0 ELSE \(after)::bigint END
       )
       SELECT v.id, v.incarnation, v.generation, v.deleted_at IS NOT NULL, v.desired_power, v.stop_grace_seconds, v.name,
-             v.hostname, v.vcpus, v.memory_mib, v.disk_gib, v.accelerator, v.ssh_keys, v.user_data,
-             i.id, i.sha256, i.format, i.size_bytes,
+             v.hostname, v.vcpus, v.memory_mib, v.accelerator, v.ssh_keys, v.user_data,
              (SELECT array_agg(r.id ORDER BY r.id) FROM vm_requests r WHERE r.vm_id = v.id),
              (SELECT array_agg(r.kind ORDER BY r.id) FROM vm_requests r WHERE r.vm_id = v.id),
-             p.assignment_revision, p.all_documents, EXISTS (SELECT 1 FROM nics c WHERE c.vm_id = v.id)
-        FROM changed p JOIN vms v ON v.id = p.id JOIN images i ON i.id = v.image_id
+             p.assignment_revision, p.all_documents, EXISTS (SELECT 1 FROM nics c WHERE c.vm_id = v.id),
+             \(fragment: VMDisk.column)
+        FROM changed p JOIN vms v ON v.id = p.id
        WHERE p.bytes_before < \(pageBytes)
        ORDER BY p.assignment_revision LIMIT \(pageDocuments)
       """,
+      AssignedVolumes.changed(on: node, after: after, limit: pageDocuments),
     ])
     guard let revision = try results[0].first?.get(0, as: Int.self) else { throw removed(node) }
     let rows = results[1]
-    let isComplete = try rows.last.map { try $0.get(21, as: Int.self) == rows.count } ?? true
+    let isComplete = try rows.last.map { try $0.get(16, as: Int.self) == rows.count } ?? true
+    let volumes = try AssignedVolumes(results[2])
     let sequence = after == 0 || after > revision ? try highestSequence(of: node, in: session) : nil
-    let connected = try rows.filter { try $0.get(22) }.map { try $0.get(0, as: UUID.self) }
+    let connected = try rows.filter { try $0.get(17) }.map { try $0.get(0, as: UUID.self) }
     let plugs = try AssignedNICs.read(of: connected, in: session)
     let streams = try session.commit(
       with:
@@ -75,37 +78,43 @@ extension AgentAPI {
         id: try row.get(0), url: try row.get(1), kind: .serialLog, vm: try row.get(2), offset: try row.get(3),
         follow: try row.get(4))
     }
+    // What is behind the end of the shorter of two lists that are cut off comes again.
+    let end = isComplete ? revision : try rows.last?.get(15) ?? revision
     return Assignments(
-      revision: isComplete ? revision : try rows.last?.get(20) ?? revision,
-      documents: try rows.map { try assignment($0, plugs) },
-      streams: streams, sequence: sequence, complete: isComplete)
+      revision: min(end, volumes.end ?? revision), documents: try rows.map { try assignment($0, plugs) },
+      volumes: volumes.documents, streams: streams, sequence: sequence, complete: isComplete && volumes.end == nil)
   }
 
   /// What an agent that starts anew has to count from: older sequences are old news.
   private static func highestSequence(of node: NodeID, in session: Session) throws -> Int {
     let row = try session.one(
       """
-      SELECT coalesce(max(o.sequence), 0) FROM claims c JOIN vm_observations o ON o.vm_id = c.vm_id
-       WHERE c.node_id = \(node)
+      SELECT greatest(
+        (SELECT max(o.sequence) FROM claims c JOIN vm_observations o ON o.vm_id = c.vm_id WHERE c.node_id = \(node)),
+        (SELECT max(o.sequence) FROM volumes v JOIN volume_observations o ON o.volume_id = v.id
+          WHERE v.node_id = \(node)),
+        0)
       """)
     return try row?.get(0, as: Int.self) ?? 0
   }
 
   private static func assignment(_ row: Row, _ plugs: [VMID: AssignedNICs]) throws -> Assignment {
     let vm = try row.get(0, as: VMID.self)
-    let ids = try row.get(18, as: [UUID]?.self) ?? []
-    let kinds = try row.get(19, as: [String]?.self) ?? []
+    let ids = try row.get(13, as: [UUID]?.self) ?? []
+    let kinds = try row.get(14, as: [String]?.self) ?? []
     let requests = zip(ids, kinds).compactMap { id, kind in
       Assignment.Request.Kind(rawValue: kind).map { Assignment.Request(id: VMRequestID(id), kind: $0) }
     }
     return Assignment(
       vm: vm, incarnation: try row.get(1), generation: try row.get(2), deleted: try row.get(3),
       power: try row.get(4), stopGraceSeconds: try row.get(5), name: try row.get(6), hostname: try row.get(7),
-      vcpus: try row.get(8), memoryMib: try row.get(9), diskGib: try row.get(10), accelerator: try row.get(11),
-      sshKeys: try row.get(12), userData: try row.get(13),
-      image: Assignment.BaseImage(
-        id: try row.get(14), sha256: try row.get(15), format: try row.get(16), sizeBytes: try row.get(17)),
-      requests: requests, nics: plugs[vm]?.nics, networks: plugs[vm]?.networks)
+      vcpus: try row.get(8), memoryMib: try row.get(9), accelerator: try row.get(10), sshKeys: try row.get(11),
+      userData: try row.get(12),
+      disks: try VMDisk.list(row, at: 18).filter { !$0.isLeaving }.map {
+        Assignment.Disk(volume: $0.volume, bus: $0.bus, bootIndex: $0.bootIndex, limits: $0.limits)
+      },
+      // No NICs is said: an agent takes silence for a control plane without networks, and would leave a guest what it has.
+      requests: requests, nics: plugs[vm]?.nics ?? [], networks: plugs[vm]?.networks ?? [])
   }
 
   private static func parameters(_ query: String?) -> [String: Int] {

@@ -25,6 +25,7 @@ extension AgentAPI {
       unknown += batch.map(\.vm).filter { !known.contains($0) }
       plane.wakeups.signal(effects.wake)
     }
+    try await observe(report.volumes, node: node)
     if !unknown.isEmpty { refused("observations", unknown.prefix(10).map(\.description).joined(separator: " "), node) }
     plane.leases.renew(node.uuid)
     return try .encoded(LeaseAnswer(leaseSeconds: plane.settings.leaseSeconds, unknownVms: unknown))
@@ -87,16 +88,18 @@ extension AgentAPI {
     let problem = observation.problem
     return """
       INSERT INTO vm_observations AS o (vm_id, incarnation, generation, power, guest_stopped, activity, progress,
-                                        problem_code, problem_detail, sequence, nics)
+                                        problem_code, problem_detail, sequence, nics, disks, stale_disks)
       VALUES (\(observation.vm), \(observation.incarnation), \(observation.generation), \(observation.power),
               \(observation.guestStopped), \(observation.activity), \(observation.progress),
               \(problem?.code), \(problem?.detail), \(observation.sequence),
-              \(observation.nics.map { $0.map(\.uuid) })::uuid[])
+              \(observation.nics.map { $0.map(\.uuid) })::uuid[], \(observation.disks.map(\.uuid)),
+              \(observation.staleDisks.map { $0.map(\.uuid) })::uuid[])
       ON CONFLICT (vm_id) DO UPDATE
          SET incarnation = excluded.incarnation, generation = excluded.generation, power = excluded.power,
              guest_stopped = excluded.guest_stopped, activity = excluded.activity, progress = excluded.progress,
              problem_code = excluded.problem_code, problem_detail = excluded.problem_detail,
-             sequence = excluded.sequence, nics = excluded.nics, reported_at = excluded.reported_at
+             sequence = excluded.sequence, nics = excluded.nics, disks = excluded.disks,
+             stale_disks = excluded.stale_disks, reported_at = excluded.reported_at
        WHERE (o.incarnation, o.sequence) < (excluded.incarnation, excluded.sequence)
       """
   }
@@ -109,7 +112,8 @@ extension AgentAPI {
     after.observed = VMObserved(
       incarnation: observation.incarnation, generation: observation.generation, power: observation.power,
       guestStopped: observation.guestStopped, activity: observation.activity, progress: observation.progress,
-      problem: observation.problem, nics: observation.nics.map { Set($0.map(\.uuid)) })
+      problem: observation.problem, nics: observation.nics.map { Set($0.map(\.uuid)) },
+      disks: Set(observation.disks.map(\.uuid)), staleDisks: Set((observation.staleDisks ?? []).map(\.uuid)))
     let completed = observation.completedRequests.map(\.uuid)
     if !after.pendingRequests.isDisjoint(with: completed) {
       statements.append("DELETE FROM vm_requests WHERE vm_id = \(vm.id) AND id = ANY(\(completed))")

@@ -44,7 +44,12 @@ struct AgentAPI: Sendable {
     case (.post, "observations", 1):
       return try await observe(try await decode(ReceivedObservations.self, request), node: node)
     case (.get, "images", 3) where segments[2] == "content":
-      return try await imageContent(segments[1], node: node)
+      return try await imageContent(segments[1], node: node, request.headers)
+    case (let method, "images", 3) where segments[2] == "content":
+      return try await exportContent(segments[1], node: node, method, request)
+    case (.put, "images", 3) where segments[2] == "export":
+      let report = try await decode(ExportReport.self, request, limit: Self.identityBodyLimit)
+      return try await take(report, of: segments[1], node: node)
     case (.post, "streams", 2):
       guard let id = StreamID(segments[1]) else { throw notFound }
       do {
@@ -58,7 +63,7 @@ struct AgentAPI: Sendable {
     }
   }
 
-  private var notFound: Problem { Problem(.notFound, "the agent protocol has no such call") }
+  var notFound: Problem { Problem(.notFound, "the agent protocol has no such call") }
 
   /// The node that the client certificate names.
   private func authenticate(_ request: Request) async throws -> NodeCaller {
@@ -219,6 +224,7 @@ struct AgentAPI: Sendable {
       if try NodeStore.report(node, report, in: session) {
         try EventStore.append(.nodeUpdated, project: nil, resource: node.uuid, in: session)
       }
+      if let pools = report.pools { try StoragePlaces.report(pools, of: node, in: session) }
       if try row.get(0, as: Bool.self) { return }
       try AuthorityStore.shown(caller, isActive: isActive, trusted: report.trust, in: session)
     }
@@ -231,44 +237,22 @@ struct AgentAPI: Sendable {
 
   // MARK: Images
 
-  private static let chunkBytes = 256 << 10
-
-  private func imageContent(_ text: String, node: NodeID) async throws -> Reply {
+  private func imageContent(_ text: String, node: NodeID, _ headers: HTTPFields) async throws -> Reply {
     guard let id = ImageID(text) else { throw notFound }
     let image = try await plane.database.run { session -> ImageRecord? in
       let wanted = try session.one(
         """
-        SELECT 1 FROM vms v JOIN claims c ON c.vm_id = v.id
-         WHERE c.node_id = \(node) AND v.image_id = \(id) LIMIT 1
+        SELECT 1 FROM volumes v WHERE v.node_id = \(node) AND v.image_id = \(id) LIMIT 1
         """)
       return wanted == nil ? nil : try ImageStore.find(id, in: session)
     }
-    guard let upload = image?.upload else {
+    guard let image, let content = image.upload, let size = image.sizeBytes, let sha256 = image.sha256 else {
       refused("image", text, node)
-      throw Problem(.notFound, "no VM of this node needs image \(text)")
+      throw Problem(.notFound, "no volume of this node needs image \(text)")
     }
-    let images = plane.images
-    let (descriptor, size) = try await images.open(upload)
-    let file = OpenImage(descriptor: descriptor)
-    return Reply(
-      contentType: "application/octet-stream",
-      body: .stream(length: Int64(size)) { writer in
-        var offset = 0
-        while offset < size {
-          let chunk = try await images.read(file.descriptor, at: offset, count: min(Self.chunkBytes, size - offset))
-          guard !chunk.isEmpty else { throw FileFailure(call: "read", code: EIO) }
-          try await writer.write(chunk)
-          offset += chunk.count
-        }
-      })
+    return try await ContentReply(contents: plane.images, content: content, size: size, sha256: sha256)
+      .reply(to: headers)
   }
-}
-
-/// Closes the file when the last one who could read it is gone, also when the answer is never sent.
-private final class OpenImage: Sendable {
-  let descriptor: Int32
-  init(descriptor: Int32) { self.descriptor = descriptor }
-  deinit { close(descriptor) }
 }
 
 /// Names of nodes: what the contract calls a Name.

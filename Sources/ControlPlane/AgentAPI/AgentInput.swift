@@ -28,8 +28,10 @@ struct AgentInput {
   /// 4 PiB of memory in MiB, 1 EiB of disk in GiB: times any pool's overcommit it is still a number that can be added up.
   private static let memoryMiB = 0...(1 << 32)
   private static let diskGiB = 0...(1 << 30)
+  private static let bytes = 0...(1 << 60)
   private static let vcpus = 0...65_536
   private static let mostAuthorities = 16
+  private static let mostOrphans = 128
 
   private var faults: [Problem.FieldError] = []
 
@@ -55,7 +57,16 @@ struct AgentInput {
       fault(
         .badFormat, "at most \(Self.mostAuthorities) SHA-256 fingerprints in hexadecimal", at: place.appending("trust"))
     }
+    for (index, pool) in (report.pools ?? []).prefix(Self.mostFacts).enumerated() {
+      take(pool, at: place.appending("pools").appending("\(index)"))
+    }
     if let networking = report.networking { take(networking, at: place.appending("networking")) }
+    let orphans = place.appending("orphans")
+    if (report.orphans ?? []).count > Self.mostOrphans {
+      fault(.tooLong, "at most \(Self.mostOrphans)", at: orphans)
+    } else {
+      for orphan in report.orphans ?? [] { text(orphan, atMost: Self.longestFact, at: orphans) }
+    }
     let facts = place.appending("facts")
     if report.facts.count > Self.mostFacts { return fault(.tooLong, "at most \(Self.mostFacts) facts", at: facts) }
     for (key, value) in report.facts.sorted(by: { $0.key < $1.key }) {
@@ -63,6 +74,14 @@ struct AgentInput {
       text(key, atMost: Self.longestKey, at: facts)
       text(value, atMost: Self.longestFact, mayBeEmpty: true, at: facts.appending(AgentText.shortened(key)))
     }
+  }
+
+  private mutating func take(_ pool: NodeStoragePool, at place: JSONPointer) {
+    text(pool.name, atMost: Self.longestKey, at: place.appending("name"))
+    text(pool.problem ?? "-", atMost: Self.longestFact, at: place.appending("problem"))
+    number(pool.totalBytes, Self.bytes, at: place.appending("total_bytes"))
+    number(pool.freeBytes, Self.bytes, at: place.appending("free_bytes"))
+    number(pool.usedBytes, Self.bytes, at: place.appending("used_bytes"))
   }
 
   private mutating func take(_ networking: NodeNetworking, at place: JSONPointer) {

@@ -74,7 +74,12 @@ enum AuditTrail {
     guard let object = value.objectValue else { return value }
     var result = JSONObject()
     for (name, member) in object {
-      result[name] = masked.contains(name) && member != .null ? "***" : mask(member)
+      if name == "url", let text = member.stringValue, let query = text.firstIndex(of: "?") {
+        // Signed URLs carry their permission there.
+        result[name] = .string(text[..<query] + "?***")
+      } else {
+        result[name] = masked.contains(name) && member != .null ? "***" : mask(member)
+      }
     }
     return .object(result)
   }

@@ -12,13 +12,13 @@ public struct ConsistencyCheck: Sendable {
   }
 
   private let database: Database
-  private let images: ImageFiles?
+  private let images: ImageContents?
   private let networking: NetworkingSettings
   private let logger: Logger
 
   /// Without `images` the image store is not looked at, without a northbound database OVN is not.
   public init(
-    database: Database, images: ImageFiles?, networking: NetworkingSettings = NetworkingSettings(),
+    database: Database, images: ImageContents?, networking: NetworkingSettings = NetworkingSettings(),
     logger: Logger = Logger(label: "aloft.check")
   ) {
     self.database = database
@@ -30,16 +30,80 @@ public struct ConsistencyCheck: Sendable {
   /// Each query returns one line of text for each difference.
   private static let rules: [(String, SQL)] = [
     (
-      "a node's sums equal its claims",
+      "a node's sums equal its claims and its volumes",
       """
-      SELECT format('node %s: claimed %s vCPUs %s MiB %s GiB, its claims sum to %s %s %s', n.name, n.vcpus_claimed,
-                    n.memory_mib_claimed, n.disk_gib_claimed, s.vcpus, s.memory_mib, s.disk_gib)
+      SELECT format('node %s: claimed %s vCPUs %s MiB %s GiB, its claims sum to %s %s, its volumes to %s', n.name,
+                    n.vcpus_claimed, n.memory_mib_claimed, n.disk_gib_claimed, s.vcpus, s.memory_mib, d.gib)
         FROM nodes n
         CROSS JOIN LATERAL (
-          SELECT coalesce(sum(vcpus), 0) AS vcpus, coalesce(sum(memory_mib), 0) AS memory_mib,
-                 coalesce(sum(disk_gib), 0) AS disk_gib
+          SELECT coalesce(sum(vcpus), 0) AS vcpus, coalesce(sum(memory_mib), 0) AS memory_mib
             FROM claims c WHERE c.node_id = n.id) s
-       WHERE (n.vcpus_claimed, n.memory_mib_claimed, n.disk_gib_claimed) <> (s.vcpus, s.memory_mib, s.disk_gib)
+        CROSS JOIN LATERAL (
+          SELECT coalesce(sum(v.size_gib), 0) AS gib FROM volumes v JOIN storage_pools p ON p.id = v.pool_id
+           WHERE v.node_id = n.id AND p.name = 'local') d
+       WHERE (n.vcpus_claimed, n.memory_mib_claimed, n.disk_gib_claimed) <> (s.vcpus, s.memory_mib, d.gib)
+      """
+    ),
+    (
+      "a place's sum equals its volumes",
+      """
+      SELECT format('pool %s on node %s: claimed %s GiB, its volumes sum to %s', s.name, p.node_id, p.claimed_gib, d.gib)
+        FROM storage_places p JOIN storage_pools s ON s.id = p.pool_id
+        CROSS JOIN LATERAL (
+          SELECT coalesce(sum(v.size_gib), 0) AS gib FROM volumes v
+           WHERE v.pool_id = p.pool_id AND v.node_id = p.node_id) d
+       WHERE p.claimed_gib <> d.gib
+      """
+    ),
+    (
+      "a shared pool's sum equals its volumes",
+      """
+      SELECT format('pool %s: claimed %s GiB, its volumes sum to %s', s.name, s.claimed_gib, d.gib)
+        FROM storage_pools s
+        CROSS JOIN LATERAL (SELECT coalesce(sum(v.size_gib), 0) AS gib FROM volumes v WHERE v.pool_id = s.id) d
+       WHERE s.claimed_gib <> CASE WHEN s.kind = 'rbd' THEN d.gib ELSE 0 END
+      """
+    ),
+    (
+      "a volume in a shared pool is, or is to be, where its VM is",
+      """
+      SELECT format('volume %s of VM %s', v.id, v.vm_id)
+        FROM volumes v JOIN storage_pools s ON s.id = v.pool_id JOIN claims c ON c.vm_id = v.vm_id
+       WHERE s.kind = 'rbd' AND v.deleted_at IS NULL AND coalesce(v.next_node_id, v.node_id) <> c.node_id
+      """
+    ),
+    (
+      "a volume in a pool that nodes do not share is where its VM is",
+      """
+      SELECT format('volume %s of VM %s', v.id, v.vm_id)
+        FROM volumes v JOIN storage_pools s ON s.id = v.pool_id JOIN claims c ON c.vm_id = v.vm_id
+       WHERE s.kind = 'dir' AND v.node_id IS DISTINCT FROM c.node_id
+      """
+    ),
+    (
+      "a deleted volume is of a VM or has an operation",
+      """
+      SELECT format('volume %s', v.id) FROM volumes v
+       WHERE v.deleted_at IS NOT NULL AND v.vm_id IS NULL
+         AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.resource_id = v.id AND o.kind = 'volume.delete')
+      """
+    ),
+    (
+      "a snapshot is of a volume, one is being made from it, or it is looked after",
+      """
+      SELECT format('snapshot %s', s.id) FROM snapshots s
+       WHERE NOT EXISTS (SELECT 1 FROM volume_snapshots m WHERE m.snapshot_id = s.id)
+         AND NOT EXISTS (SELECT 1 FROM volumes v WHERE v.source_snapshot_id = s.id)
+         AND NOT EXISTS (SELECT 1 FROM work w WHERE w.kind = 'snapshot' AND w.id = s.id)
+      """
+    ),
+    (
+      "a hidden snapshot is for a clone that is being made, is being deleted, or is looked after",
+      """
+      SELECT format('snapshot %s', s.id) FROM snapshots s
+       WHERE s.hidden AND s.deleted_at IS NULL
+         AND NOT EXISTS (SELECT 1 FROM volumes v WHERE v.source_snapshot_id = s.id)
+         AND NOT EXISTS (SELECT 1 FROM work w WHERE w.kind = 'snapshot' AND w.id = s.id)
       """
     ),
     (
@@ -57,19 +121,22 @@ public struct ConsistencyCheck: Sendable {
       """
       SELECT format('VM %s: claim of incarnation %s', v.id, c.incarnation)
         FROM claims c JOIN vms v ON v.id = c.vm_id
-       WHERE (c.incarnation, c.vcpus, c.memory_mib, c.disk_gib) <> (v.incarnation, v.vcpus, v.memory_mib, v.disk_gib)
+       WHERE (c.incarnation, c.vcpus, c.memory_mib) <> (v.incarnation, v.vcpus, v.memory_mib)
       """
     ),
     (
-      "a project's usage equals its VMs",
+      "a project's usage equals its VMs and volumes",
       """
-      SELECT format('project %s, slot %s: %s VMs %s vCPUs %s MiB %s GiB, its VMs sum to %s %s %s %s', u.project_id, u.slot,
+      SELECT format('project %s, slot %s: %s VMs %s vCPUs %s MiB %s GiB, they sum to %s %s %s %s', u.project_id, u.slot,
                     u.vms, u.vcpus, u.memory_mib, u.disk_gib, s.vms, s.vcpus, s.memory_mib, s.disk_gib)
         FROM project_usage u
         FULL JOIN (
-          SELECT project_id, aloft_usage_slot(id) AS slot, count(*) AS vms, sum(vcpus) AS vcpus,
-                 sum(memory_mib) AS memory_mib, sum(disk_gib) AS disk_gib
-            FROM vms GROUP BY 1, 2) s USING (project_id, slot)
+          SELECT project_id, slot, sum(vms)::bigint AS vms, sum(vcpus)::bigint AS vcpus,
+                 sum(memory_mib)::bigint AS memory_mib, sum(disk_gib)::bigint AS disk_gib
+            FROM (SELECT project_id, aloft_usage_slot(id), 1, vcpus, memory_mib, 0 FROM vms
+                  UNION ALL SELECT project_id, usage_slot, 0, 0, 0, size_gib FROM volumes)
+                 t (project_id, slot, vms, vcpus, memory_mib, disk_gib)
+           GROUP BY 1, 2) s USING (project_id, slot)
        WHERE (u.vms, u.vcpus, u.memory_mib, u.disk_gib)
           IS DISTINCT FROM (coalesce(s.vms, 0), coalesce(s.vcpus, 0), coalesce(s.memory_mib, 0), coalesce(s.disk_gib, 0))
       """
@@ -96,6 +163,9 @@ public struct ConsistencyCheck: Sendable {
       SELECT format('VM %s: document %s, node at %s', v.id, v.assignment_revision, n.assignment_revision)
         FROM claims c JOIN vms v ON v.id = c.vm_id JOIN nodes n ON n.id = c.node_id
        WHERE v.assignment_revision > n.assignment_revision
+      UNION ALL
+      SELECT format('volume %s: document %s, node at %s', v.id, v.assignment_revision, n.assignment_revision)
+        FROM volumes v JOIN nodes n ON n.id = v.node_id WHERE v.assignment_revision > n.assignment_revision
       """
     ),
     (
@@ -139,40 +209,38 @@ public struct ConsistencyCheck: Sendable {
       """
     ),
     (
-      "no two subnets of a network overlap",
+      "what is stored of an image is its content, or what has come of it",
       """
-      SELECT format('network %s: %s and %s', a.network_id, a.cidr, b.cidr)
-        FROM subnets a JOIN subnets b ON b.network_id = a.network_id AND a.id < b.id AND a.cidr && b.cidr
-      """
-    ),
-    (
-      "every address is of its subnet",
-      """
-      SELECT format('%s in subnet %s, which is %s', a.address, s.id, s.cidr)
-        FROM addresses a JOIN subnets s ON s.id = a.subnet_id WHERE NOT a.address << s.cidr
+      SELECT format('image %s: %s bytes stored, size %s, upload %s', i.id, i.stored_bytes, i.size_bytes, u.durable_bytes)
+        FROM images i LEFT JOIN image_uploads u ON u.image_id = i.id
+       WHERE i.stored_bytes <> coalesce(i.size_bytes, u.durable_bytes, 0) OR (i.upload IS NOT NULL AND u.image_id IS NOT NULL)
       """
     ),
     (
-      "a NIC has addresses of its own network only, and at least one",
+      "a fetch has its operation",
       """
-      SELECT format('NIC %s: %s addresses, %s of another network', n.id, count(a.address),
-                    count(*) FILTER (WHERE s.network_id <> n.network_id))
-        FROM nics n LEFT JOIN addresses a ON a.nic_id = n.id LEFT JOIN subnets s ON s.id = a.subnet_id
-       GROUP BY n.id
-      HAVING count(a.address) = 0 OR count(*) FILTER (WHERE s.network_id <> n.network_id) > 0
+      SELECT format('image %s', f.image_id) FROM image_fetches f
+       WHERE NOT EXISTS (SELECT 1 FROM operations o WHERE o.resource_id = f.image_id AND o.kind = 'image.fetch'
+                                                      AND o.finished_at IS NULL)
       """
     ),
     (
-      "a NIC that was deleted is looked after",
+      "an image that is made of a volume has its operation, or is cleared away",
       """
-      SELECT format('NIC %s of VM %s', n.id, n.vm_id) FROM nics n
-       WHERE n.deleted_at < aloft_now() - interval '15 minutes'
-         AND NOT EXISTS (SELECT 1 FROM work w WHERE w.kind = 'vm' AND w.id = n.vm_id)
+      SELECT format('image %s', c.image_id) FROM image_captures c
+       WHERE CASE WHEN c.ended_at IS NULL
+                  THEN NOT EXISTS (SELECT 1 FROM operations o WHERE o.resource_id = c.image_id AND o.kind = 'image.capture'
+                                                                AND o.finished_at IS NULL)
+                  ELSE NOT EXISTS (SELECT 1 FROM work w WHERE w.kind = 'image' AND w.id = c.image_id) END
       """
     ),
     (
       "no reconciler keeps failing",
       "SELECT format('%s %s: %s', kind, id, last_error) FROM work WHERE last_error IS NOT NULL AND attempts > 5"
+    ),
+    (
+      "nothing is left behind on a node",
+      "SELECT format('node %s: %s', n.name, o.what) FROM nodes n CROSS JOIN LATERAL unnest(n.orphans) o (what)"
     ),
     (
       "every lease belongs to a node",
@@ -184,32 +252,41 @@ public struct ConsistencyCheck: Sendable {
     ),
   ]
 
+  /// What the database alone says, as the session sees it.
+  static func findings(in session: Session) throws -> [Finding] {
+    try (rules + NetworkRules.rules + RoutingRules.rules).flatMap { rule, sql in
+      try session.query(sql).map { Finding(rule: rule, detail: try $0.get(0)) }
+    }
+  }
+
   /// Everything in one snapshot, so that changes meanwhile look like nothing.
   public func findings() async throws -> [Finding] {
-    var (findings, uploads) = try await database.transaction(.snapshot) { session in
-      var findings: [Finding] = []
-      for (rule, sql) in Self.rules {
-        for row in try session.query(sql) { findings.append(Finding(rule: rule, detail: try row.get(0))) }
+    var (findings, sizes) = try await database.transaction(.snapshot) { session in
+      let findings = try Self.findings(in: session)
+      let sizes = try session.query("SELECT upload, size_bytes FROM images WHERE upload IS NOT NULL").map {
+        (try $0.get(0, as: UUID.self), try $0.get(1, as: Int.self))
       }
-      let uploads = try session.query("SELECT upload FROM images WHERE upload IS NOT NULL").map {
-        try $0.get(0, as: UUID.self)
-      }
-      return (findings, Set(uploads))
+      return (findings, Dictionary(sizes, uniquingKeysWith: { $1 }))
     }
     findings += try await NetworkCheck(database: database, logger: logger).findings(networking)
     guard let images else { return findings }
-    let files = Set(try await images.list())
-    for id in uploads.subtracting(files) {
-      findings.append(Finding(rule: "every image has its content", detail: "file \(id) is missing"))
+    let contents = try await images.list()
+    for (id, size) in sizes {
+      guard let found = contents[id] else {
+        findings.append(Finding(rule: "every image has its content", detail: "object \(id) is missing"))
+        continue
+      }
+      if found != size {
+        findings.append(
+          Finding(rule: "every content is as long as it was", detail: "object \(id): \(found) bytes, not \(size)"))
+      }
     }
-    for id in files.subtracting(uploads) where try await !isNamed(id) {
-      findings.append(Finding(rule: "every content belongs to an image", detail: "file \(id) is nobody's"))
+    for id in contents.keys where sizes[id] == nil {
+      // It may have come in since the snapshot.
+      let isNeeded = try await database.run { session in try ImageStore.needs(id, in: session) }
+      if isNeeded { continue }
+      findings.append(Finding(rule: "every content belongs to an image", detail: "object \(id) is nobody's"))
     }
     return findings
-  }
-
-  /// A content may have come in since the snapshot.
-  private func isNamed(_ upload: UUID) async throws -> Bool {
-    try await database.one("SELECT 1 FROM images WHERE upload = \(upload)") != nil
   }
 }

@@ -5,7 +5,7 @@ import Postgres
 extension VMHandlers {
   private struct CreateBody: Decodable {
     var name: String
-    var image: String
+    var image: String?
     var vcpus: Int?
     var memoryMib: Int?
     var diskGib: Int?
@@ -17,6 +17,8 @@ extension VMHandlers {
     var accelerator: AcceleratorChoice?
     var nodeSelector: [String: String]?
     var nics: [NICWish]?
+    var diskPool: String?
+    var volumes: [VolumeWish]?
   }
 
   /// How often a create looks for another node when it lost the race for one; each loss means that somebody else won.
@@ -26,11 +28,17 @@ extension VMHandlers {
   func create(_ call: Call) async throws -> Reply {
     let body = try call.decode(CreateBody.self)
     let creation = try await prepare(body, call)
-    let wanted = NodeInventory.Wanted(
-      vcpus: creation.vcpus, memoryMiB: creation.memoryMiB, diskGiB: creation.diskGiB,
-      accelerator: creation.accelerator, nodeSelector: body.nodeSelector ?? [:], image: creation.image,
-      needsNetworks: !creation.nics.isEmpty)
+    var wanted = NodeInventory.Wanted(
+      vcpus: creation.vcpus, memoryMiB: creation.memoryMiB, diskGiB: creation.localGiB,
+      architecture: creation.architecture, accelerator: creation.accelerator, nodeSelector: body.nodeSelector ?? [:],
+      image: creation.image, needsNetworks: !creation.nics.isEmpty, storage: creation.bootDisk?.places,
+      volumes: creation.volumePlaces)
     for round in 0..<Self.rounds {
+      if round > 0, let disk = creation.bootDisk, !disk.isLocal {
+        wanted.storage = try await plane.database.run { session in
+          try StoragePlaces.all(withRoomFor: disk.sizeGiB, in: disk.pool, session)
+        }
+      }
       let candidates: [NodeID]
       switch try await plane.inventory.place(wanted, fresh: round > 0, seed: plane.environment.random()) {
       case .placed(let nodes): candidates = nodes
@@ -55,22 +63,35 @@ extension VMHandlers {
   ) async throws -> Reply {
     let operation = OperationID(plane.environment.newUUID())
     for node in candidates {
+      var holding: (@Sendable (Session) throws -> Void)?
+      if !creation.plugged.isEmpty {
+        // Volumes are locked before their nodes.
+        holding = { session in try PluggedVolume.hold(creation.plugged, for: node, in: session) }
+      }
       do {
         let reply = try await plane.changeAtOnce(
           call, { parts in creation.statement(on: node, operation: operation, call: call, parts) },
-          rest: creation.plugging
+          first: holding, rest: creation.plugging
         ) { row in
           let vm = try VMRecord(row)
           var reply = Reply.json(vm, status: call.isDryRun ? .ok : .accepted, etag: vm.etag)
           reply.headers[.location] = "/v1/vms/\(vm.id)"
           var wake: Set<Topic> = [.node(node.uuid), .events]
           if !creation.nics.isEmpty { wake.insert(.networks) }
+          for volume in creation.plugged where volume.pool != nil {
+            wake.insert(.work)
+            if let holder = volume.holder { wake.insert(.node(holder.uuid)) }
+          }
           return Changed(reply: reply, effects: Effects(wake: wake))
         }
         guard let reply else { continue }
         if !call.isDryRun, !reply.isRepeated { await plane.inventory.claimed(wanted, on: node) }
         return reply
       } catch let error as PostgresError {
+        // Somebody made a volume of that name just now: it is to have another one.
+        if error.isUniqueViolation("volumes_name") { throw LostRace() }
+        // The room in the boot disk's pool is gone.
+        if error.isCheckViolation("volumes_within_place") || error.isCheckViolation("volumes_within_pool") { continue }
         throw Self.refusal(of: error, creation) ?? error
       }
     }
@@ -100,34 +121,67 @@ extension VMHandlers {
   private func prepare(_ body: CreateBody, _ call: Call) async throws -> VMCreation {
     try Self.requireRoom(body.userData?.utf8.count ?? 0, "user data", at: "/user_data")
     try Self.requireRoom((body.sshKeys ?? []).reduce(0) { $0 + $1.utf8.count }, "all keys together", at: "/ssh_keys")
-    let (image, nics) = try await plane.database.run { session in
-      let image = try ImageStore.find(body.image, project: ProjectStore.id(call), in: session)
-      if image == nil { _ = try ProjectStore.require(call, in: session) }
-      return (image, try creations(of: body.nics, call, in: session))
-    }
-    guard let image else {
-      throw Problem(
-        .imageUnknown, "there is no image \(body.image) in this project; GET /v1/images lists them",
-        errors: [.init(code: .imageUnknown, detail: "unknown", pointer: "/image")])
-    }
-    guard image.isReady else {
-      throw Problem(
-        .imageNotReady, "image \(image.name) waits for its content; PUT it to /v1/images/\(image.name)/content first",
-        errors: [.init(code: .imageNotReady, detail: "has no content yet", pointer: "/image")])
-    }
-    let disk = body.diskGib ?? image.smallestDiskGiB
-    guard disk >= image.smallestDiskGiB else {
-      throw Problem(
-        .outOfRange, "image \(image.name) needs a disk of at least \(image.smallestDiskGiB) GiB",
-        errors: [.init(code: .outOfRange, detail: "at least \(image.smallestDiskGiB)", pointer: "/disk_gib")])
+    let memory = body.memoryMib ?? 512
+    let (disks, nics) = try await plane.database.run { session in
+      (try chooseDisks(of: body, memoryMiB: memory, call, in: session), try creations(of: body.nics, call, in: session))
     }
     return VMCreation(
-      id: VMID(plane.environment.newUUID()), project: image.projectID, name: body.name,
-      labels: (body.labels ?? [:]).jsonText, image: image.id, vcpus: body.vcpus ?? 1, memoryMiB: body.memoryMib ?? 512,
-      diskGiB: disk,
+      id: VMID(plane.environment.newUUID()), project: disks.project, name: body.name,
+      labels: (body.labels ?? [:]).jsonText, image: disks.image?.id, architecture: disks.image?.architecture,
+      bootDisk: disks.made, plugged: disks.plugged, vcpus: body.vcpus ?? 1, memoryMiB: memory,
       hostname: body.hostname ?? body.name, sshKeys: body.sshKeys ?? [], userData: body.userData ?? "",
       nodeSelector: (body.nodeSelector ?? [:]).jsonText, accelerator: body.accelerator ?? .any,
       power: body.power ?? .running, nics: nics)
+  }
+
+  /// What a VM boots from, and what else it gets.
+  private struct Disks: Sendable {
+    var project: ProjectID
+    /// Of the disk that it boots from.
+    var image: ImageRecord?
+    var made: VMCreation.BootDisk?
+    var plugged: [PluggedVolume]
+  }
+
+  private func chooseDisks(
+    of body: CreateBody, memoryMiB: Int, _ call: Call, in session: Session
+  ) throws -> Disks {
+    let plugged = try PluggedVolume.all(body.volumes ?? [], call, in: session)
+    guard plugged.count + (body.image == nil ? 0 : 1) <= VolumeHandlers.mostOfVM else {
+      throw Problem(.limitReached, "a VM has at most \(VolumeHandlers.mostOfVM) volumes, its boot disk included")
+    }
+    if let reference = body.image {
+      let image = try ImageStore.requireReady(reference, call, at: "/image", in: session)
+      let size = body.diskGib ?? image.smallestDiskGiB
+      try image.requireFits(gib: size, at: "/disk_gib")
+      try image.requireRuns(memoryMiB: memoryMiB)
+      let made = try newBootDisk(body.diskPool, sizeGiB: size, call, in: session)
+      return Disks(project: image.viewer ?? image.projectID, image: image, made: made, plugged: plugged)
+    }
+    let bootable = plugged.filter { $0.bootIndex != nil }
+    guard let boot = bootable.min(by: { ($0.bootIndex ?? .max) < ($1.bootIndex ?? .max) }) else {
+      throw Problem.field(
+        .missingField, "/image", "say what it boots from: an image, or a volume that has a boot_index in volumes")
+    }
+    for (pointer, isSaid) in [("/disk_gib", body.diskGib != nil), ("/disk_pool", body.diskPool != nil)] where isSaid {
+      throw Problem.field(
+        .notOneOf, pointer, "no boot disk is made: it boots from volume \(boot.name); name an image, or leave this out")
+    }
+    let image = try boot.image.flatMap { try ImageStore.find($0, in: session) }
+    try image?.requireRuns(memoryMiB: memoryMiB)
+    return Disks(project: try ProjectStore.require(call, in: session), image: image, plugged: plugged)
+  }
+
+  private func newBootDisk(
+    _ pool: String?, sizeGiB: Int, _ call: Call, in session: Session
+  ) throws -> VMCreation.BootDisk {
+    let pool = try ResourceStore<StoragePoolRecord>.require(
+      pool ?? StoragePoolRecord.localName, call, at: "/disk_pool", in: session)
+    let isLocal = pool.name == StoragePoolRecord.localName
+    return VMCreation.BootDisk(
+      volume: VolumeID(plane.environment.newUUID()), pool: pool.id, isLocal: isLocal,
+      isShared: pool.kind.isShared, sizeGiB: sizeGiB,
+      places: isLocal ? nil : try StoragePlaces.all(withRoomFor: sizeGiB, in: pool.id, session))
   }
 
   /// What a VM is connected to that says nothing about it.

@@ -1,35 +1,16 @@
 import AloftModel
 import Foundation
 
-/// An operation on a VM that has not ended.
-struct OpenOperation: Sendable, Equatable {
-  var id: UUID
-  var kind: OperationKind
-  /// The generation of the VM's intent that the operation made.
-  var generation: Int
-  /// The one-time request that carries it out.
-  var request: UUID?
-  var deadline: Date
-  var status: OperationStatus = .queued
-  var waitingFor: String?
-  var progress: Int?
-}
-
 /// What to do about a VM now. The reconciler performs it in one transaction.
 struct VMDecision: Sendable, Equatable {
-  enum Outcome: Sendable, Equatable {
-    case succeeded
-    case failed(OperationFailure, String)
-    /// Still under way.
-    case running(waitingFor: String?, progress: Int?)
-  }
-
   /// What changes about each open operation; those that stay as they are do not appear.
-  var operations: [UUID: Outcome] = [:]
+  var operations: [UUID: OperationOutcome] = [:]
   /// Nothing of the VM is left on any node: remove its rows.
   var purge = false
   /// NICs that were deleted and that the guest does not have any more: remove their rows.
   var removeNICs: [UUID] = []
+  /// Volumes that the guest was to let go of and does not have any more: no VM has them now.
+  var detachVolumes: [UUID] = []
   /// The guest turned itself off: the intent follows it, so that nobody starts it again.
   var followGuestPowerOff = false
   /// When to look again, if nothing happens before.
@@ -39,12 +20,18 @@ struct VMDecision: Sendable, Equatable {
   /// - A VM is purged only when it was deleted and its agent has seen it gone, or when it has no node.
   /// - Every open operation ends: by success, by being overtaken, or at its deadline.
   /// - Delete overtakes everything; nothing overtakes delete.
-  /// - A NIC's row, and with it its addresses, goes only when the guest does not have the NIC any more.
+  /// - A NIC's row, and with it its addresses, goes only when the guest does not have the NIC any more, and a volume is free for
+  ///   others only then.
   static func of(_ facts: VMFacts, open: [OpenOperation], now: Date) -> VMDecision {
     var decision = VMDecision()
     decision.purge = isGone(facts)
     decision.followGuestPowerOff = guestTurnedItselfOff(facts)
-    decision.removeNICs = decision.purge ? [] : facts.releasedNICs.sorted { $0.uuidString < $1.uuidString }
+    if !decision.purge {
+      decision.removeNICs = facts.releasedNICs.sorted { $0.uuidString < $1.uuidString }
+      if !facts.intent.deleted {
+        decision.detachVolumes = facts.releasedDisks.sorted { $0.uuidString < $1.uuidString }
+      }
+    }
     for operation in open {
       let outcome = outcome(of: operation, facts, decision, now: now)
       if case .running(let waitingFor, let progress) = outcome {
@@ -67,7 +54,7 @@ struct VMDecision: Sendable, Equatable {
   }
 
   private static func isGone(_ facts: VMFacts) -> Bool {
-    guard facts.intent.deleted else { return false }
+    guard facts.intent.deleted, facts.leavingDisks.isEmpty else { return false }
     guard facts.host != nil else { return true }
     guard let seen = facts.current else { return false }
     return seen.power == .absent && seen.generation >= facts.intent.generation
@@ -80,7 +67,7 @@ struct VMDecision: Sendable, Equatable {
 
   private static func outcome(
     of operation: OpenOperation, _ facts: VMFacts, _ decision: VMDecision, now: Date
-  ) -> Outcome {
+  ) -> OperationOutcome {
     if isDone(operation, facts, purge: decision.purge) { return .succeeded }
     if let overtakenBy = overtaking(operation, facts) {
       return .failed(.superseded, "overtaken by a later request to \(overtakenBy)")
@@ -112,7 +99,11 @@ struct VMDecision: Sendable, Equatable {
     case .stopVM: return isOff(seen)
     case .rebootVM: return operation.request.map { !facts.pendingRequests.contains($0) } ?? true
     case .attachNIC, .detachNIC: return facts.agreesOnNICs
-    case .deleteVM, .deleteProject: return purge
+    case .attachVolume, .detachVolume: return facts.agreesOnDisks
+    case .limitVolume: return facts.agreesOnLimits
+    case .deleteVM, .deleteProject, .createVolume, .growVolume, .deleteVolume, .createSnapshot, .revertSnapshot,
+      .deleteSnapshot, .fetchImage, .captureImage:
+      return purge
     }
   }
 

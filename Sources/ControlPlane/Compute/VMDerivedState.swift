@@ -10,7 +10,9 @@ struct VMDerivedState: Sendable, Equatable {
     guard let host = facts.host else {
       return facts.intent.deleted
         ? VMDerivedState(state: .deleting)
-        : VMDerivedState(state: .failed, reason: "its node was removed, and its disk with it; delete it")
+        : VMDerivedState(
+          state: .failed,
+          reason: "its node was removed; start it if all of its volumes are in shared pools, else delete it")
     }
     let silence = host.alive ? nil : "node \(host.name) does not report"
     if facts.intent.deleted { return VMDerivedState(state: .deleting, reason: silence ?? progress(facts.current)) }

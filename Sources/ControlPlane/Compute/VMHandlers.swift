@@ -95,13 +95,17 @@ struct VMHandlers: Sendable {
     try await verb(call, .deleteVM, seconds: Self.deletionSeconds) { vm, _, session in
       // Asking again is harmless: the deletion under way is the answer, unless its operation has given up.
       if vm.facts.intent.deleted && vm.operation?.kind == .deleteVM { return nil }
-      return try VMStore.intend(vm.id, deleted: true, in: session)
+      return try VMStore.delete(vm.id, in: session)
     }
   }
 
   private func start(_ call: Call) async throws -> Reply {
-    try await verb(call, .startVM, seconds: 600) { vm, _, session in
+    if let reply = try await startElsewhere(call) { return reply }
+    return try await verb(call, .startVM, seconds: 600) { vm, _, session in
       try Self.requireLiving(vm, to: "start")
+      guard vm.bootDisk != nil else {
+        throw Problem(.wrongState, "VM \(vm.name) has no volume to boot from; attach one with a boot_index first")
+      }
       return try VMStore.intend(vm.id, power: .running, in: session)
     }
   }
@@ -178,7 +182,7 @@ struct VMHandlers: Sendable {
   }
 
   /// Locks the VM that a call names, reads it, and checks `If-Match`.
-  private func lock(_ call: Call, in session: Session) throws -> VMRecord {
+  func lock(_ call: Call, in session: Session) throws -> VMRecord {
     let found = try find(call, in: session)
     guard let vm = try VMStore.lock(found.id, in: session) else {
       throw gone(found.name)
@@ -192,7 +196,10 @@ struct VMHandlers: Sendable {
       throw Problem(.wrongState, "VM \(vm.name) is being deleted; it is too late to \(verb) it")
     }
     if vm.facts.host == nil {
-      throw Problem(.wrongState, "VM \(vm.name) has lost its node and its disk; it can only be deleted")
+      throw Problem(
+        .wrongState,
+        "VM \(vm.name) has lost its node; it can only be started, if all of its volumes are in shared pools, or deleted"
+      )
     }
   }
 

@@ -11,21 +11,10 @@ struct VMReconciler: Reconciler {
     else { return nil }
     let open = try OperationStore.open(answers[0])
     let decision = VMDecision.of(vm.facts, open: open, now: now)
+    if !decision.detachVolumes.isEmpty { try VolumeStore.hold(decision.detachVolumes, and: vm.nodeID, in: session) }
 
-    var statements: [SQL] = []
-    for operation in open {
-      guard let outcome = decision.operations[operation.id] else { continue }
-      statements.append(OperationStore.applying(outcome, to: operation.id))
-      effects.wake.insert(.operation(operation.id))
-      if let ending = ending(of: outcome) {
-        statements.append(
-          EventStore.appending(
-            .operationEnded, project: vm.projectID, resource: operation.id,
-            data: ["kind": operation.kind.rawValue, "status": ending.rawValue]))
-        effects.wake.insert(.events)
-      }
-    }
-    _ = try session.pipeline(statements)
+    _ = try session.pipeline(
+      OperationStore.settling(open, decision.operations, project: vm.projectID, effects: &effects))
     try withdraw(decision.withdrawn(of: open), of: vm, in: session, effects: &effects)
     if decision.followGuestPowerOff {
       let intended = try VMStore.intend(VMID(id), power: .stopped, in: session)
@@ -37,6 +26,10 @@ struct VMReconciler: Reconciler {
     if !decision.removeNICs.isEmpty {
       try NICStore.remove(decision.removeNICs, in: session)
       effects.wake.insert(.networks)
+    }
+    if !decision.detachVolumes.isEmpty {
+      try VolumeStore.detach(decision.detachVolumes, in: session)
+      if let node = vm.nodeID { effects.wake.insert(.node(node.uuid)) }
     }
     if decision.purge {
       effects.wake.insert(.networks)
@@ -63,14 +56,6 @@ struct VMReconciler: Reconciler {
     if let told = VMStore.tellingStateChange(of: vm, from: vm.facts, to: after) {
       _ = try session.execute(told)
       effects.wake.insert(.events)
-    }
-  }
-
-  private func ending(of outcome: VMDecision.Outcome) -> OperationStatus? {
-    switch outcome {
-    case .succeeded: .succeeded
-    case .failed: .failed
-    case .running: nil
     }
   }
 }

@@ -10,10 +10,10 @@ struct VMRecord: Sendable {
   var name: String
   /// A JSON object, passed through as PostgreSQL holds it.
   var labels: String
-  var imageID: ImageID
+  /// What its boot disk was made from.
+  var imageID: ImageID?
   var vcpus: Int
   var memoryMiB: Int
-  var diskGiB: Int
   var hostname: String
   var revision: Int
   var createdAt: Date
@@ -24,20 +24,33 @@ struct VMRecord: Sendable {
   var operation: OperationRecord?
   /// In the order in which the guest sees them, those that it is to let go of too.
   var nics: [VMNIC]
+  /// In the order in which it got them, those that it is to let go of too.
+  var disks: [VMDisk]
+
+  /// What it boots from; nil when it has nothing to boot from.
+  var bootDisk: VMDisk? {
+    disks.filter { !$0.isLeaving && $0.bootIndex != nil }.min { ($0.bootIndex ?? .max) < ($1.bootIndex ?? .max) }
+  }
 
   /// Names the version of what was asked for; observation does not change it.
   var etag: String { "\"\(revision)\"" }
 
   /// What ``init(_:)`` reads, in its order.
-  static let columns: SQL = """
-    v.id, v.project_id, v.name, v.labels, v.image_id, v.vcpus, v.memory_mib, v.disk_gib, v.hostname, v.revision,
+  static let columns = columns(disks: VMDisk.column)
+
+  /// The same, of a VM whose volumes come from elsewhere.
+  static func columns(disks: SQL) -> SQL {
+    """
+    v.id, v.project_id, v.name, v.labels, v.image_id, v.vcpus, v.memory_mib, o.disks, v.hostname, v.revision,
     v.created_at, v.updated_at, v.desired_power, v.deleted_at IS NOT NULL, v.incarnation, v.generation,
     n.id, n.name, n.accelerator, n.alive,
     o.incarnation, o.generation, o.power, o.guest_stopped, o.activity, o.progress, o.problem_code, o.problem_detail,
     (SELECT array_agg(r.id) FROM vm_requests r WHERE r.vm_id = v.id),
     p.id, p.kind, p.status, p.project_id, p.resource_id, p.waiting_for, p.progress, p.error_code, p.error_detail,
-    p.created_at, p.finished_at, p.deadline, o.nics, \(fragment: VMNIC.column)
+    p.created_at, p.finished_at, p.deadline, o.nics, \(fragment: VMNIC.column), \(fragment: disks),
+    o.stale_disks
     """
+  }
 
   /// Where the columns come from. LATERAL with LIMIT, because PostgreSQL would merge plain joins, and read the tables from
   /// their beginning to the page that is wanted. The newest operation is that of the newest generation, which is counted
@@ -64,7 +77,6 @@ struct VMRecord: Sendable {
     imageID = try row.get(4)
     vcpus = try row.get(5)
     memoryMiB = try row.get(6)
-    diskGiB = try row.get(7)
     hostname = try row.get(8)
     revision = try row.get(9)
     createdAt = try row.get(10)
@@ -80,10 +92,15 @@ struct VMRecord: Sendable {
     nics = try VMNIC.list(row, at: 42)
     var observed = try VMObserved(row, from: 20)
     observed?.nics = try row.get(41, as: [UUID]?.self).map { Set($0) }
+    disks = try VMDisk.list(row, at: 43)
+    observed?.disks = try row.get(7, as: [UUID]?.self).map { Set($0) }
+    observed?.staleDisks = Set(try row.get(44, as: [UUID]?.self) ?? [])
     facts = VMFacts(
       intent: intent, observed: observed, host: host, pendingRequests: Set(requests),
       nics: Set(nics.filter { !$0.isLeaving }.map(\.id.uuid)),
-      leavingNICs: Set(nics.filter(\.isLeaving).map(\.id.uuid)))
+      leavingNICs: Set(nics.filter(\.isLeaving).map(\.id.uuid)),
+      disks: Set(disks.filter { !$0.isLeaving && !$0.isDeleted }.map(\.volume.uuid)),
+      leavingDisks: Set(disks.filter { $0.isLeaving || $0.isDeleted }.map(\.volume.uuid)))
     operation = try OperationRecord(row, from: 29)
   }
 }
@@ -112,12 +129,13 @@ extension VMRecord: JSONWritable {
       writer.field("desired_power", facts.intent.desiredPower)
       writer.field("vcpus", vcpus)
       writer.field("memory_mib", memoryMiB)
-      writer.field("disk_gib", diskGiB)
+      writer.field("disk_gib", bootDisk?.sizeGiB)
       writer.field("image_id", imageID)
       writer.field("hostname", hostname)
       writer.key("labels")
       writer.raw(labels)
       writer.field("nics", nics.filter { !$0.isLeaving })
+      writer.field("volumes", disks.filter { !$0.isLeaving })
       writer.field("node", facts.host?.name)
       writer.field("incarnation", facts.intent.incarnation)
       writer.field("generation", facts.intent.generation)

@@ -146,6 +146,12 @@ enum VMStore {
     return (generation ?? 0, try node?.get(0))
   }
 
+  /// Makes the deletion of a VM its intent, and of the volumes that go with it.
+  static func delete(_ id: VMID, in session: Session) throws -> (generation: Int, node: NodeID?) {
+    try VolumeStore.release(of: id, in: session)
+    return try intend(id, deleted: true, in: session)
+  }
+
   /// The statement that appends `vm.state_changed`; nil if users see no other state now.
   static func tellingStateChange(of vm: VMRecord, from before: VMFacts, to after: VMFacts) -> SQL? {
     let was = VMDerivedState.of(before)

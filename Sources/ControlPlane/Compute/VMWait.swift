@@ -43,6 +43,10 @@ extension Plane {
       record.operation = ended
       answer.body = .bytes(record.jsonBytes)
       answer.headers[.eTag] = record.etag
+    } else if let image = ImageID(id), var record = try await database.run({ try ImageStore.find(image, in: $0) }) {
+      record.operation = ended
+      answer.body = .bytes(record.jsonBytes)
+      answer.headers[.eTag] = record.etag
     } else {
       // Deleted meanwhile: what it was, with the operation as it ended.
       var last = accepted

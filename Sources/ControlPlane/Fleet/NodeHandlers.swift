@@ -68,13 +68,21 @@ struct NodeHandlers: Sendable {
       guard let found = try NodeStore.find(reference, in: session) else {
         throw Problem(.notFound, "there is no node \(reference)")
       }
-      let orphans = call.bool("force") ? try NodeStore.releaseClaims(of: found.id, in: session) : []
+      let isForced = call.bool("force")
+      let orphans = isForced ? try NodeStore.releaseClaims(of: found.id, in: session) : []
+      let volumes = try VolumeStore.loseNode(found.id, force: isForced, in: session)
       let node = try NodeStore.lock(call, in: session)
       try call.requireMatch(node.etag)
       let held = try session.one("SELECT count(*) FROM claims WHERE node_id = \(node.id)")?.get(0, as: Int.self) ?? 0
       guard held == 0 else {
         throw Problem(
           .inUse, "node \(node.name) holds \(held) VMs; delete them, or say force=true if the node is gone for good")
+      }
+      let kept = try session.someNames("SELECT name FROM volumes WHERE node_id = \(node.id) ORDER BY name")
+      if let kept {
+        throw Problem(
+          .inUse,
+          "node \(node.name) holds volumes: \(kept); delete them, or say force=true if the node is gone for good")
       }
       _ = try session.execute("DELETE FROM node_leases WHERE node_id = \(node.id)")
       _ = try session.execute("DELETE FROM nodes WHERE id = \(node.id)")
@@ -85,6 +93,7 @@ struct NodeHandlers: Sendable {
         after.host = nil
         if let told = VMStore.tellingStateChange(of: vm, from: vm.facts, to: after) { statements.append(told) }
       }
+      statements += volumes.map { WorkQueue.waking(.volume, $0) }
       _ = try session.pipeline(statements)
       try EventStore.append(.nodeRemoved, project: nil, resource: node.id.uuid, data: ["name": node.name], in: session)
       return Changed(

@@ -19,6 +19,8 @@ struct NodeRecord: Sendable {
   var facts: String
   /// A JSON object, passed through; nil from agents that know nothing of networks.
   var networking: String?
+  /// What is on it though nothing needs it, in its agent's words.
+  var orphans: [String]
   var revision: Int
   var createdAt: Date
   var updatedAt: Date
@@ -37,7 +39,7 @@ struct NodeRecord: Sendable {
     n.id, n.name, n.schedulable, s.name, n.labels, n.architecture, n.accelerator, n.vcpus, n.memory_mib, n.disk_gib,
     n.vcpus_claimed, n.memory_mib_claimed, n.disk_gib_claimed, n.facts, n.revision, n.created_at, n.updated_at,
     l.renewed_at, n.down_since IS NULL AND coalesce(l.expires_at > aloft_now(), true),
-    n.networking
+    n.networking, n.orphans
     """
 
   static let source: SQL = """
@@ -61,6 +63,7 @@ struct NodeRecord: Sendable {
     lastSeenAt = try row.get(17)
     alive = try row.get(18)
     networking = try row.get(19, as: JSONText?.self)?.text
+    orphans = try row.get(20)
   }
 }
 
@@ -82,6 +85,7 @@ extension NodeRecord: JSONWritable {
       writer.raw(facts)
       writer.key("networking")
       writer.raw(networking ?? "null")
+      writer.field("orphans", orphans)
       writer.field("last_seen_at", lastSeenAt)
       writer.field("created_at", createdAt)
       writer.field("updated_at", updatedAt)

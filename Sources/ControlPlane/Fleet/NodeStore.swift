@@ -51,13 +51,17 @@ enum NodeStore {
     try recomputeLimits(node: id, in: session)
   }
 
-  /// Takes over what the agent found out. Returns false when nothing is new. The node's version stays: it names what an operator
+  /// Takes over what the agent found out; what it says nothing of (its networks, orphans), it does not know yet, and the last word
+  /// counts.
+  /// Returns false when nothing is new. The node's version stays: it names what an operator
   /// has set, so that what is observed never gets in the way of `If-Match`.
   static func report(_ id: NodeID, _ report: NodeReport, in session: Session) throws -> Bool {
     let facts = JSONText(report.facts.jsonText)
+    let networking: SQL = "coalesce(\(report.networkingText)::jsonb, networking)"
+    let orphans: SQL = report.orphans.map { "\($0)::text[]" } ?? "orphans"
     let isNews: SQL = """
-      (networking, architecture, accelerator, facts, vcpus, memory_mib, disk_gib)
-        IS DISTINCT FROM (\(report.networkingText)::jsonb, \(report.architecture), \(report.accelerator), \(facts)::jsonb, \(report.vcpus)::integer,
+      (networking, orphans, architecture, accelerator, facts, vcpus, memory_mib, disk_gib)
+        IS DISTINCT FROM (\(fragment: networking), \(fragment: orphans), \(report.architecture), \(report.accelerator), \(facts)::jsonb, \(report.vcpus)::integer,
                           \(report.memoryMib)::bigint, \(report.diskGib)::bigint)
       """
     guard try session.one("SELECT 1 FROM nodes WHERE id = \(id) AND \(fragment: isNews)") != nil else { return false }
@@ -66,7 +70,7 @@ enum NodeStore {
       """
       UPDATE nodes SET architecture = \(report.architecture), accelerator = \(report.accelerator), facts = \(facts)::jsonb,
                        vcpus = \(report.vcpus), memory_mib = \(report.memoryMib), disk_gib = \(report.diskGib),
-                       networking = \(report.networkingText)::jsonb, updated_at = aloft_now()
+                       networking = \(fragment: networking), orphans = \(fragment: orphans), updated_at = aloft_now()
        WHERE id = \(id) AND \(fragment: isNews)
       """)
     if changed > 0 { try recomputeLimits(node: id, in: session) }

@@ -18,6 +18,11 @@ enum Permission: String, Sendable, CaseIterable {
   case vmWrite = "vm.write"
   case imageRead = "image.read"
   case imageWrite = "image.write"
+  case imagePublish = "image.publish"
+  case volumeRead = "volume.read"
+  case volumeWrite = "volume.write"
+  case storagePoolRead = "storage_pool.read"
+  case storagePoolWrite = "storage_pool.write"
   case networkRead = "network.read"
   case networkWrite = "network.write"
   case externalNetworkRead = "external_network.read"
@@ -56,15 +61,15 @@ enum Permission: String, Sendable, CaseIterable {
   var scope: Scope {
     switch self {
     case .projectList, .operationGet, .selfRead, .selfWrite, .sessionRead, .sessionWrite, .tokenRead, .tokenWrite,
-      .externalNetworkRead:
+      .externalNetworkRead, .storagePoolRead:
       .caller
     case .projectRead, .projectWrite, .memberRead, .memberWrite: .project
-    case .projectCreate, .projectDelete: .cloud
+    case .projectCreate, .projectDelete, .imagePublish: .cloud
     case .vmRead, .vmWrite, .imageRead, .imageWrite, .operationRead, .eventRead, .placementRead: .project
-    case .networkRead, .networkWrite: .project
+    case .networkRead, .networkWrite, .volumeRead, .volumeWrite: .project
     case .webhookRead, .webhookWrite, .projectAuditRead: .project
     case .nodeRead, .nodeWrite, .metricsRead, .userRead, .userWrite, .auditRead: .cloud
-    case .quotaRead, .quotaWrite, .externalNetworkWrite: .cloud
+    case .quotaRead, .quotaWrite, .externalNetworkWrite, .storagePoolWrite: .cloud
     }
   }
 
@@ -87,7 +92,7 @@ extension ProjectRole: Comparable {
   func holds(_ permission: Permission) -> Bool {
     guard permission.scope == .project else { return false }
     return switch permission {
-    case .vmWrite, .imageWrite, .networkWrite: self >= .member
+    case .vmWrite, .imageWrite, .volumeWrite, .networkWrite: self >= .member
     case .projectWrite, .memberWrite, .webhookWrite, .projectAuditRead: self == .admin
     default: permission.isRead
     }

@@ -45,7 +45,9 @@ enum AddressTaking {
         "SELECT aloft_take_address(\(subnet.id), \(Int64(bitPattern: seed))::bigint, \(owner.kind), \(owner.id))")
       if let address = try taken?.get(0, as: IPAddress?.self) { return (subnet, address) }
     }
-    let places = subnets.map { "subnet \($0.name) (\($0.cidr)) has none left: \($0.used) are in use" }
+    let places = try subnets.map {
+      "subnet \($0.name) (\($0.cidr)) has none left: \(try SubnetStore.used(of: $0.id, in: session)) are in use"
+    }
     throw Problem.field(.addressesExhausted, pointer, places.joined(separator: "; "))
   }
 

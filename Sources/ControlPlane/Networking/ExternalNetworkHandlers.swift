@@ -6,7 +6,7 @@ import Postgres
 /// The operations on external networks and their subnets.
 struct ExternalNetworkHandlers: Sendable {
   let plane: Plane
-  private let networks: Resources<ExternalNetworkRecord>
+  let networks: Resources<ExternalNetworkRecord>
   private let subnets: Resources<ExternalSubnetRecord>
 
   init(plane: Plane) {
@@ -25,6 +25,7 @@ struct ExternalNetworkHandlers: Sendable {
     table.on("getExternalSubnet", getSubnet)
     table.on("createExternalSubnet", createSubnet)
     table.on("deleteExternalSubnet", deleteSubnet)
+    registerRoutedBlocks(in: &table)
   }
 
   private struct CreateBody: Decodable {
@@ -93,7 +94,8 @@ struct ExternalNetworkHandlers: Sendable {
 
   private func getSubnet(_ call: Call) async throws -> Reply {
     let subnet = try await plane.database.run { session in
-      try requireParent(of: try ResourceStore<ExternalSubnetRecord>.require(call, in: session), call, in: session)
+      try requireParent(
+        of: try ResourceStore<ExternalSubnetRecord>.require(call, shown: true, in: session), call, in: session)
     }
     return .json(subnet, etag: subnet.etag)
   }
@@ -105,7 +107,10 @@ struct ExternalNetworkHandlers: Sendable {
     let plan = try SubnetPlan(
       SubnetPlan.Wish(cidr: body.cidr, gateway: gateway, pools: body.pools, isExternal: true))
     return try await subnets.create(call) { id, _, session in
+      // Locked, so that no block that is routed there comes meanwhile.
       let network = try ResourceStore<ExternalNetworkRecord>.require(call, in: session)
+      try session.execute("SELECT 1 FROM networks WHERE id = \(network.id) FOR NO KEY UPDATE")
+      try RoutedBlocks.refuseOverlap(of: plan.cidr, with: network, in: session)
       try SubnetStore.insert(
         id, plan, named: body.name, labels: body.labels ?? [:], network: NetworkID(network.id.uuid), project: nil,
         in: session)

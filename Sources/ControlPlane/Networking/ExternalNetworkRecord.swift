@@ -12,6 +12,7 @@ struct ExternalNetworkRecord: Resource {
     word: "external network", path: "external-networks", table: "networks", uniqueName: "networks_name",
     created: .externalNetworkCreated, updated: .externalNetworkUpdated, deleted: .externalNetworkDeleted)
   static let isCloudWide = true
+  static let restriction: SQL = " AND r.project_id IS NULL"
 
   var id: ExternalNetworkID
   var projectID: ProjectID? { nil }
@@ -25,10 +26,12 @@ struct ExternalNetworkRecord: Resource {
   var createdAt: Date
   var updatedAt: Date
   var subnets: [SubnetSummary]
+  /// Why OVN does not have it as it is.
+  var problem: String?
 
   static let columns: SQL = """
     r.id, r.name, r.labels, r.physical_network, r.vlan, r.mtu, r.revision, r.created_at, r.updated_at,
-    \(fragment: SubnetSummary.columns)
+    \(fragment: SubnetSummary.columns), \(fragment: NetworkRefusals.problem("external_network"))
     """
 
   init(_ row: Row) throws {
@@ -42,6 +45,7 @@ struct ExternalNetworkRecord: Resource {
     createdAt = try row.get(7)
     updatedAt = try row.get(8)
     subnets = try SubnetSummary.list(row, from: 9)
+    problem = try row.get(12)
   }
 
   func write(to writer: inout JSONWriter) {
@@ -52,6 +56,7 @@ struct ExternalNetworkRecord: Resource {
       writer.field("vlan", vlan)
       writer.field("mtu", mtu)
       writer.field("subnets", subnets)
+      writer.field("problem", problem)
       writer.key("labels")
       writer.raw(labels)
       writer.field("created_at", createdAt)
@@ -66,7 +71,9 @@ struct ExternalSubnetRecord: Resource {
 
   static let noun = SubnetRecord.noun
   static let isCloudWide = true
+  static let restriction: SQL = " AND r.project_id IS NULL"
   static let columns = SubnetRecord.columns
+  static let shownColumns = SubnetRecord.shownColumns
 
   var subnet: SubnetRecord
 
@@ -87,7 +94,7 @@ struct ExternalSubnetRecord: Resource {
       writer.field("cidr", subnet.cidr)
       writer.field("gateway", subnet.gateway)
       writer.field("pools", subnet.pools.map(\.description))
-      writer.field("addresses_used", subnet.used)
+      writer.field("addresses_used", subnet.used ?? 0)
       writer.key("labels")
       writer.raw(subnet.labels)
       writer.field("created_at", subnet.createdAt)

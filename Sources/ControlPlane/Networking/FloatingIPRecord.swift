@@ -23,6 +23,8 @@ struct FloatingIPRecord: Resource {
   var fixedAddress: IPAddress?
   var vm: VMID?
   var router: RouterID?
+  /// Why OVN does not have it as it is.
+  var problem: String?
   var revision: Int
   var createdAt: Date
   var updatedAt: Date
@@ -35,7 +37,8 @@ struct FloatingIPRecord: Resource {
     (SELECT min(a.address) FROM addresses a
       WHERE a.nic_id = r.nic_id AND a.subnet_id = r.subnet_id AND family(a.address) = 4),
     (SELECT n.vm_id FROM nics n WHERE n.id = r.nic_id),
-    (SELECT i.router_id FROM router_interfaces i WHERE i.subnet_id = r.subnet_id), r.revision, r.created_at, r.updated_at
+    (SELECT i.router_id FROM router_interfaces i WHERE i.subnet_id = r.subnet_id), r.revision, r.created_at, r.updated_at,
+    \(fragment: NetworkRefusals.problem("floating_ip"))
     """
 
   init(_ row: Row) throws {
@@ -51,6 +54,7 @@ struct FloatingIPRecord: Resource {
     revision = try row.get(9)
     createdAt = try row.get(10)
     updatedAt = try row.get(11)
+    problem = try row.get(12)
   }
 
   func write(to writer: inout JSONWriter) {
@@ -63,6 +67,7 @@ struct FloatingIPRecord: Resource {
       writer.field("fixed_address", fixedAddress)
       writer.field("vm_id", vm)
       writer.field("router_id", router)
+      writer.field("problem", problem)
       writer.key("labels")
       writer.raw(labels)
       writer.field("created_at", createdAt)

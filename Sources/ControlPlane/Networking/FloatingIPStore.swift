@@ -61,6 +61,9 @@ enum FloatingIPStore {
     let routers = try session.query(query).compactMap { try Way($0).router?.id.uuid }
     try session.execute("SELECT 1 FROM routers WHERE id = ANY(\(routers)) ORDER BY id FOR SHARE")
     let ways = try session.query(query).map { try Way($0) }
+    guard ways.allSatisfy({ way in way.router.map { routers.contains($0.id.uuid) } ?? true }) else {
+      throw Problem.field(.wrongState, "/nic", "the NIC's way out has just changed; try again")
+    }
     if let way = ways.first(where: { $0.externalNetwork == network }) { return way }
     guard let way = ways.first else {
       throw Problem.field(

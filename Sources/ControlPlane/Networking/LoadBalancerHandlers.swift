@@ -41,6 +41,7 @@ struct LoadBalancerHandlers: Sendable {
     return try await balancers.create(call) { id, project, session in
       let subnet = try ResourceStore<SubnetRecord>.require(body.subnet, call, at: "/subnet", in: session)
       let chosen = try body.address.map { try AddressTaking.chosen($0, of: [subnet], at: "/address").address }
+      try LoadBalancerStore.requireRouter(of: subnet, in: session)
       // An address belongs to a row, so the row comes first.
       try session.execute(
         """

@@ -21,6 +21,8 @@ struct LoadBalancerRecord: Resource {
   var subnetID: SubnetID
   var address: IPAddress
   var listeners: [Listener]
+  /// Why OVN does not have it as it is.
+  var problem: String?
   var revision: Int
   var createdAt: Date
   var updatedAt: Date
@@ -72,7 +74,7 @@ struct LoadBalancerRecord: Resource {
     (SELECT jsonb_agg(jsonb_build_object('protocol', l.protocol, 'port', l.port, 'health_check', l.health_check,
                                          'members', (\(fragment: members))) ORDER BY l.port, l.protocol)
        FROM load_balancer_listeners l WHERE l.load_balancer_id = r.id),
-    r.revision, r.created_at, r.updated_at
+    r.revision, r.created_at, r.updated_at, \(fragment: NetworkRefusals.problem("load_balancer"))
     """
 
   init(_ row: Row) throws {
@@ -87,6 +89,7 @@ struct LoadBalancerRecord: Resource {
     revision = try row.get(8)
     createdAt = try row.get(9)
     updatedAt = try row.get(10)
+    problem = try row.get(11)
   }
 
   func write(to writer: inout JSONWriter) {
@@ -98,6 +101,7 @@ struct LoadBalancerRecord: Resource {
       writer.field("subnet_id", subnetID)
       writer.field("address", address)
       writer.field("listeners", listeners)
+      writer.field("problem", problem)
       writer.key("labels")
       writer.raw(labels)
       writer.field("created_at", createdAt)

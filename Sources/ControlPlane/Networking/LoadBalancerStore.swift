@@ -38,19 +38,34 @@ enum LoadBalancerStore {
     try hold(tried, for: whole, seed: seed, in: session)
   }
 
+  /// Refuses a subnet without a router, which nobody would answer in for a load balancer's address. The router keeps the subnet
+  /// while this goes on.
+  static func requireRouter(of subnet: SubnetRecord, in session: Session) throws {
+    let router = try session.one(
+      """
+      SELECT 1 FROM routers WHERE id = (SELECT router_id FROM router_interfaces WHERE subnet_id = \(subnet.id)) FOR SHARE
+      """)
+    guard router == nil else { return }
+    throw Problem.field(
+      .wrongState, "/subnet",
+      "subnet \(subnet.name) has no router, and only a router answers for a load balancer's address; PUT /v1/routers/{router}/interfaces/\(subnet.name) attaches it"
+    )
+  }
+
   /// The subnets of its network, and those that its subnet's router has, which keeps them while this goes on.
   private static func reached(by balancer: LoadBalancerRecord, in session: Session) throws -> [Reached] {
-    try session.execute(
+    let held = try session.one(
       """
-      SELECT 1 FROM routers WHERE id = (SELECT router_id FROM router_interfaces WHERE subnet_id = \(balancer.subnetID))
+      SELECT id FROM routers WHERE id = (SELECT router_id FROM router_interfaces WHERE subnet_id = \(balancer.subnetID))
          FOR SHARE
       """)
+    let router = try held?.get(0, as: RouterID.self)
     return try session.query(
       """
       SELECT s.id, s.name, s.cidr FROM subnets s
        WHERE family(s.cidr) = family(\(balancer.address)::inet) AND (s.network_id = \(balancer.networkID) OR s.id IN (
          SELECT i.subnet_id FROM router_interfaces own JOIN router_interfaces i ON i.router_id = own.router_id
-          WHERE own.subnet_id = \(balancer.subnetID)))
+          WHERE own.subnet_id = \(balancer.subnetID) AND own.router_id = \(router)))
        ORDER BY s.network_id = \(balancer.networkID) DESC, s.id
       """
     ).map { Reached(id: try $0.get(0), name: try $0.get(1), cidr: try $0.get(2)) }

@@ -50,6 +50,7 @@ struct NICHandlers: Sendable {
     let environment = plane.environment
     let reply = try await plane.change(call) { session in
       let vm = try living(reference, call, in: session)
+      try refuseUnconnected(vm, in: session)
       let count = try session.one("SELECT count(*), coalesce(max(position) + 1, 0) FROM nics WHERE vm_id = \(vm.id)")
       guard let count, try count.get(0, as: Int.self) < NICStore.mostOfVM else {
         throw Problem(.limitReached, "a VM has at most \(NICStore.mostOfVM) NICs; delete one of \(vm.name)'s first")
@@ -82,7 +83,9 @@ struct NICHandlers: Sendable {
     let lifts = (call.body?["ingress_kbps"] == .null, call.body?["egress_kbps"] == .null)
     return try await plane.change(call) { session in
       let nic = try Store.lock(call, to: .change, in: session)
-      let pairs = try body.allowedPairs.map { JSONText(try NICWish.pairs($0, at: "")) }
+      let pairs = try body.allowedPairs.map { pairs in
+        JSONText(try NICWish.pairs(pairs, besides: try NetworkMACs.of(nic.networkID, in: session), at: ""))
+      }
       if let names = body.securityGroups {
         let groups = try NICWish.groups(names, call, at: "", in: session)
         try session.execute(
@@ -141,6 +144,22 @@ struct NICHandlers: Sendable {
     }
     try VMHandlers.requireLiving(vm, to: "change its NICs")
     return vm
+  }
+
+  /// Refuses to plug into a VM whose node cannot connect it: the NIC would keep the VM from ever starting there.
+  private func refuseUnconnected(_ vm: VMRecord, in session: Session) throws {
+    let row = try session.one(
+      """
+      SELECT n.name, coalesce(n.networking ->> 'problem', 'its agent knows nothing of networks')
+        FROM claims c JOIN nodes n ON n.id = c.node_id
+       WHERE c.vm_id = \(vm.id) AND c.purpose = 'run'
+         AND (n.networking IS NULL OR n.networking ->> 'problem' IS NOT NULL)
+      """)
+    guard let row else { return }
+    throw Problem.field(
+      .wrongState, "/vm",
+      "node \(try row.get(0, as: String.self)), which has VM \(vm.name), cannot connect it to networks: \(try row.get(1, as: String.self))"
+    )
   }
 
   /// Puts the VM's document with another set of NICs in front of its agent.

@@ -108,17 +108,17 @@ struct NICRecord: Resource {
 /// Whether packets get to a NIC, and what they wait for. Derived, never stored.
 struct NICState: Sendable {
   var isUp: Bool
-  /// Changes of it that OVN does not know yet.
+  /// Changes of it that OVN does not know yet, or refuses.
   var isPending: Bool
-  /// What keeps changes from OVN.
+  /// What keeps them from OVN.
   var problem: String?
   var vmRuns: Bool
 
   static let columns: SQL = """
     coalesce((SELECT p.up FROM nic_ports p WHERE p.nic_id = r.id), false),
-    EXISTS (SELECT 1 FROM network_changes h WHERE h.kind = 'nic' AND h.id = r.id),
-    (SELECT CASE WHEN k.seen_at < aloft_now() - interval '30 seconds' THEN coalesce(k.problem, 'no replica serves networks')
-                 ELSE k.problem END FROM network_controller k),
+    EXISTS (SELECT 1 FROM network_changes h WHERE h.kind = 'nic' AND h.id = r.id)
+      OR EXISTS (SELECT 1 FROM network_refusals f WHERE f.kind = 'nic' AND f.id = r.id),
+    \(fragment: NetworkRefusals.problem("nic")),
     coalesce((SELECT o.power = 'running' FROM vm_observations o WHERE o.vm_id = r.vm_id), false)
     """
 

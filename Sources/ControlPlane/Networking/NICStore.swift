@@ -98,6 +98,13 @@ enum NICStore {
   static func announce(network: NetworkID, in session: Session) throws {
     try session.execute(
       """
+      INSERT INTO network_announcements (node_id, network_id)
+      SELECT DISTINCT c.node_id, n.network_id FROM nics n JOIN claims c ON c.vm_id = n.vm_id AND c.purpose = 'run'
+       WHERE n.network_id = \(network) ORDER BY 1
+      ON CONFLICT DO NOTHING
+      """)
+    try session.execute(
+      """
       INSERT INTO work (kind, id, due_at)
       SELECT DISTINCT \(WorkKind.announcement.rawValue), c.node_id, aloft_now()
         FROM nics n JOIN claims c ON c.vm_id = n.vm_id AND c.purpose = 'run'

@@ -64,6 +64,8 @@ struct AddressSource: Sendable {
   /// Addresses that are somebody's already who has no row.
   var gateway: IPAddress?
   var metadataAddress: IPAddress?
+  /// Ranges that nobody gets.
+  var reserved: [AddressRange]
 }
 
 extension NICWish {
@@ -73,31 +75,30 @@ extension NICWish {
     let found = try ResourceStore<NetworkRecord>.require(network, call, at: pointer + "/network", in: session)
     let subnets = try session.query(
       """
-      SELECT id, name, cidr, configuration, gateway, metadata_address FROM subnets
+      SELECT id, name, cidr, configuration, gateway, metadata_address, ARRAY(SELECT jsonb_array_elements_text(reserved))
+        FROM subnets
        WHERE network_id = \(found.id) ORDER BY family(cidr), id
       """
     ).map {
       AddressSource(
         id: try $0.get(0), name: try $0.get(1), cidr: try $0.get(2), configuration: try $0.get(3),
-        gateway: try $0.get(4), metadataAddress: try $0.get(5))
+        gateway: try $0.get(4), metadataAddress: try $0.get(5),
+        reserved: try $0.get(6, as: [String].self).compactMap { AddressRange($0) })
     }
     let seed = environment.random()
-    let address = try chosenMAC(at: pointer) ?? MACAddress(locallyAdministered: environment.random())
+    let taken = try NetworkMACs.of(found.id, in: session)
+    let address = try chosenMAC(besides: taken, at: pointer) ?? MACAddress(locallyAdministered: environment.random())
     return NICCreation(
       id: NICID(environment.newUUID()), network: found.id, networkName: found.name, mac: address,
       labels: (labels ?? [:]).jsonText, antiSpoofing: antiSpoofing ?? true,
-      allowedPairs: try Self.pairs(allowedPairs ?? [], at: pointer), ingressKbps: ingressKbps, egressKbps: egressKbps,
+      allowedPairs: try Self.pairs(allowedPairs ?? [], besides: taken, at: pointer), ingressKbps: ingressKbps,
+      egressKbps: egressKbps,
       groups: try Self.groups(securityGroups, call, at: pointer, in: session),
       sources: try sources(of: subnets, on: found, mac: address, at: pointer), pointer: pointer, seed: seed)
   }
 
-  private func chosenMAC(at pointer: String) throws -> MACAddress? {
-    guard let mac else { return nil }
-    guard let address = MACAddress(mac), !address.isMulticast, address.bytes != [0, 0, 0, 0, 0, 0] else {
-      throw Problem.field(
-        .badFormat, pointer + "/mac", "\(mac) is no MAC address of one interface, such as 02:00:00:12:34:56")
-    }
-    return address
+  private func chosenMAC(besides taken: NetworkMACs, at pointer: String) throws -> MACAddress? {
+    try mac.map { try taken.parse($0, at: pointer + "/mac") }
   }
 
   /// The groups by id; without a word, the project's default group.
@@ -122,7 +123,7 @@ extension NICWish {
     }
   }
 
-  static func pairs(_ pairs: [Pair], at pointer: String) throws -> String {
+  static func pairs(_ pairs: [Pair], besides taken: NetworkMACs, at pointer: String) throws -> String {
     var writer = JSONWriter()
     try writer.array { writer in
       for (index, pair) in pairs.enumerated() {
@@ -131,12 +132,7 @@ extension NICWish {
           throw Problem.field(
             .badFormat, place + "/cidr", "\(pair.cidr) is no address and no block without bits of a host")
         }
-        let mac = try pair.mac.map { text in
-          guard let mac = MACAddress(text) else {
-            throw Problem.field(.badFormat, place + "/mac", "\(text) is no MAC address")
-          }
-          return mac
-        }
+        let mac = try pair.mac.map { try taken.parse($0, at: place + "/mac") }
         writer.object { writer in
           writer.field("cidr", block)
           writer.field("mac", mac)
@@ -208,6 +204,11 @@ extension NICWish {
     if address == source.gateway || address == source.metadataAddress {
       let owner = address == source.gateway ? "the gateway" : "the metadata service"
       throw Problem.field(.addressTaken, place, "\(address) is \(owner) of subnet \(source.name); choose another one")
+    }
+    if let range = source.reserved.first(where: { $0.contains(address) }) {
+      throw Problem.field(
+        .outOfRange, place, "\(address) is in \(range), which subnet \(source.name) gives to nobody; choose another one"
+      )
     }
     if source.configuration == .slaac, address != mac.autoconfigured(in: source.cidr) {
       let own = mac.autoconfigured(in: source.cidr).map { "\($0)" } ?? "another one"

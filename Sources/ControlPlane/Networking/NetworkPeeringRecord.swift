@@ -20,13 +20,15 @@ struct NetworkPeeringRecord: Resource {
   var routerID: RouterID
   var peerNetworkID: NetworkID
   var peerRouterID: RouterID
+  /// Why OVN does not have it as it is.
+  var problem: String?
   var revision: Int
   var createdAt: Date
   var updatedAt: Date
 
   static let columns: SQL = """
     r.id, r.project_id, r.name, r.labels, r.network_id, r.router_id, r.peer_network_id, r.peer_router_id, r.revision,
-    r.created_at, r.updated_at
+    r.created_at, r.updated_at, \(fragment: NetworkRefusals.problem("peering"))
     """
 
   init(_ row: Row) throws {
@@ -41,6 +43,7 @@ struct NetworkPeeringRecord: Resource {
     revision = try row.get(8)
     createdAt = try row.get(9)
     updatedAt = try row.get(10)
+    problem = try row.get(11)
   }
 
   func write(to writer: inout JSONWriter) {
@@ -52,6 +55,7 @@ struct NetworkPeeringRecord: Resource {
       writer.field("router_id", routerID)
       writer.field("peer_network_id", peerNetworkID)
       writer.field("peer_router_id", peerRouterID)
+      writer.field("problem", problem)
       writer.key("labels")
       writer.raw(labels)
       writer.field("created_at", createdAt)

@@ -6,9 +6,10 @@ import Postgres
 /// What two networks need to be peered.
 enum NetworkPeeringStore {
   /// How many links a router can have.
-  private static let mostLinks = 8192
+  private static let mostLinks = 8191
 
-  /// The routers of two networks, which are locked and lead nowhere twice by a link between them, and the number of that link.
+  /// The routers of two networks, which are locked from now on and will lead nowhere twice, and the number of a link between them
+  /// that is free.
   static func link(_ near: NetworkRecord, _ far: NetworkRecord, in session: Session) throws -> (
     router: RouterID, peerRouter: RouterID, number: Int
   ) {
@@ -16,14 +17,18 @@ enum NetworkPeeringStore {
       throw Problem.field(.outOfRange, "/peer_network", "a network is not peered with itself; name another one")
     }
     let networks = [near.id.uuid, far.id.uuid]
-    try session.execute(
+    let held = try session.query(
       """
-      SELECT 1 FROM routers WHERE id IN (SELECT router_id FROM router_interfaces WHERE network_id = ANY(\(networks)))
+      SELECT id FROM routers WHERE id IN (SELECT router_id FROM router_interfaces WHERE network_id = ANY(\(networks)))
        ORDER BY id FOR NO KEY UPDATE
-      """)
+      """
+    ).map { try $0.get(0, as: RouterID.self) }
     let (one, other) = (
       try router(of: near, at: "/network", in: session), try router(of: far, at: "/peer_network", in: session)
     )
+    guard held.contains(one.id), held.contains(other.id) else {
+      throw Problem(.wrongState, "networks \(near.name) and \(far.name) have just got other routers; try again")
+    }
     guard one.id != other.id else {
       throw Problem.field(
         .wrongState, "/peer_network",
@@ -36,7 +41,8 @@ enum NetworkPeeringStore {
     }
     let free = try session.one(
       """
-      SELECT min(n) FROM generate_series(0, \(mostLinks - 1)::integer) n WHERE NOT EXISTS (
+      SELECT min(n) FROM generate_series(0, \(mostLinks)::integer) n
+       WHERE n <> \(PeeringLink.metadataNumber) AND NOT EXISTS (
         SELECT 1 FROM network_peerings p WHERE p.link = n AND (p.router_id IN (\(one.id), \(other.id))
                                                             OR p.peer_router_id IN (\(one.id), \(other.id))))
       """)

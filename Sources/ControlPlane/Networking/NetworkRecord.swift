@@ -52,10 +52,12 @@ struct NetworkRecord: Resource {
   var createdAt: Date
   var updatedAt: Date
   var subnets: [SubnetSummary]
+  /// Why OVN does not have it as it is.
+  var problem: String?
 
   static let columns: SQL = """
     r.id, r.project_id, r.name, r.labels, r.mtu, r.dns_domain, r.revision, r.created_at, r.updated_at,
-    \(fragment: SubnetSummary.columns)
+    \(fragment: SubnetSummary.columns), \(fragment: NetworkRefusals.problem("network"))
     """
 
   init(_ row: Row) throws {
@@ -69,6 +71,7 @@ struct NetworkRecord: Resource {
     createdAt = try row.get(7)
     updatedAt = try row.get(8)
     subnets = try SubnetSummary.list(row, from: 9)
+    problem = try row.get(12)
   }
 
   func write(to writer: inout JSONWriter) {
@@ -79,6 +82,7 @@ struct NetworkRecord: Resource {
       writer.field("mtu", mtu)
       writer.field("dns_domain", dnsDomain)
       writer.field("subnets", subnets)
+      writer.field("problem", problem)
       writer.key("labels")
       writer.raw(labels)
       writer.field("created_at", createdAt)

@@ -1,13 +1,15 @@
 import IPAddressing
 
-/// The addresses at both ends of the link that a peering is, which nothing else in the cloud has: subnets are kept out of these
-/// blocks.
+/// The addresses at both ends of the link that a peering is. Subnets are kept out of these blocks, and links off the metadata
+/// service's address.
 struct PeeringLink: Sendable {
   /// Of all links of both routers only this one has the number.
   let number: Int
 
   /// Link-local in IPv4 (RFC 3927), where networks have their metadata service beside it.
   static let block = "169.254.128.0/17"
+  /// The one that would have 169.254.169.254.
+  static let metadataNumber = 2687
   /// A prefix of our own (RFC 4193).
   static let block6 = "fd41:6c6f:6674::/48"
 

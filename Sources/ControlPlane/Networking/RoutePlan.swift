@@ -9,10 +9,19 @@ struct Neighbour: Sendable {
   var isExternal: Bool
 }
 
+/// A subnet that a router leads to without being told how.
+struct ReachedSubnet: Sendable {
+  var block: AddressBlock
+  var name: String
+  var isPeered: Bool
+}
+
 /// What is asked of a router's routes. Pure.
 enum RoutePlan {
   /// The routes as they are kept, or a refusal that names the place.
-  static func routes(_ wishes: [SubnetPlan.HostRoute], among neighbours: [Neighbour]) throws -> [SubnetPlan.HostRoute] {
+  static func routes(
+    _ wishes: [SubnetPlan.HostRoute], among neighbours: [Neighbour], besides reached: [ReachedSubnet]
+  ) throws -> [SubnetPlan.HostRoute] {
     var routes: [SubnetPlan.HostRoute] = []
     for (index, wish) in wishes.enumerated() {
       let place = "/routes/\(index)"
@@ -22,6 +31,13 @@ enum RoutePlan {
       }
       guard hop.isIPv6 == destination.isIPv6 else {
         throw Problem.field(.badFormat, place + "/next_hop", "\(hop) is not of the family of \(destination)")
+      }
+      // OVN would send some packets the one way and some the other.
+      if let subnet = reached.first(where: { $0.block == destination }) {
+        throw Problem.field(
+          .addressesOverlap, place + "/destination",
+          "\(destination) is subnet \(subnet.name), which the router \(subnet.isPeered ? "reaches by a peering" : "connects"); leave the route out"
+        )
       }
       guard let neighbour = neighbours.first(where: { $0.block.contains(hop) }) else {
         let blocks = neighbours.map(\.block.description).joined(separator: ", ")

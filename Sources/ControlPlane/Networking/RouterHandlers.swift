@@ -62,6 +62,8 @@ struct RouterHandlers: Sendable {
           if body.routes != nil { router.routes = [] }
           try RouterUse.refuseLeaving(router, in: session)
           try RouterStore.connect(router.id, to: network, mac: mac, seed: seed, in: session)
+        } else if let network {
+          try RouterStore.complete(router, at: network, seed: seed, in: session)
         }
       }
       try write(body.routes, of: router.id, in: session)
@@ -86,7 +88,6 @@ struct RouterHandlers: Sendable {
       let subnet = try ResourceStore<SubnetRecord>.require(call, in: session)
       if router.interfaces.contains(where: { $0.subnetId == subnet.id.uuid }) { return }
       try RouterStore.attach(subnet, to: router, mac: mac, in: session)
-      try NICStore.announce(network: subnet.networkID, in: session)
     }
   }
 
@@ -97,7 +98,6 @@ struct RouterHandlers: Sendable {
         throw Problem(.notFound, "subnet \(subnet.name) is not attached to router \(router.name)")
       }
       try RouterStore.detach(subnet, from: router, in: session)
-      try NICStore.announce(network: subnet.networkID, in: session)
       return nil
     }
   }

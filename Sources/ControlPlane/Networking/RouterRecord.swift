@@ -22,6 +22,8 @@ struct RouterRecord: Resource {
   var snat: Bool
   var routes: [SubnetPlan.HostRoute]
   var interfaces: [Interface]
+  /// Why OVN does not have it as it is.
+  var problem: String?
   var revision: Int
   var createdAt: Date
   var updatedAt: Date
@@ -34,6 +36,8 @@ struct RouterRecord: Resource {
     var cidr: String
     var address: String
     var mac: String
+    /// With which addresses packets of the subnet leave the cloud: `translated`, `routed` or `none`.
+    var outbound: String
 
     func write(to writer: inout JSONWriter) {
       writer.object { writer in
@@ -43,6 +47,7 @@ struct RouterRecord: Resource {
         writer.field("cidr", cidr)
         writer.field("address", address)
         writer.field("mac", mac)
+        writer.field("outbound", outbound)
       }
     }
   }
@@ -53,9 +58,15 @@ struct RouterRecord: Resource {
       WHERE a.router_id = r.id AND s.network_id = r.external_network_id),
     r.snat, r.routes,
     (SELECT jsonb_agg(jsonb_build_object('subnet_id', s.id, 'subnet_name', s.name, 'network_id', s.network_id,
-                                         'cidr', s.cidr, 'address', host(s.gateway), 'mac', i.mac) ORDER BY s.id)
+                                         'cidr', s.cidr, 'address', host(s.gateway), 'mac', i.mac, 'outbound', CASE
+                                           WHEN r.external_network_id IS NULL THEN 'none'
+                                           WHEN r.snat AND family(s.cidr) = 4 THEN 'translated'
+                                           WHEN EXISTS (SELECT 1 FROM routed_blocks b
+                                                         WHERE b.network_id = r.external_network_id
+                                                           AND b.project_id = r.project_id AND b.cidr >>= s.cidr)
+                                           THEN 'routed' ELSE 'none' END) ORDER BY s.id)
        FROM router_interfaces i JOIN subnets s ON s.id = i.subnet_id WHERE i.router_id = r.id),
-    r.revision, r.created_at, r.updated_at
+    r.revision, r.created_at, r.updated_at, \(fragment: NetworkRefusals.problem("router"))
     """
 
   init(_ row: Row) throws {
@@ -71,6 +82,7 @@ struct RouterRecord: Resource {
     revision = try row.get(9)
     createdAt = try row.get(10)
     updatedAt = try row.get(11)
+    problem = try row.get(12)
   }
 
   func write(to writer: inout JSONWriter) {
@@ -83,6 +95,7 @@ struct RouterRecord: Resource {
       writer.field("snat", snat)
       writer.field("routes", routes)
       writer.field("interfaces", interfaces)
+      writer.field("problem", problem)
       writer.key("labels")
       writer.raw(labels)
       writer.field("created_at", createdAt)

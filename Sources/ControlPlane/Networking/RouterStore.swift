@@ -27,6 +27,21 @@ enum RouterStore {
         "external network \(network.name) has no subnet, so a router gets no address there; an operator has to make one"
       )
     }
+    try takeAddresses(of: subnets, for: router, seed: seed, in: session)
+  }
+
+  /// Gives a router an address of each family that its external network has got since.
+  static func complete(_ router: RouterRecord, at network: ExternalNetworkRecord, seed: UInt64, in session: Session)
+    throws
+  {
+    let families = Set(router.externalAddresses.map(\.isIPv6))
+    let subnets = try SubnetStore.all(of: network.id.uuid, in: session).filter { !families.contains($0.cidr.isIPv6) }
+    try takeAddresses(of: subnets, for: router.id, seed: seed, in: session)
+  }
+
+  private static func takeAddresses(of subnets: [SubnetRecord], for router: RouterID, seed: UInt64, in session: Session)
+    throws
+  {
     for subnet in subnets {
       try refuseOverlap(of: subnet, with: router, at: "/external_network", in: session)
     }
@@ -44,6 +59,7 @@ enum RouterStore {
       throw Problem(
         .wrongState, "subnet \(subnet.name) has no gateway, which would be the router's address; make one that has")
     }
+    try hold(subnet, in: session)
     let other = try session.one(
       """
       SELECT r.name FROM router_interfaces i JOIN routers r ON r.id = i.router_id WHERE i.subnet_id = \(subnet.id)
@@ -68,6 +84,17 @@ enum RouterStore {
       else: Problem(.inUse, "subnet \(subnet.name) was attached to another router a moment ago"))
   }
 
+  /// Neither a subnet nor its network goes from here on. The network comes first: who deletes it locks them in that order.
+  private static func hold(_ subnet: SubnetRecord, in session: Session) throws {
+    let held = try session.pipeline([
+      "SELECT 1 FROM networks WHERE id = \(subnet.networkID) FOR KEY SHARE",
+      "SELECT 1 FROM subnets WHERE id = \(subnet.id) FOR KEY SHARE",
+    ])
+    if held.contains(where: \.isEmpty) {
+      throw Problem(.wrongState, "subnet \(subnet.name) was deleted a moment ago; look again")
+    }
+  }
+
   static func detach(_ subnet: SubnetRecord, from router: RouterRecord, in session: Session) throws {
     try RouterUse.refuseDetaching(subnet, from: router, in: session)
     try session.execute("DELETE FROM router_interfaces WHERE subnet_id = \(subnet.id)")
@@ -87,10 +114,25 @@ enum RouterStore {
        WHERE r.id = \(router) AND s.cidr && \(subnet.cidr)::cidr AND s.subnet_id <> \(subnet.id)
        LIMIT 1
       """)
-    guard let row else { return }
+    guard let row else { return try refuseRoute(to: subnet, of: router, at: pointer, in: session) }
     let (router, other): (String, String) = (try row.get(0), try row.get(1))
     let detail =
       "subnet \(subnet.name) (\(subnet.cidr)) overlaps subnet \(other) (\(try row.get(2, as: AddressBlock.self))), which router \(router) leads to"
+    throw pointer.map { .field(.addressesOverlap, $0, detail) } ?? Problem(.addressesOverlap, detail)
+  }
+
+  /// Refuses a subnet that a router has a route to: there would be two ways of one length.
+  private static func refuseRoute(
+    to subnet: SubnetRecord, of router: RouterID, at pointer: String?, in session: Session
+  ) throws {
+    let row = try session.one(
+      """
+      SELECT r.name, w ->> 'next_hop' FROM routers r CROSS JOIN LATERAL jsonb_array_elements(r.routes) w
+       WHERE r.id = \(router) AND (w ->> 'destination')::cidr = \(subnet.cidr)::cidr LIMIT 1
+      """)
+    guard let row else { return }
+    let detail =
+      "router \(try row.get(0, as: String.self)) has a route to subnet \(subnet.name) (\(subnet.cidr)) by \(try row.get(1, as: String.self)); remove that first"
     throw pointer.map { .field(.addressesOverlap, $0, detail) } ?? Problem(.addressesOverlap, detail)
   }
 
@@ -108,7 +150,7 @@ enum RouterStore {
     ).map { try $0.get(0) }
   }
 
-  /// The routes that a caller wants, each to another block by way of a neighbour.
+  /// The routes that a caller wants, each to another block by way of a neighbour: who is in a subnet that the router has an address of.
   static func routes(_ wishes: [SubnetPlan.HostRoute], of router: RouterID, in session: Session) throws
     -> [SubnetPlan.HostRoute]
   {
@@ -116,10 +158,14 @@ enum RouterStore {
       """
       SELECT s.cidr, s.gateway, false FROM router_interfaces i JOIN subnets s ON s.id = i.subnet_id WHERE i.router_id = \(router)
        UNION ALL
-      SELECT s.cidr, s.gateway, true FROM routers r JOIN subnets s ON s.network_id = r.external_network_id
+      SELECT s.cidr, s.gateway, true FROM addresses a JOIN routers r ON r.id = a.router_id
+        JOIN subnets s ON s.id = a.subnet_id AND s.network_id = r.external_network_id
        WHERE r.id = \(router)
       """
     ).map { Neighbour(block: try $0.get(0), gateway: try $0.get(1), isExternal: try $0.get(2)) }
-    return try RoutePlan.routes(wishes, among: neighbours)
+    let reached = try session.query(
+      "SELECT cidr, name, peering_id IS NOT NULL FROM aloft_routed_subnets(\(router))"
+    ).map { ReachedSubnet(block: try $0.get(0), name: try $0.get(1), isPeered: try $0.get(2)) }
+    return try RoutePlan.routes(wishes, among: neighbours, besides: reached)
   }
 }

@@ -25,8 +25,12 @@ enum RouterUse {
         SELECT DISTINCT 'load balancer ' || l.name
           FROM load_balancers l JOIN load_balancer_members m ON m.load_balancer_id = l.id
           JOIN subnets s ON s.id = m.subnet_id
-         WHERE s.network_id <> l.network_id AND \(subnet.id) IN (l.subnet_id, m.subnet_id) ORDER BY 1
+         WHERE s.network_id <> l.network_id AND \(subnet.id) = m.subnet_id ORDER BY 1
         """, "remove those of its members first that it reaches by the router"
+      ),
+      (
+        "SELECT 'load balancer ' || name FROM load_balancers WHERE subnet_id = \(subnet.id) ORDER BY 1",
+        "delete it first: only a router answers for its address"
       ),
       (
         """

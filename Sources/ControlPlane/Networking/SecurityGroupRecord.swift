@@ -22,10 +22,13 @@ struct SecurityGroupRecord: Resource {
   var createdAt: Date
   var updatedAt: Date
   var rules: [SecurityRule]
+  /// Why OVN does not have it as it is.
+  var problem: String?
 
   static let columns: SQL = """
     r.id, r.project_id, r.name, r.labels, r.is_default, r.revision, r.created_at, r.updated_at,
-    (SELECT jsonb_agg(to_jsonb(s) ORDER BY s.created_at, s.id) FROM security_group_rules s WHERE s.group_id = r.id)
+    (SELECT jsonb_agg(to_jsonb(s) ORDER BY s.created_at, s.id) FROM security_group_rules s WHERE s.group_id = r.id),
+    \(fragment: NetworkRefusals.problem("security_group"))
     """
 
   init(_ row: Row) throws {
@@ -38,6 +41,7 @@ struct SecurityGroupRecord: Resource {
     createdAt = try row.get(6)
     updatedAt = try row.get(7)
     rules = try row.list(8)
+    problem = try row.get(9)
   }
 
   func write(to writer: inout JSONWriter) {
@@ -47,6 +51,7 @@ struct SecurityGroupRecord: Resource {
       writer.field("project_id", projectID)
       writer.field("is_default", isDefault)
       writer.field("rules", rules)
+      writer.field("problem", problem)
       writer.key("labels")
       writer.raw(labels)
       writer.field("created_at", createdAt)

@@ -47,6 +47,10 @@ struct SubnetPlan: Sendable, Equatable {
     configuration = try Self.configuration(wish, of: block)
     gateway = try Self.gateway(wish, in: block)
     dnsServers = try wish.dnsServers.enumerated().map { try Self.address($1, of: block, at: "/dns_servers/\($0)") }
+    guard wish.hostRoutes.isEmpty || (configuration == .dhcp && !block.isIPv6) else {
+      throw Problem.field(
+        .wrongState, "/host_routes", "guests in \(block) are not told of routes: only DHCP in IPv4 tells them")
+    }
     hostRoutes = try wish.hostRoutes.enumerated().map { try Self.route($1, in: block, at: "/host_routes/\($0)") }
     reserved = try wish.reserved.enumerated().map { try Self.range($1, in: block, at: "/reserved/\($0)") }
     let pools = try wish.pools?.enumerated().map { try Self.range($1, in: block, at: "/pools/\($0)") }
@@ -150,9 +154,10 @@ struct SubnetPlan: Sendable, Equatable {
   }
 
   private static func route(_ route: HostRoute, in block: AddressBlock, at pointer: String) throws -> HostRoute {
-    guard let destination = AddressBlock(route.destination), destination.isIPv6 == block.isIPv6 else {
+    let destination = try AddressBlock.parse(route.destination, at: pointer + "/destination")
+    guard destination.isIPv6 == block.isIPv6 else {
       throw Problem.field(
-        .badFormat, pointer + "/destination", "\(route.destination) is no block of the family of \(block)")
+        .badFormat, pointer + "/destination", "\(destination) is not of the family of \(block)")
     }
     let hop = try inside(route.nextHop, block, at: pointer + "/next_hop")
     return HostRoute(destination: destination.description, nextHop: hop.description)

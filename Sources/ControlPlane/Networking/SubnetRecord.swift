@@ -27,17 +27,23 @@ struct SubnetRecord: Resource {
   var reserved: String
   var poolFirst: [IPAddress]
   var poolSize: [Int]
-  var used: Int
+  /// How many addresses somebody has; nil where nobody has counted.
+  var used: Int?
   var revision: Int
   var createdAt: Date
   var updatedAt: Date
 
-  static let columns: SQL = """
+  static let columns = selection(used: "NULL::bigint")
+  static let shownColumns = selection(
+    used: "(SELECT count(*) FROM addresses a WHERE a.subnet_id = r.id AND a.released_at IS NULL)")
+
+  private static func selection(used: SQL) -> SQL {
+    """
     r.id, r.project_id, r.name, r.network_id, r.labels, r.cidr, r.gateway, r.configuration, r.dns_servers, r.host_routes,
     r.reserved, r.pool_first, r.pool_size,
-    (SELECT count(*) FROM addresses a WHERE a.subnet_id = r.id AND a.released_at IS NULL),
-    r.revision, r.created_at, r.updated_at
+    \(fragment: used), r.revision, r.created_at, r.updated_at
     """
+  }
 
   init(_ row: Row) throws {
     id = try row.get(0)
@@ -81,7 +87,7 @@ struct SubnetRecord: Resource {
       writer.key("reserved")
       writer.raw(reserved)
       writer.field("pools", pools.map(\.description))
-      writer.field("addresses_used", used)
+      writer.field("addresses_used", used ?? 0)
       writer.key("labels")
       writer.raw(labels)
       writer.field("created_at", createdAt)

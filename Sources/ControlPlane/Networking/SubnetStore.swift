@@ -44,6 +44,13 @@ enum SubnetStore {
     ).map { try SubnetRecord($0) }
   }
 
+  /// How many addresses of a subnet somebody has. It costs as much as there are.
+  static func used(of subnet: SubnetID, in session: Session) throws -> Int {
+    let count = try session.one(
+      "SELECT count(*) FROM addresses WHERE subnet_id = \(subnet) AND released_at IS NULL")
+    return try count?.get(0) ?? 0
+  }
+
   /// Some of those who have addresses of a subnet, in words; nil: nobody. `condition` is about the address `a`.
   static func owners(of subnet: SubnetRecord, _ condition: SQL = "", in session: Session) throws -> String? {
     try session.someNames(
@@ -57,11 +64,13 @@ enum SubnetStore {
 
   /// Refuses to delete a subnet that is in use, certain while it is locked.
   static func refuseDeletion(of subnet: SubnetRecord, in session: Session) throws {
-    if subnet.used > 0 {
+    let isUsed: SQL = "SELECT 1 FROM addresses WHERE subnet_id = \(subnet.id) AND released_at IS NULL LIMIT 1"
+    if try session.one(isUsed) != nil {
+      let used = try used(of: subnet.id, in: session)
       // Whose they are is nobody's business where the subnet is everybody's.
       let owners = subnet.projectID == nil ? nil : try owners(of: subnet, in: session)
       let names = owners.map { ", among them those of \($0)" } ?? ""
-      throw Problem(.inUse, "\(subnet.used) addresses of subnet \(subnet.name) are in use\(names); free them first")
+      throw Problem(.inUse, "\(used) addresses of subnet \(subnet.name) are in use\(names); free them first")
     }
     let balancers = try session.someNames(
       """

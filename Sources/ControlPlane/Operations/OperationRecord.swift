@@ -32,9 +32,7 @@ struct OperationRecord: Sendable {
     kind = try row.get(first + 1)
     status = try row.get(first + 2)
     projectID = try row.get(first + 3)
-    resourceID =
-      kind == .deleteProject
-      ? try row.get(first + 4, as: ProjectID.self).description : try row.get(first + 4, as: VMID.self).description
+    resourceID = kind.resource(try row.get(first + 4))
     waitingFor = try row.get(first + 5)
     progress = try row.get(first + 6)
     failure = try row.get(first + 7)
@@ -42,6 +40,21 @@ struct OperationRecord: Sendable {
     createdAt = try row.get(first + 9)
     finishedAt = try row.get(first + 10)
     deadline = try row.get(first + 11)
+  }
+}
+
+extension OperationKind {
+  /// The id of what it changes, as the API spells it.
+  fileprivate func resource(_ id: UUID) -> String {
+    switch self {
+    case .createVM, .startVM, .stopVM, .rebootVM, .deleteVM, .attachNIC, .detachNIC, .attachVolume, .detachVolume,
+      .limitVolume:
+      VMID(id).description
+    case .createVolume, .growVolume, .deleteVolume: VolumeID(id).description
+    case .createSnapshot, .revertSnapshot, .deleteSnapshot: SnapshotID(id).description
+    case .fetchImage, .captureImage: ImageID(id).description
+    case .deleteProject: ProjectID(id).description
+    }
   }
 }
 

@@ -28,12 +28,22 @@ enum OperationStore {
     _ id: OperationID, _ kind: OperationKind, project: ProjectID, vm: VMID, generation: Int,
     request: VMRequestID? = nil, seconds: Int, author: Author, in session: Session
   ) throws {
+    try accept(
+      id, kind, project: project, of: .vm, vm.uuid, generation: generation, request: request, seconds: seconds,
+      author: author, in: session)
+  }
+
+  /// The same for whatever has a reconciler.
+  static func accept(
+    _ id: OperationID, _ kind: OperationKind, project: ProjectID, of work: WorkKind, _ resource: UUID, generation: Int,
+    request: VMRequestID? = nil, seconds: Int, author: Author, in session: Session
+  ) throws {
     try insert(
-      id, kind: kind, project: project, resource: vm.uuid, generation: generation, request: request, seconds: seconds,
+      id, kind: kind, project: project, resource: resource, generation: generation, request: request, seconds: seconds,
       author: author, in: session)
     try EventStore.append(
       .operationAccepted, project: project, resource: id.uuid, data: ["kind": kind.rawValue], in: session)
-    try WorkQueue.wake(.vm, vm.uuid, in: session)
+    try WorkQueue.wake(work, resource, in: session)
   }
 
   /// Nil when there is none of that id.
@@ -87,7 +97,7 @@ enum OperationStore {
   }
 
   /// Writes what was decided about one operation; one that has ended stays as it is.
-  static func applying(_ outcome: VMDecision.Outcome, to id: UUID) -> SQL {
+  static func applying(_ outcome: OperationOutcome, to id: UUID) -> SQL {
     switch outcome {
     case .succeeded:
       """

@@ -90,7 +90,7 @@ struct ProjectHandlers: Sendable {
       let project = try ProjectStore.lock(call, to: .change, in: session)
       try call.requireMatch(project.etag)
       // Who may delete empty projects may not for that alone delete what others have made.
-      for permission in [Permission.vmWrite, .imageWrite, .webhookWrite] {
+      for permission in [Permission.vmWrite, .volumeWrite, .imageWrite, .webhookWrite] {
         try call.principal.require(permission, project: project.id.description)
       }
       if project.deletion == nil {

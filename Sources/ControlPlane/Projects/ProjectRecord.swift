@@ -127,6 +127,7 @@ enum ProjectStore {
         """
         SELECT (SELECT count(*) FROM vms WHERE project_id = \(id) AND deleted_at IS NULL),
                (SELECT count(*) FROM vms WHERE project_id = \(id) AND deleted_at IS NOT NULL),
+               (SELECT count(*) FROM volumes WHERE project_id = \(id) AND vm_id IS NULL),
                (SELECT count(*) FROM images WHERE project_id = \(id)),
                (SELECT count(*) FROM networks WHERE project_id = \(id)),
                (SELECT count(*) FROM security_groups WHERE project_id = \(id) AND NOT is_default),
@@ -137,7 +138,8 @@ enum ProjectStore {
         """)
     else { return nil }
     let words = [
-      ("VM", "VMs"), ("VM that is being deleted", "VMs that are being deleted"), ("image", "images"),
+      ("VM", "VMs"), ("VM that is being deleted", "VMs that are being deleted"), ("volume", "volumes"),
+      ("image", "images"),
       ("network", "networks"), ("security group", "security groups"), ("router", "routers"),
       ("floating IP", "floating IPs"), ("load balancer", "load balancers"),
       ("open operation", "open operations"),

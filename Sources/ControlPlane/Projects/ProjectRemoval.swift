@@ -5,12 +5,15 @@ import Postgres
 /// Empties a project that is deleted with all that it holds, and removes it.
 ///
 /// Invariants:
-/// - Each VM goes by an operation of its own, as if somebody had deleted it; images go when no VM boots from them any more.
+/// - Each VM and each volume goes by an operation of its own, as if somebody had deleted it; images go when nothing made from them
+///   is left.
 /// - While the operation is open nothing comes into the project (`migrations/0055_project_deletion.sql`). If it gives up at its
 ///   deadline, the project is as others are again, with what is left in it.
 struct ProjectReconciler: Reconciler {
   /// VMs that are deleted in one transaction.
   private static let batch = 50
+  /// Seconds between two looks whether others still need its images.
+  private static let lookAgain = 10.0
   /// How long emptying a project may take.
   static let operationSeconds = 3600
 
@@ -26,14 +29,32 @@ struct ProjectReconciler: Reconciler {
       return nil
     }
     if try deleteMachines(of: removal, in: session, &effects) { return now }
+    if try deleteVolumes(of: removal, in: session, &effects) { return now }
     guard let project = try ProjectStore.lock(removal.project, to: .change, in: session) else { return nil }
-    let machines = try session.one("SELECT count(*) FROM vms WHERE project_id = \(project.id)")?.get(0, as: Int.self)
-    if let machines, machines > 0 {
-      let outcome = VMDecision.Outcome.running(
-        waitingFor: "\(machines) VM\(machines == 1 ? "" : "s") to be removed by their nodes", progress: nil)
+    let left = try session.one(
+      """
+      SELECT (SELECT count(*) FROM vms WHERE project_id = \(project.id)),
+             (SELECT count(*) FROM volumes WHERE project_id = \(project.id)),
+             (SELECT count(*) FROM snapshots WHERE project_id = \(project.id)),
+             (SELECT count(*) FROM volumes v JOIN images i ON i.id = v.image_id
+               WHERE i.project_id = \(project.id) AND v.project_id <> \(project.id))
+      """)
+    let counts = try left.map { row in
+      [
+        (try row.get(0, as: Int.self), "VM", "s to be removed by their nodes"),
+        (try row.get(1), "volume", "s to be removed by their nodes"),
+        (try row.get(2), "snapshot", "s to be removed by their nodes"),
+        (try row.get(3), "volume", "s that other projects have made from its images"),
+      ]
+    }
+    if let what = counts?.first(where: { $0.0 > 0 }) {
+      let rest = what.0 == 1 ? String(what.2.dropFirst()) : what.2
+      let outcome = OperationOutcome.running(waitingFor: "\(what.0) \(what.1)\(rest)", progress: nil)
       try session.execute(OperationStore.applying(outcome, to: removal.operation.uuid))
       effects.wake.insert(.operation(removal.operation.uuid))
-      return removal.deadline
+      // Nobody tells when others delete theirs.
+      let waitsForOthers = counts?.dropLast().allSatisfy { $0.0 == 0 } ?? false
+      return waitsForOthers ? min(removal.deadline, now.addingTimeInterval(Self.lookAgain)) : removal.deadline
     }
     try deleteImages(of: project.id, in: session, &effects)
     try ProjectNetworks.delete(of: project.id, in: session)
@@ -58,8 +79,10 @@ struct ProjectReconciler: Reconciler {
        ORDER BY v.id LIMIT \(Self.batch) FOR UPDATE OF v
       """
     ).map { try $0.get(0, as: VMID.self) }
+    // All of them before their node.
+    try session.execute("SELECT 1 FROM volumes WHERE vm_id = ANY(\(ids.map(\.uuid))) ORDER BY id FOR UPDATE")
     for id in ids {
-      let intended = try VMStore.intend(id, deleted: true, in: session)
+      let intended = try VMStore.delete(id, in: session)
       try OperationStore.accept(
         OperationID(environment.newUUID()), .deleteVM, project: removal.project, vm: id,
         generation: intended.generation, seconds: VMHandlers.deletionSeconds, author: removal.author, in: session)
@@ -69,7 +92,46 @@ struct ProjectReconciler: Reconciler {
     return !ids.isEmpty
   }
 
+  /// The same for volumes that no VM has.
+  private func deleteVolumes(of removal: Removal, in session: Session, _ effects: inout Effects) throws -> Bool {
+    let candidates: SQL = """
+      FROM volumes r WHERE r.project_id = \(removal.project) AND r.deleted_at IS NULL AND r.vm_id IS NULL
+      """
+    // The snapshots go with their volumes.
+    let ids = try session.query(
+      """
+      SELECT r.id \(fragment: candidates)
+         AND r.node_id IS NOT DISTINCT FROM (SELECT r.node_id \(fragment: candidates) ORDER BY r.id LIMIT 1)
+       ORDER BY r.id LIMIT \(Self.batch) FOR UPDATE
+      """
+    ).map { try $0.get(0, as: VolumeID.self) }
+    for id in ids {
+      let node = try VolumeHandlers.acceptDeletion(
+        id, project: removal.project, OperationID(environment.newUUID()), author: removal.author, in: session)
+      if let node { effects.wake.insert(.node(node.uuid)) }
+    }
+    effects.wake.formUnion([.work, .events])
+    return !ids.isEmpty
+  }
+
   private func deleteImages(of project: ProjectID, in session: Session, _ effects: inout Effects) throws {
+    for row in try session.query(
+      """
+      SELECT i.id FROM images i
+       WHERE i.project_id = \(project) AND (EXISTS (SELECT 1 FROM image_fetches f WHERE f.image_id = i.id)
+                                            OR EXISTS (SELECT 1 FROM image_captures c WHERE c.image_id = i.id))
+      """)
+    {
+      if let image = try ImageStore.find(try row.get(0, as: ImageID.self), in: session) {
+        try ImageFetchStore.cancel(image, in: session, &effects)
+        try ImageCaptureStore.cancel(image, in: session, &effects)
+      }
+    }
+    for row in try session.query(
+      "SELECT u.content FROM image_uploads u JOIN images i ON i.id = u.image_id WHERE i.project_id = \(project)")
+    {
+      effects.removedUploads.append(try row.get(0))
+    }
     for row in try session.query("DELETE FROM images WHERE project_id = \(project) RETURNING id, name, upload") {
       try EventStore.append(
         .imageDeleted, project: project, resource: try row.get(0), data: ["name": try row.get(1)], in: session)
@@ -78,7 +140,7 @@ struct ProjectReconciler: Reconciler {
   }
 
   private func end(
-    _ removal: Removal, _ outcome: VMDecision.Outcome, in session: Session, _ effects: inout Effects
+    _ removal: Removal, _ outcome: OperationOutcome, in session: Session, _ effects: inout Effects
   ) throws {
     try session.execute(OperationStore.applying(outcome, to: removal.operation.uuid))
     let status = if case .succeeded = outcome { OperationStatus.succeeded } else { OperationStatus.failed }

@@ -79,10 +79,12 @@ enum QuotaStore {
         FROM (SELECT coalesce(sum(vms), 0)::bigint AS vms, coalesce(sum(vcpus), 0)::bigint AS vcpus,
                      coalesce(sum(memory_mib), 0)::bigint AS memory_mib, coalesce(sum(disk_gib), 0)::bigint AS disk_gib
                 FROM project_usage WHERE project_id = \(project)) u,
-             (SELECT count(*) AS images, coalesce(sum(size_bytes), 0)::bigint AS bytes
+             (SELECT count(*) AS images, coalesce(sum(stored_bytes), 0)::bigint AS bytes
                 FROM images WHERE project_id = \(project)) i,
              (SELECT count(*) AS tokens FROM api_tokens WHERE project_id = \(project)) t,
              LATERAL (VALUES ('vms', u.vms), ('vcpus', u.vcpus), ('memory_mib', u.memory_mib), ('disk_gib', u.disk_gib),
+                             ('volumes', (SELECT count(*) FROM volumes WHERE project_id = \(project))),
+                             ('snapshots', (SELECT count(*) FROM snapshots WHERE project_id = \(project))),
                              ('images', i.images), ('image_bytes', i.bytes), ('tokens', t.tokens),
                              ('webhooks', (SELECT count(*) FROM webhooks WHERE project_id = \(project))),
                              ('networks', (SELECT count(*) FROM networks WHERE project_id = \(project))),

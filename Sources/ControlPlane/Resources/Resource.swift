@@ -35,6 +35,12 @@ protocol Resource: Sendable, JSONWritable {
   static var hasName: Bool { get }
   /// What ``init(_:)`` reads; the table is `r`.
   static var columns: SQL { get }
+  /// The same where it is shown: with what is too much to find out each time that the row is only looked up.
+  static var shownColumns: SQL { get }
+  /// What ``columns`` reads beside the table itself.
+  static var joins: SQL { get }
+  /// Which row a name means where one that is being deleted still has it, to follow all conditions.
+  static var preference: SQL { get }
   /// What keeps rows of other nouns in the same table out, to follow another condition.
   static var restriction: SQL { get }
 
@@ -52,7 +58,10 @@ protocol Resource: Sendable, JSONWritable {
 extension Resource {
   static var isCloudWide: Bool { false }
   static var hasName: Bool { true }
+  static var joins: SQL { "" }
+  static var preference: SQL { "" }
   static var restriction: SQL { "" }
+  static var shownColumns: SQL { columns }
 
   var location: String { "/v1/\(Self.noun.path)/\(id)" }
 

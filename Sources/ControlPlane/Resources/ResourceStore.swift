@@ -7,38 +7,44 @@ enum ResourceStore<Item: Resource> {
   typealias ID = TypeID<Item.Kind>
 
   private static var selection: SQL {
-    "SELECT \(fragment: Item.columns) FROM \(identifier: Item.noun.table) r"
+    "SELECT \(fragment: Item.columns) FROM \(identifier: Item.noun.table) r \(fragment: Item.joins)"
+  }
+
+  private static var shownSelection: SQL {
+    "SELECT \(fragment: Item.shownColumns) FROM \(identifier: Item.noun.table) r \(fragment: Item.joins)"
   }
 
   /// That a row is of the call's project, or of the cloud.
   private static func scope(_ call: Call) -> SQL {
-    let owner: SQL =
-      Item.isCloudWide ? "r.project_id IS NULL" : "r.project_id = \(fragment: ProjectStore.id(call))"
+    let owner: SQL = Item.isCloudWide ? "true" : "r.project_id = \(fragment: ProjectStore.id(call))"
     return "\(fragment: owner)\(fragment: Item.restriction)"
   }
 
+  /// As it is shown.
   static func find(_ id: ID, in session: Session) throws -> Item? {
-    try session.one("\(fragment: selection) WHERE r.id = \(id)").map { try Item($0) }
+    try session.one("\(fragment: shownSelection) WHERE r.id = \(id)").map { try Item($0) }
   }
 
   /// By id or name, among what the call may name.
-  static func find(_ reference: String, _ call: Call, in session: Session) throws -> Item? {
+  static func find(_ reference: String, _ call: Call, shown: Bool = false, in session: Session) throws -> Item? {
     guard Item.hasName || ID(reference) != nil else { return nil }
     let condition: SQL = ID(reference).map { "r.id = \($0)" } ?? "r.name = \(reference)"
-    return try session.one("\(fragment: selection) WHERE \(fragment: scope(call)) AND \(fragment: condition)").map {
-      try Item($0)
-    }
+    let selection = shown ? shownSelection : selection
+    return try session.one(
+      "\(fragment: selection) WHERE \(fragment: scope(call)) AND \(fragment: condition) \(fragment: Item.preference)"
+    ).map { try Item($0) }
   }
 
   /// What the call's path names.
-  static func require(_ call: Call, in session: Session) throws -> Item {
-    try require(call.string(Item.noun.parameter) ?? "", call, in: session)
+  static func require(_ call: Call, shown: Bool = false, in session: Session) throws -> Item {
+    try require(call.string(Item.noun.parameter) ?? "", call, shown: shown, in: session)
   }
 
   /// What a path or a body names; `pointer` is where in the body.
-  static func require(_ reference: String, _ call: Call, at pointer: String? = nil, in session: Session) throws -> Item
-  {
-    if let found = try find(reference, call, in: session) { return found }
+  static func require(
+    _ reference: String, _ call: Call, shown: Bool = false, at pointer: String? = nil, in session: Session
+  ) throws -> Item {
+    if let found = try find(reference, call, shown: shown, in: session) { return found }
     // Which of the two does not exist takes a second look.
     if !Item.isCloudWide { _ = try ProjectStore.require(call, in: session) }
     throw absent(reference, at: pointer)
@@ -52,11 +58,14 @@ enum ResourceStore<Item: Resource> {
     return locked
   }
 
-  /// Locks a row and reads it as it is then; nil when it is gone.
+  /// Locks a row and reads it as it is then; nil when it is gone, or was hidden meanwhile.
   static func lock(_ id: ID, to purpose: LockPurpose, in session: Session) throws -> Item? {
     let row = try session.one(
       "SELECT 1 FROM \(identifier: Item.noun.table) WHERE id = \(id) \(fragment: purpose.clause)")
-    return row == nil ? nil : try find(id, in: session)
+    if row == nil { return nil }
+    return try session.one("\(fragment: selection) WHERE r.id = \(id)\(fragment: Item.restriction)").map {
+      try Item($0)
+    }
   }
 
   /// A page in the order of ids, which is the order of creation. `condition` follows others.
@@ -67,7 +76,7 @@ enum ResourceStore<Item: Resource> {
     for label in call.labelFilters() { conditions.append(VMStore.labelCondition("r.labels", label)) }
     conditions.append(condition)
     let items = try session.query(
-      "\(fragment: selection) WHERE \(fragment: conditions) ORDER BY r.id LIMIT \(call.limit + 1)"
+      "\(fragment: shownSelection) WHERE \(fragment: conditions) ORDER BY r.id LIMIT \(call.limit + 1)"
     ).map { try Item($0) }
     if items.isEmpty, !Item.isCloudWide { _ = try ProjectStore.require(call, in: session) }
     return items

@@ -29,7 +29,7 @@ struct Resources<Item: Resource>: Sendable {
   }
 
   func get(_ call: Call) async throws -> Reply {
-    let item = try await plane.database.run { session in try Store.require(call, in: session) }
+    let item = try await plane.database.run { session in try Store.require(call, shown: true, in: session) }
     return .json(item, etag: item.etag)
   }
 

@@ -36,11 +36,15 @@ struct NodeChanges: Sendable {
              n.architecture, n.accelerator, n.vcpus, n.memory_mib, n.disk_gib,
              n.vcpus_claimed, n.memory_mib_claimed, n.disk_gib_claimed,
              s.cpu_overcommit, s.memory_overcommit, s.disk_overcommit, s.strategy,
-             n.networking IS NOT NULL AND n.networking ->> 'problem' IS NULL
+             n.networking IS NOT NULL AND n.networking ->> 'problem' IS NULL, f.pools
         FROM nodes n JOIN node_pools s ON s.id = n.pool_id LEFT JOIN node_leases l ON l.node_id = n.id
+             LEFT JOIN (SELECT p.node_id, array_agg(p.pool_id) AS pools
+                          FROM storage_pools t JOIN storage_places p ON p.pool_id = t.id
+                         WHERE t.kind = 'rbd' AND p.problem IS NULL GROUP BY p.node_id) f ON f.node_id = n.id
       """
     guard let mark else { return statement }
-    // A lease that ended changes no row of `nodes` until NodeWatch has seen it.
+    // A lease that ended changes no row of `nodes` until NodeWatch has seen it; which shared pools a node reaches is seen when all nodes
+    // are read.
     let transaction = String(mark.transaction & 0xffff_ffff)
     statement.append(" WHERE age(n.xmin) <= age(\(transaction)::text::xid) OR l.expires_at <= aloft_now()")
     return statement
@@ -56,7 +60,7 @@ struct NodeChanges: Sendable {
       claimed: Capacity(vcpus: try row.get(10), memoryMiB: try row.get(11), diskGiB: try row.get(12)),
       overcommit: InventoryNode.Overcommit(cpu: try row.get(13), memory: try row.get(14), disk: try row.get(15)),
       strategy: InventoryNode.Strategy(rawValue: try row.get(16)) ?? .spread,
-      hasNetworks: try row.get(17))
+      hasNetworks: try row.get(17), storagePools: Set(try row.get(18, as: [UUID]?.self) ?? []))
   }
 
   private static func labels(_ json: String) throws -> [String: String] {

@@ -17,12 +17,33 @@ actor NodeInventory {
     var vcpus: Int
     var memoryMiB: Int
     var diskGiB: Int
-    var architecture = "x86_64"
+    /// Nil: any.
+    var architecture: String? = "x86_64"
     var accelerator: AcceleratorChoice
     var nodeSelector: [String: String]
     var image: ImageID?
     /// It has NICs.
     var needsNetworks = false
+    /// The nodes with room in the storage pool that it needs, if that is not the one that every node has.
+    var storage: Set<UUID>?
+    /// The volumes that it has already.
+    var volumes = VolumePlaces()
+  }
+
+  /// Where volumes can be used.
+  struct VolumePlaces: Sendable {
+    /// Of those in pools that nodes do not share.
+    var nodes: Set<UUID> = []
+    /// Of the others.
+    var pools: Set<UUID> = []
+
+    mutating func add(_ volume: VolumeRecord) {
+      if !volume.pool.isLocal {
+        pools.insert(volume.pool.id.uuid)
+      } else if let node = volume.nodeID {
+        nodes.insert(node.uuid)
+      }
+    }
   }
 
   enum Answer: Sendable {
@@ -92,7 +113,8 @@ actor NodeInventory {
     PlacementRequest(
       need: capacity(of: wanted), architecture: wanted.architecture,
       accelerator: .init(rawValue: wanted.accelerator.rawValue) ?? .any,
-      nodeSelector: wanted.nodeSelector, image: wanted.image?.uuid, needsNetworks: wanted.needsNetworks)
+      nodeSelector: wanted.nodeSelector, image: wanted.image?.uuid, storage: wanted.storage,
+      needsNetworks: wanted.needsNetworks, pinned: wanted.volumes.nodes, storagePools: wanted.volumes.pools)
   }
 
   // MARK: Reading

@@ -17,13 +17,24 @@ struct PlacementHandlers: Sendable {
     var diskGib: Int
     var accelerator: AcceleratorChoice?
     var nodeSelector: [String: String]?
+    var volumes: [String]?
   }
 
   private func explain(_ call: Call) async throws -> Reply {
     let body = try call.decode(ExplainBody.self)
-    let wanted = NodeInventory.Wanted(
+    var wanted = NodeInventory.Wanted(
       vcpus: body.vcpus, memoryMiB: body.memoryMib, diskGiB: body.diskGib, accelerator: body.accelerator ?? .any,
       nodeSelector: body.nodeSelector ?? [:], image: nil)
+    if let references = body.volumes {
+      wanted.volumes = try await plane.database.run { session in
+        try references.enumerated().reduce(into: NodeInventory.VolumePlaces()) { places, reference in
+          let volume = try VolumeHandlers.Store.require(
+            reference.element, call, at: "/volumes/\(reference.offset)", in: session)
+          try VolumeHandlers.requireLiving(volume, to: "use")
+          places.add(volume)
+        }
+      }
+    }
     let answer = try await plane.inventory.place(wanted, fresh: true, seed: plane.environment.random())
     var writer = JSONWriter()
     writer.object { writer in

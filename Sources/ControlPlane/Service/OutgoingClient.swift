@@ -60,6 +60,12 @@ final class OutgoingClient: Sendable {
     try await made().send(request, deadline: deadline, bodyPrefix: bodyPrefix)
   }
 
+  /// The same for a body of any length, which is read at the caller's pace. To where a redirect leads, the caller goes by asking
+  /// again, as for any URL.
+  func stream(_ request: HTTPClientRequest) async throws(HTTPClientError) -> HTTPClientStreamingResponse {
+    try await made().stream(request)
+  }
+
   private func made() -> HTTPClient {
     client.withLock { client in
       if let client { return client }

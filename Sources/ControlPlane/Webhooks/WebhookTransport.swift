@@ -39,7 +39,7 @@ struct WebhookTransport: Sendable {
   func send(_ delivery: WebhookDeliveryRecord, to webhook: WebhookRecord) async -> WebhookResult? {
     // The operator may have changed what is allowed.
     if let refusal = client.refusal(of: webhook.url) {
-      return WebhookResult(failure: .urlRefused, detail: Self.words(refusal))
+      return WebhookResult(failure: .urlRefused, detail: refusal.words)
     }
     let secrets: [WebhookSecret]
     do {
@@ -114,14 +114,6 @@ struct WebhookTransport: Sendable {
     }
   }
 
-  private static func words(_ refusal: OutgoingURL.Refusal) -> String {
-    switch refusal {
-    case .malformed(let why): why
-    case .notEncrypted: "the operator of this cloud allows https only"
-    case .address(let refusal): "the host's address is not public (\(refusal.summary))"
-    }
-  }
-
   /// As text that PostgreSQL takes.
   private static func text(_ body: [UInt8]) -> String? {
     guard !body.isEmpty else { return nil }
@@ -151,5 +143,15 @@ extension WebhookFailure {
       }
     guard self == .tlsFailed || self == .timedOut || self == .protocolError, !detail.isEmpty else { return summary }
     return "\(summary): \(detail.prefix(300))"
+  }
+}
+
+extension OutgoingURL.Refusal {
+  var words: String {
+    switch self {
+    case .malformed(let why): why
+    case .notEncrypted: "the operator of this cloud allows https only"
+    case .address(let refusal): "the host's address is not public (\(refusal.summary))"
+    }
   }
 }

@@ -1,10 +1,11 @@
+import Execution
 import Foundation
 import Logging
 import Postgres
 
 /// Forgets what has had its time: idempotency keys after a day, events and ended operations after a month, API tokens a month behind
 /// their end, sessions that have ended, audit records when their owner says (`audit_retention`), deliveries to webhooks after a week, stream requests that
-/// nobody fetched, uploads that a crash cut off.
+/// nobody fetched, uploads that nobody has gone on with for a week and what a crash left in the image store.
 ///
 /// Every replica has one; at any time one of them works. Each transaction is small, because a long one holds back what
 /// readers of events may see.
@@ -12,7 +13,7 @@ struct Janitor: Sendable {
   static let tick = Duration.seconds(60)
 
   let database: Database
-  let images: ImageFiles
+  let images: ImageContents
   let settings: Settings
   let environment: Environment
   let logger: Logger
@@ -23,7 +24,7 @@ struct Janitor: Sendable {
   private static let mostBatches = 20
   /// The advisory lock of whoever removes; nothing else takes it.
   private static let lock: Int64 = 0x616c_6f66_746a
-  /// Seconds behind the last byte of an upload after which nobody sends it any more; the server has cut it off long before.
+  /// Seconds behind the last byte after which what no row names in the image store is nobody's.
   private static let abandoned = 86_400.0
 
   func step() async throws {
@@ -75,7 +76,19 @@ struct Janitor: Sendable {
            ORDER BY l.node_id LIMIT \(Self.batch) FOR UPDATE SKIP LOCKED)
         """)
     }
-    try await images.removeAbandoned(before: environment.now().addingTimeInterval(-Self.abandoned))
+    try await removeUploads()
+  }
+
+  private func removeUploads() async throws {
+    let expired = Lock<[ImageUploadRecord]>([])
+    try await remove { session in
+      let records = try ImageUploadStore.expire(atMost: Self.batch, in: session)
+      expired.withLock { $0 += records }
+      return records.count
+    }
+    for upload in expired.withLock({ $0 }) { await images.discard(upload.content, state: upload.state) }
+    let states = try await database.query("SELECT state FROM image_uploads").map { try $0.get(0, as: String.self) }
+    try await images.removeLeftovers(before: environment.now().addingTimeInterval(-Self.abandoned), but: states)
   }
 
   /// Repeats `delete`, which returns how many rows it removed, while batches are full and no other replica is at work.

@@ -15,6 +15,8 @@ enum Topic: Hashable, Sendable {
   case operation(UUID)
   /// There is something to send to a webhook.
   case webhooks
+  /// A content is to be fetched or finished.
+  case images
   /// Networks changed, which OVN does not know yet.
   case networks
   /// This replica is going down. Never travels.
@@ -28,6 +30,7 @@ enum Topic: Hashable, Sendable {
     case .node(let id): "node:\(id.uuidString)"
     case .operation(let id): "operation:\(id.uuidString)"
     case .webhooks: "webhooks"
+    case .images: "images"
     case .networks: "networks"
     case .draining: "draining"
     }
@@ -39,6 +42,7 @@ enum Topic: Hashable, Sendable {
     case ("work", _): self = .work
     case ("events", _): self = .events
     case ("webhooks", _): self = .webhooks
+    case ("images", _): self = .images
     case ("networks", _): self = .networks
     case ("node", let id?): self = .node(id)
     case ("operation", let id?): self = .operation(id)

@@ -5,10 +5,14 @@ import Postgres
 /// What kinds of resources have a reconciler.
 enum WorkKind: String, Sendable, CaseIterable {
   case vm
+  case volume
+  case snapshot
   /// A project that is being emptied.
   case project
   /// A node whose agent has to read again what its VMs' networks are.
   case announcement
+  /// An image whose content is to be fetched, or to be finished: for ``ImageWorker``, not for ``Worker``.
+  case image
   /// There is something to send to a webhook: for ``WebhookSender``, not for ``Worker``.
   case webhook
 }
@@ -41,6 +45,15 @@ enum WorkQueue {
   static func waking(_ kind: WorkKind, _ id: UUID) -> SQL {
     """
     INSERT INTO work (kind, id, due_at) VALUES (\(kind.rawValue), \(id), aloft_now())
+    ON CONFLICT (kind, id) DO UPDATE SET due_at = least(work.due_at, excluded.due_at), wakes = work.wakes + 1
+    """
+  }
+
+  /// Asks for a look in some seconds, if nobody is to look sooner.
+  static func waking(_ kind: WorkKind, _ id: UUID, in seconds: Int) -> SQL {
+    """
+    INSERT INTO work (kind, id, due_at)
+    VALUES (\(kind.rawValue), \(id), aloft_now() + make_interval(secs => \(Double(seconds))))
     ON CONFLICT (kind, id) DO UPDATE SET due_at = least(work.due_at, excluded.due_at), wakes = work.wakes + 1
     """
   }
@@ -81,6 +94,15 @@ enum WorkQueue {
     }
   }
 
+  /// Keeps rows for another ``leaseSeconds``, for what takes longer.
+  static func renew(_ item: WorkItem, in session: Session) throws {
+    try session.execute(
+      """
+      UPDATE work SET lease_until = aloft_now() + make_interval(secs => \(leaseSeconds))
+       WHERE kind = \(item.kind.rawValue) AND id = \(item.id) AND lease_until IS NOT NULL
+      """)
+  }
+
   /// Ends a run: the row goes, or comes back at `next`. A resource that was woken meanwhile stays due.
   static func finish(_ item: WorkItem, next: Date?, in session: Session) throws {
     _ = try session.execute(finishing(item, next: next))
@@ -101,6 +123,17 @@ enum WorkQueue {
       UPDATE work SET lease_until = NULL, attempts = 0, last_error = NULL
        WHERE kind = \(item.kind.rawValue) AND id = \(item.id) AND NOT EXISTS (SELECT 1 FROM removed)
       """
+  }
+
+  /// Ends a run that is to be gone on with after `pause`, or at once if somebody woke it meanwhile.
+  static func retry(_ item: WorkItem, in pause: Duration, in session: Session) throws {
+    let seconds = Double(pause.components.seconds) + Double(pause.components.attoseconds) / 1e18
+    _ = try session.execute(
+      """
+      UPDATE work SET due_at = CASE WHEN wakes = \(item.wakes) THEN aloft_now() + make_interval(secs => \(seconds)) ELSE due_at END,
+                      lease_until = NULL, attempts = 0, last_error = NULL
+       WHERE kind = \(item.kind.rawValue) AND id = \(item.id)
+      """)
   }
 
   /// Ends a run that failed: the row comes back after `pause`.

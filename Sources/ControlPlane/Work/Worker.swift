@@ -25,7 +25,7 @@ struct Worker: Sendable {
 
   let database: Database
   let wakeups: Wakeups
-  let images: ImageFiles
+  let images: ImageContents
   let reconcilers: [WorkKind: any Reconciler]
   let environment: Environment
   let logger: Logger

@@ -27,7 +27,7 @@ actor Connection {
   nonisolated let loop: EventLoop
   nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
   nonisolated let service: Service
-  private let peerKey: UInt64?
+  private let admissionKey: Admission.Key
   var transport: Transport
   var peer: Peer
   var phase: Phase
@@ -63,10 +63,10 @@ actor Connection {
   var limits: Limits { service.limits }
   var times: LimitTimes { service.times }
 
-  init(transport: Transport, peer: Peer, peerKey: UInt64?, service: Service, loop: EventLoop) {
+  init(transport: Transport, peer: Peer, admissionKey: Admission.Key, service: Service, loop: EventLoop) {
     self.transport = transport
     self.peer = peer
-    self.peerKey = peerKey
+    self.admissionKey = admissionKey
     self.service = service
     self.loop = loop
     phase = transport.isTLS ? .handshake : .requests
@@ -278,7 +278,7 @@ actor Connection {
     if let token { loop.deregister(transport.socket, token) }
     token = nil
     transport.close(politely: politely)
-    service.admission.leave(peerKey)
+    service.admission.leave(admissionKey)
     loop.counters.open.subtract(1, ordering: .relaxed)
     failBody(.incomplete)
     endWebSocketWaiters(.failure(.closed))

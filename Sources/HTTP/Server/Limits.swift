@@ -39,7 +39,8 @@ public struct Limits: Sendable {
   /// Open connections in all; more are closed at once. A process that may open fewer files gets less, see
   /// `RLIMIT_NOFILE` in getrlimit(2): three quarters of them for connections, half of those for one peer.
   public var connections = 16_384
-  /// Open connections of one peer: an IPv4 address or an IPv6 /64. Unix sockets do not count.
+  /// Open connections of one peer: an IPv4 address or an IPv6 /64; by a named listener an address of either, counted for that
+  /// listener alone. Unix sockets do not count. A named listener gets no more connections than are free.
   public var connectionsPerPeer = 1_024
 
   /// Bytes of one WebSocket message; beyond it the connection is closed with 1009.

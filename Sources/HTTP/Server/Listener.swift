@@ -107,13 +107,13 @@ actor Listener {
   }
 
   private func admit(_ connection: Int32, from address: SocketAddress) {
-    let key = address.peerKey
+    let key = Admission.Key(listener: name, peer: address.peerKey(isWhole: name != nil))
     guard service.admission.enter(key) else {
       loop.counters.refusedConnections.add(1, ordering: .relaxed)
       close(connection)
       return
     }
-    if key != nil {
+    if key.peer != nil {
       var one: Int32 = 1
       setsockopt(connection, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
     }
@@ -133,7 +133,7 @@ actor Listener {
     let made = Connection(
       transport: Transport(socket: connection, ssl: ssl),
       peer: Peer(address: host, port: port, isTLS: tls != nil, listener: name),
-      peerKey: key, service: service, loop: target)
+      admissionKey: key, service: service, loop: target)
     if target === loop {
       made.assumeIsolated { $0.start() }
     } else {

@@ -81,14 +81,17 @@ struct SocketAddress {
     }
   }
 
-  /// What the connection limit per peer counts by: an IPv4 address, or the /64 that one IPv6 site owns.
-  var peerKey: UInt64? {
+  /// What the connection limit per peer counts by: an IPv4 address, or the /64 that one IPv6 site owns. By a named listener, which
+  /// has one network behind it, all neighbours may be of one /64: there it is the whole address.
+  func peerKey(isWhole: Bool) -> PeerKey? {
     switch family {
     case AF_INET:
-      return UInt64(load(as: sockaddr_in.self).sin_addr.s_addr) | 1 << 63
+      return PeerKey(high: UInt64(load(as: sockaddr_in.self).sin_addr.s_addr), low: 0, isIPv6: false)
     case AF_INET6:
-      return withUnsafeBytes(of: load(as: sockaddr_in6.self).sin6_addr) { $0.loadUnaligned(as: UInt64.self) }
-        & ~(1 << 63)
+      return withUnsafeBytes(of: load(as: sockaddr_in6.self).sin6_addr) { bytes in
+        let low = isWhole ? bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self) : 0
+        return PeerKey(high: bytes.loadUnaligned(as: UInt64.self), low: low, isIPv6: true)
+      }
     default: return nil
     }
   }

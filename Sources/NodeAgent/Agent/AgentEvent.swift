@@ -5,28 +5,37 @@ import AloftModel
 public enum AgentEffect: Sendable, Equatable {
   /// → `listed`
   case listDomains
-  /// → `inspected` or `untouched`
-  case inspect(Assignment)
-  /// → `performed`. At most one of `inspect` and `perform` is under way for one VM.
-  case perform(Step, Assignment)
-  /// → any number of `imageProgress`, then `imageFetched`. At most one for one content.
-  case fetchImage(Assignment.BaseImage)
+  /// With the documents of its volumes. → `inspected` or `untouched`
+  case inspect(Assignment, [VolumeAssignment])
+  /// → `performed`. At most one of `inspect` and `perform` is under way for one VM and its volumes.
+  case perform(Step, Assignment, [VolumeAssignment])
+  /// → `volumeInspected`
+  case inspectVolume(VolumeAssignment)
+  /// With the documents of all volumes that the step is about. → `volumePerformed`
+  case performVolume(VolumeStep, VolumeAssignment, [VolumeAssignment])
+  /// Into a pool. → any number of `imageProgress`, then `imageFetched`. At most one for one content and pool.
+  case fetchImage(Assignment.BaseImage, pool: String)
+  /// Sends what a snapshot of a volume holds to the image store. → `exported`. At most one for one image.
+  case export(VolumeAssignment.Export, VolumeID, pool: String)
   /// → `polled`. Only one is under way.
   case poll(number: Int, after: Int, waitSeconds: Int)
   /// → `reported`. Only one is under way.
-  case report(number: Int, [Observation])
-  /// → `heartbeatAnswered`. Only one is under way.
-  case heartbeat
+  case report(number: Int, [Observation], [VolumeObservation])
+  /// Tells what the node is, and what is on it that nothing needs (nil: not known). → `heartbeatAnswered`. Only one is under way.
+  case heartbeat(orphans: [String]?)
   /// Looks at the host again. → `factsRead`
   case readFacts
+  /// Looks at everything that is kept on the node. → `contentsRead`
+  case readContents
   /// → `renewed`
   case renewIdentity
   /// These are all VMs with NICs, and their networks are to be served; nothing comes back.
   case connect(number: Int, [Assignment])
   /// Brings bytes to a client; nothing comes back.
   case serve(StreamRequest)
-  /// Bounds logs and the journal, of which `listed` must be kept; nothing comes back.
-  case tidy(listed: Set<VMRequestID>)
+  /// Bounds logs and the journal, of which `listed` must be kept, and removes images that no document names and what was kept to
+  /// be sent for others than `exports`; nothing comes back.
+  case tidy(listed: Set<VMRequestID>, images: Set<String>, exports: Set<ImageID>)
 }
 
 /// What happened.
@@ -38,12 +47,16 @@ public enum AgentEvent: Sendable {
   /// The hypervisor cannot be asked about the VM, but nothing of it is on this node's disk: its work has not begun.
   case untouched(VMID, AgentFailure)
   case performed(VMID, Step, AgentFailure?)
-  case imageProgress(sha256: String, bytes: Int)
-  case imageFetched(sha256: String, AgentFailure?)
+  case volumeInspected(VolumeID, Result<ActualVolume, AgentFailure>)
+  case volumePerformed(VolumeID, VolumeStep, AgentFailure?)
+  case imageProgress(sha256: String, pool: String, bytes: Int)
+  case imageFetched(sha256: String, pool: String, AgentFailure?)
+  case exported(ImageID, AgentFailure?)
   case polled(number: Int, Result<Assignments, AgentFailure>)
   case reported(number: Int, Result<LeaseAnswer, AgentFailure>)
   case heartbeatAnswered(Result<LeaseAnswer, AgentFailure>)
   case factsRead(AgentFailure?)
+  case contentsRead(Result<NodeContents, AgentFailure>)
   case renewed(Result<CertificateValidity, AgentFailure>)
   case hypervisor(HypervisorEvent)
   case network(NetworkEvent)
@@ -54,10 +67,13 @@ public struct Inspection: Sendable, Hashable {
   public var actual: ActualVM
   /// What the digest of the domain should be by the document that was looked at.
   public var digest: String
+  /// What there is of its volumes; those without a document, or whose pool this node does not have, are left out.
+  public var volumes: [VolumeID: VolumeLook]
 
-  public init(actual: ActualVM, digest: String) {
+  public init(actual: ActualVM, digest: String, volumes: [VolumeID: VolumeLook] = [:]) {
     self.actual = actual
     self.digest = digest
+    self.volumes = volumes
   }
 }
 

@@ -11,8 +11,8 @@ extension AgentMachine {
     var failures = 0
     /// Uptime at which the next whole list is due.
     var nextFull: Int
-    /// The machines of a whole list that comes in parts, as far as it has come; nil when none is being read.
-    var listed: Set<VMID>?
+    /// What is in a whole list that comes in parts, as far as it has come; nil when none is being read.
+    var listed: Set<Subject>?
 
     init(nextFull: Int) { self.nextFull = nextFull }
   }
@@ -41,8 +41,9 @@ extension AgentMachine {
     }
     poll.failures = 0
     // A server that does not hold the poll must not be asked in a loop.
-    let isEmpty = answer.documents.isEmpty && answer.streams.isEmpty
+    let isEmpty = answer.documents.isEmpty && answer.volumes?.isEmpty != false && answer.streams.isEmpty
     poll.at = isEmpty && now.uptime - asked.since < 200 ? now.uptime + 200 : now.uptime
+    for document in answer.volumes ?? [] { take(document) }
     for document in answer.documents { take(document, now) }
     if asked.after == 0 {
       if let known = answer.sequence { report.countAbove(known) }
@@ -54,7 +55,8 @@ extension AgentMachine {
       poll.listed = nil
     }
     poll.revision = answer.revision
-    poll.listed?.formUnion(answer.documents.map(\.vm))
+    poll.listed?.formUnion(answer.documents.map { .vm($0.vm) })
+    poll.listed?.formUnion((answer.volumes ?? []).map { .volume($0.volume) })
     if answer.complete != false, let listed = poll.listed {
       poll.listed = nil
       takeWholeList(listed, now)
@@ -82,20 +84,45 @@ extension AgentMachine {
     entry.document = document
     connectionsChanged = true
     if vms.updateValue(entry, forKey: document.vm) == nil { order.append(document.vm) }
-    touch(document.vm)
+    touch(.vm(document.vm))
   }
 
-  /// VMs that are not in the whole list are no longer this agent's business; what there is of them stays.
-  private mutating func takeWholeList(_ listed: Set<VMID>, _ now: AgentTime) {
-    for vm in order where !listed.contains(vm) {
+  private mutating func take(_ document: VolumeAssignment) {
+    let volume = document.volume
+    if let tombstone = volumeTombstones[volume] {
+      guard document.generation > tombstone.generation || document.deleted else { return }
+      volumeTombstones[volume] = nil
+    }
+    var entry = volumes[volume] ?? VolumeEntry()
+    if let known = entry.document {
+      guard document.replaces(known), document != known else { return }
+      entry.turn.forgetFailures()
+    }
+    entry.document = document
+    if volumes.updateValue(entry, forKey: volume) == nil { volumeOrder.append(volume) }
+    touch(.volume(volume))
+    for snapshot in document.snapshots where !snapshot.isTaken {
+      for partner in snapshot.volumes where partner != volume { touch(.volume(partner)) }
+    }
+    for vm in order where vms[vm]?.plan.waitsForDisks == true { touch(.vm(vm)) }
+  }
+
+  /// VMs and volumes that are not in the whole list are no longer this agent's business; what there is of them stays.
+  private mutating func takeWholeList(_ listed: Set<Subject>, _ now: AgentTime) {
+    for vm in order where !listed.contains(.vm(vm)) {
       vms[vm]?.document = nil
-      vms[vm]?.wakeAt = nil
+      vms[vm]?.turn.wakeAt = nil
+    }
+    for volume in volumeOrder where !listed.contains(.volume(volume)) {
+      volumes[volume]?.document = nil
+      forget(volume)
     }
     connectionsChanged = true
     if !isSynchronized { report.tell(at: now.uptime) }
     isSynchronized = true
     poll.nextFull = now.uptime + options.resyncInterval
     tombstones = tombstones.filter { now.uptime - $0.value.at < 3_600_000 }
+    volumeTombstones = volumeTombstones.filter { now.uptime - $0.value.at < 3_600_000 }
     sweep.at = now.uptime
   }
 
@@ -103,6 +130,6 @@ extension AgentMachine {
     vms[vm] = nil
     connectionsChanged = true
     order.removeAll { $0 == vm }
-    queue.removeAll { $0 == vm }
+    queue.removeAll { $0 == .vm(vm) }
   }
 }

@@ -4,7 +4,7 @@ extension AgentMachine {
   mutating func takeNetworkEvent(_ event: NetworkEvent, _ now: AgentTime) {
     switch event {
     case .portsChanged:
-      for vm in order where vms[vm]?.network.heldSince != nil { touch(vm) }
+      for vm in order where vms[vm]?.devices.heldSince != nil { touch(.vm(vm)) }
     case .reportChanged:
       // The node's report goes with its next sign of life.
       heartbeat.at = min(heartbeat.at, now.uptime)

@@ -1,37 +1,25 @@
 import AloftModel
 
 extension AgentMachine {
-  /// The VM is to be looked at.
-  mutating func touch(_ vm: VMID) {
-    guard isSynchronized || vms[vm]?.document != nil, var entry = vms[vm] else { return }
-    entry.wakeAt = nil
-    if entry.work == .idle {
-      entry.work = .queued
-      queue.append(vm)
-    } else if entry.work != .queued {
-      entry.isDirty = true
+  /// Starts a look at a VM that waits; false if it has to wait longer.
+  mutating func startLook(_ vm: VMID, _ uptime: Int, _ effects: inout [AgentEffect]) -> Bool {
+    guard var entry = vms[vm], entry.turn.work == .queued else { return true }
+    defer { vms[vm] = entry }
+    guard let document = entry.document, uptime >= entry.turn.notBefore else {
+      entry.turn.work = .idle
+      if entry.document != nil { entry.turn.wakeAt = entry.turn.notBefore }
+      return true
     }
-    vms[vm] = entry
+    guard begin(&entry.turn, locking: locks(of: entry)) else { return false }
+    effects.append(.inspect(document, documents(of: document.disks.map(\.volume))))
+    return true
   }
 
-  /// Starts looks at VMs that wait, as far as the limit allows.
-  mutating func startLooks(_ uptime: Int, _ effects: inout [AgentEffect]) {
-    guard isSynchronized else { return }
-    var waiting = queue[...]
-    while running < options.parallelSteps, let vm = waiting.popFirst() {
-      guard var entry = vms[vm], entry.work == .queued else { continue }
-      if let document = entry.document, uptime >= entry.notBefore {
-        entry.work = .inspecting
-        entry.isDirty = false
-        running += 1
-        effects.append(.inspect(document))
-      } else {
-        entry.work = .idle
-        if entry.document != nil { entry.wakeAt = entry.notBefore }
-      }
-      vms[vm] = entry
-    }
-    queue = Array(waiting)
+  /// A VM and all volumes that it has or is to have.
+  private func locks(of entry: VMEntry) -> Set<Subject> {
+    guard let document = entry.document else { return [] }
+    let volumes = document.disks.map(\.volume) + (entry.actual?.disks.map(\.volume) ?? [])
+    return Set(volumes.map(Subject.volume)).union([.vm(document.vm)])
   }
 
   mutating func takeInspection(
@@ -39,25 +27,24 @@ extension AgentMachine {
     _ effects: inout [AgentEffect]
   ) {
     running -= 1
-    guard var entry = vms[vm], entry.work == .inspecting else { return }
-    entry.work = .idle
+    guard var entry = vms[vm], entry.turn.work == .inspecting else { return }
     defer { vms[vm] = entry }
-    guard let document = entry.document else { return }
-    if entry.isDirty {
-      entry.work = .queued
-      queue.append(vm)
-      return
-    }
+    guard let document = entry.document else { return end(&entry.turn) }
+    if entry.turn.isDirty { return queueAgain(&entry.turn, .vm(vm)) }
     switch result {
-    case .failure(let failure): fail(&entry, failure, doing: "looking at the machine", now)
+    case .failure(let failure):
+      end(&entry.turn)
+      entry.turn.fail(failure, doing: "looking at the machine", now, &random)
     case .success(let inspection):
+      let before = entry.actual
       entry.take(inspection.actual, of: document, now)
       entry.plan = Plan.make(
-        document, inspection.actual.correcting(endedByHost: entry.endedByHost),
-        digest: inspection.digest,
-        stop: entry.stop, network: entry.network, now: now.uptime)
+        document, inspection.actual.correcting(endedByHost: entry.endedByHost), digest: inspection.digest,
+        stop: entry.stop, devices: entry.devices, disks: situation(of: document, inspection.volumes), now: now.uptime)
       entry.planned = document
       advance(vm, &entry, document, now, &effects)
+      if entry.turn.work == .idle { end(&entry.turn) }
+      tellVolumes(of: document, before, inspection.actual)
     }
     refresh(&entry, now)
   }
@@ -67,29 +54,27 @@ extension AgentMachine {
     _ vm: VMID, _ entry: inout VMEntry, _ document: Assignment, _ now: AgentTime,
     _ effects: inout [AgentEffect]
   ) {
-    entry.wakeAt = entry.plan.wakeAt
+    entry.turn.work = .idle
+    entry.turn.wakeAt = entry.plan.wakeAt
     entry.progress = nil
     guard let step = entry.plan.steps.first else {
-      entry.failures = 0
-      entry.lastFailure = nil
+      entry.turn.failures = 0
+      entry.turn.lastFailure = nil
       let stops = entry.stop != nil && document.power == .stopped
-      entry.activity = entry.plan.activity ?? (stops ? Step.requestShutdown.activity : nil)
+      entry.turn.activity = entry.plan.activity ?? (stops ? Step.requestShutdown.activity : nil)
+      entry.progress = entry.plan.progress
       return
     }
-    entry.activity = step.activity
+    entry.turn.activity = step.activity
     switch step {
-    case .ensureImage:
-      images.want(document.image, for: vm)
-      entry.lastFailure = images.failure(of: document.image.sha256)
-      entry.progress = images.progress(of: document.image.sha256)
     case .start where now.uptime < entry.nextStart, .startHeld where now.uptime < entry.nextStart,
       .resume where now.uptime < entry.nextStart:
-      entry.activity = "the guest does not stay up: \(step.activity) again in a while"
-      entry.wakeAt = min(entry.nextStart, entry.plan.wakeAt ?? .max)
+      entry.turn.activity = "the guest does not stay up: \(step.activity) again in a while"
+      entry.turn.wakeAt = min(entry.nextStart, entry.plan.wakeAt ?? .max)
     default:
-      entry.work = .performing(step)
+      entry.turn.work = .performing(step)
       running += 1
-      effects.append(.perform(step, document))
+      effects.append(.perform(step, document, documents(of: document.disks.map(\.volume))))
     }
   }
 
@@ -98,43 +83,28 @@ extension AgentMachine {
     _ effects: inout [AgentEffect]
   ) {
     running -= 1
-    guard var entry = vms[vm], entry.work == .performing(step) else { return }
-    entry.work = .idle
+    guard var entry = vms[vm], entry.turn.work == .performing(step) else { return }
+    end(&entry.turn)
     if let failure {
-      fail(&entry, failure, doing: step.activity, now)
+      entry.turn.fail(failure, doing: step.activity, now, &random)
       if entry.document != entry.planned {
         // What failed may no longer be wanted.
         entry.forgetFailures()
-        entry.wakeAt = now.uptime
+        entry.turn.wakeAt = now.uptime
       }
       refresh(&entry, now)
     } else {
       entry.note(step, now)
       if let document = entry.document {
         // The VM keeps its turn: a machine that is being made is finished before the next one is begun.
-        entry.work = .inspecting
-        entry.isDirty = false
-        running += 1
-        effects.append(.inspect(document))
+        if begin(&entry.turn, locking: locks(of: entry)) {
+          effects.append(.inspect(document, documents(of: document.disks.map(\.volume))))
+        } else {
+          queueAgain(&entry.turn, .vm(vm), first: true)
+        }
       }
     }
     vms[vm] = entry
-  }
-
-  private mutating func fail(
-    _ entry: inout VMEntry, _ failure: AgentFailure, doing what: String, _ now: AgentTime
-  ) {
-    entry.failures += 1
-    entry.lastFailure = failure
-    let delay: Int
-    switch failure.kind {
-    case .hypervisorUnavailable: delay = 1_000
-    case .changedMeanwhile: delay = min(50 << min(entry.failures, 10), 10_000)
-    default: delay = Self.retry.delay(after: entry.failures, &random)
-    }
-    entry.notBefore = now.uptime + delay
-    entry.wakeAt = entry.notBefore
-    entry.activity = "\(what) failed, trying again: \(failure.detail)"
   }
 
   mutating func takeList(_ result: Result<[VMDomain], AgentFailure>, _ now: AgentTime) {
@@ -147,7 +117,7 @@ extension AgentMachine {
       }
       guard var entry = vms[domain.vm] else { continue }
       if entry.document != nil {
-        if entry.actual?.domain != domain { touch(domain.vm) }
+        if entry.actual?.domain != domain { touch(.vm(domain.vm)) }
       } else {
         entry.actual = ActualVM(domain: domain)
         entry.plan = Plan()
@@ -160,8 +130,8 @@ extension AgentMachine {
     for vm in order where !listed.contains(vm) {
       guard let entry = vms[vm] else { continue }
       if entry.document != nil {
-        if entry.actual?.domain != nil { touch(vm) }
-      } else if entry.work == .idle {
+        if entry.actual?.domain != nil { touch(.vm(vm)) }
+      } else if entry.turn.work == .idle {
         forget(vm)
       }
     }
@@ -175,8 +145,12 @@ extension AgentMachine {
       lookAgain(vm, now)
     case .resynchronize:
       for vm in order {
-        if vms[vm]?.lastFailure?.kind == .hypervisorUnavailable { vms[vm]?.notBefore = 0 }
-        touch(vm)
+        if vms[vm]?.turn.lastFailure?.kind == .hypervisorUnavailable { vms[vm]?.turn.notBefore = 0 }
+        touch(.vm(vm))
+      }
+      for volume in volumeOrder where volumes[volume]?.turn.lastFailure?.kind == .hypervisorUnavailable {
+        volumes[volume]?.turn.notBefore = 0
+        touch(.volume(volume))
       }
       sweep.at = now.uptime
       // libvirt is back, perhaps another version of it.
@@ -185,7 +159,7 @@ extension AgentMachine {
   }
 
   private mutating func lookAgain(_ vm: VMID, _ now: AgentTime) {
-    if vms[vm]?.document != nil { touch(vm) } else { sweep.at = now.uptime }
+    if vms[vm]?.document != nil { touch(.vm(vm)) } else { sweep.at = now.uptime }
   }
 }
 
@@ -200,7 +174,7 @@ extension VMEntry {
 
   fileprivate mutating func take(_ actual: ActualVM, of document: Assignment, _ now: AgentTime) {
     self.actual = actual
-    network.follow(actual, now.uptime)
+    devices.follow(actual, now.uptime)
     // The event may have been about an earlier life of the guest, such as one that this agent ended.
     if actual.domain?.power == .running { endedByHost = false }
     if starts > 0, now.uptime - lastStart > Self.staysUp { starts = 0 }
@@ -218,8 +192,8 @@ extension VMEntry {
   }
 
   fileprivate mutating func note(_ step: Step, _ now: AgentTime) {
-    failures = 0
-    lastFailure = nil
+    turn.failures = 0
+    turn.lastFailure = nil
     switch step {
     case .start, .startHeld:
       starts += 1
@@ -228,7 +202,8 @@ extension VMEntry {
     case .resume:
       starts += 1
       lastStart = now.uptime
-    case .unplug(let nic): network.noteUnplug(nic, now.uptime)
+    case .unplug(let nic): devices.noteUnplug(nic, now.uptime)
+    case .detach(let volume): devices.noteDetach(volume, now.uptime)
     case .requestShutdown:
       stop = StopProgress(askedFirst: stop?.askedFirst ?? now.uptime, askedLast: now.uptime)
     default: break

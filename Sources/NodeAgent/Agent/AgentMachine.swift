@@ -6,24 +6,33 @@ import AloftModel
 // Invariants
 // - Nothing is done to a VM without a document, and nothing at all before the first whole list of documents: guests of
 //   which the control plane says nothing run on.
-// - For one VM at most one look or step is under way; different VMs do not wait for each other, up to a limit.
-// - After each step the VM is looked at again: the machine believes its eyes, not its memory.
-// - One content is downloaded once, however many VMs wait for it.
+// - For a VM and its volumes together at most one look or step is under way, and what was seen holds for the step behind it;
+//   different VMs do not wait for each other, up to a limit.
+// - After each step the VM or volume is looked at again: the machine believes its eyes, not its memory.
+// - One content is downloaded once, however many volumes wait for it.
 // - What changed about a VM is told until the control plane has confirmed it, with increasing sequences.
 // - Whatever fails is tried again, ever more slowly.
 
 /// Decides what the agent does next.
 public struct AgentMachine: Sendable {
   public struct Options: Sendable {
-    /// How many VMs are worked on at a time.
+    /// How many VMs and volumes are worked on at a time.
     public var parallelSteps = 4
+    /// How many of those that merge layers of volumes, which takes long and can wait, beside them.
+    public var parallelMerges = 1
     public var parallelDownloads = 2
+    /// How many images are made of volumes at a time.
+    public var parallelExports = 1
     /// How long the control plane may hold a poll, in seconds.
     public var pollSeconds = 25
     /// Milliseconds. Libvirt's events come at once; this finds what they did not tell.
     public var sweepInterval = 10_000
+    /// Milliseconds between looks at a volume with which nothing happens: how much it takes.
+    public var volumeInterval = 300_000
     /// Milliseconds between looks at the host: its capacity, its versions.
     public var factsInterval = 60_000
+    /// Milliseconds between looks at everything that is kept on the node.
+    public var contentsInterval = 60_000
     /// Milliseconds between whole lists of documents, which heal what was missed.
     public var resyncInterval = 600_000
     /// Milliseconds after which everything is told again.
@@ -41,13 +50,21 @@ public struct AgentMachine: Sendable {
   var vms: [VMID: VMEntry] = [:]
   /// The known VMs in a fixed order: a dictionary's order differs from run to run.
   var order: [VMID] = []
-  /// VMs that wait for their turn.
-  var queue: [VMID] = []
+  var volumes: [VolumeID: VolumeEntry] = [:]
+  var volumeOrder: [VolumeID] = []
+  /// What waits for its turn.
+  var queue: [Subject] = []
+  /// What is worked on, with what it is worked on together with.
+  var locks: Set<Subject> = []
   var running = 0
+  var merging = 0
   var images = ImageTable()
+  var exports = ExportTable()
 
   /// Deleted incarnations that were confirmed: a late copy of an older document must not bring them back.
   var tombstones: [VMID: (incarnation: Int, at: Int)] = [:]
+  /// The same of volumes, by generation.
+  var volumeTombstones: [VolumeID: (generation: Int, at: Int)] = [:]
   /// The first whole list of documents has come.
   var isSynchronized = false
   var poll: PollState
@@ -56,6 +73,9 @@ public struct AgentMachine: Sendable {
   var heartbeatInterval = 5_000
   var sweep = Timer()
   var facts = Timer()
+  var contents = Timer()
+  /// What was found last that nothing needs; nil: not looked at yet.
+  var orphans: [String]?
   var tidyAt: Int
   var retellAt: Int
   var identity: CertificateValidity?
@@ -74,7 +94,7 @@ public struct AgentMachine: Sendable {
   static let retry = Backoff(first: 1_000, limit: 60_000)
   static let linkRetry = Backoff(first: 250, limit: 10_000)
 
-  /// An activity that repeats; `at` is when it is due, in uptime.
+  /// An activity that repeats; `at` is when it is due, in uptime. While it is under way: when it was asked for again.
   struct Timer: Sendable {
     var at = 0
     var isUnderWay = false
@@ -110,11 +130,15 @@ public struct AgentMachine: Sendable {
       vms[vm]?.isUntouched = true
       takeInspection(vm, .failure(failure), now, &effects)
     case .performed(let vm, let step, let failure): takeStep(vm, step, failure, now, &effects)
-    case .imageProgress(let sha256, let bytes): takeProgress(sha256, bytes, now)
-    case .imageFetched(let sha256, let failure): takeImage(sha256, failure, now)
+    case .volumeInspected(let volume, let result): takeInspection(volume, result, now, &effects)
+    case .volumePerformed(let volume, let step, let failure): takeStep(volume, step, failure, now, &effects)
+    case .imageProgress(let sha256, let pool, let bytes): takeProgress(sha256, pool, bytes, now)
+    case .imageFetched(let sha256, let pool, let failure): takeImage(sha256, pool, failure, now)
+    case .exported(let image, let failure): takeExport(image, failure, now)
     case .polled(let number, let result): takeDocuments(number, result, now, &effects)
     case .reported(let number, let result): takeConfirmation(number, result, now)
     case .heartbeatAnswered(let result): takeHeartbeat(result, now)
+    case .contentsRead(let result): takeContents(result, now)
     case .factsRead(let failure):
       finish(\.facts, failed: failure != nil, every: options.factsInterval, now.uptime)
     case .renewed(let result): takeRenewal(result, now)
@@ -129,33 +153,42 @@ public struct AgentMachine: Sendable {
   public var wakeAt: Int {
     var at = min(tidyAt, retellAt)
     for timer in [heartbeat, sweep, facts] where !timer.isUnderWay { at = min(at, timer.at) }
+    if isSynchronized, !contents.isUnderWay { at = min(at, contents.at) }
     if poll.underWay == nil { at = min(at, poll.at) }
     if isSynchronized, report.underWay == nil, let due = report.at { at = min(at, due) }
-    for vm in order { if let wake = vms[vm]?.wakeAt { at = min(at, wake) } }
-    return min(at, images.wakeAt(limit: options.parallelDownloads) ?? at)
+    for vm in order { if let wake = vms[vm]?.turn.wakeAt { at = min(at, wake) } }
+    for volume in volumeOrder { if let wake = volumes[volume]?.turn.wakeAt { at = min(at, wake) } }
+    at = min(at, images.wakeAt(limit: options.parallelDownloads) ?? at)
+    return min(at, exports.wakeAt(limit: options.parallelExports) ?? at)
   }
 
   private mutating func runTimers(_ now: AgentTime, _ effects: inout [AgentEffect]) {
     let uptime = now.uptime
     if due(&sweep, uptime) { effects.append(.listDomains) }
     if due(&facts, uptime) { effects.append(.readFacts) }
-    if due(&heartbeat, uptime) { effects.append(.heartbeat) }
+    if isSynchronized, due(&contents, uptime) { effects.append(.readContents) }
+    if due(&heartbeat, uptime) { effects.append(.heartbeat(orphans: orphans)) }
     if let identity, isAskedToRenew || now.wall >= identity.renewAt, due(&renewal, uptime) {
       effects.append(.renewIdentity)
     }
     startPoll(uptime, &effects)
     if uptime >= tidyAt {
       tidyAt = uptime + options.sweepInterval
-      if isSynchronized { effects.append(.tidy(listed: listedRequests)) }
+      if isSynchronized {
+        effects.append(.tidy(listed: listedRequests, images: listedImages, exports: listedExports))
+      }
     }
     if uptime >= retellAt {
       retellAt = uptime + options.retellInterval
       for vm in order { vms[vm]?.confirmed = nil }
+      for volume in volumeOrder { volumes[volume]?.confirmed = nil }
       report.tell(at: uptime)
     }
-    for vm in order where (vms[vm]?.wakeAt ?? .max) <= uptime { touch(vm) }
+    for vm in order where (vms[vm]?.turn.wakeAt ?? .max) <= uptime { touch(.vm(vm)) }
+    for volume in volumeOrder where (volumes[volume]?.turn.wakeAt ?? .max) <= uptime { touch(.volume(volume)) }
     connect(&effects)
     startImages(uptime, &effects)
+    startExports(uptime, &effects)
     startLooks(uptime, &effects)
     startReport(now, &effects)
   }
@@ -163,7 +196,16 @@ public struct AgentMachine: Sendable {
   private func due(_ timer: inout Timer, _ uptime: Int) -> Bool {
     guard !timer.isUnderWay, uptime >= timer.at else { return false }
     timer.isUnderWay = true
+    timer.at = .max
     return true
+  }
+
+  /// The images that volumes are to be made from, whether they were made already or not.
+  private var listedImages: Set<String> {
+    volumes.values.reduce(into: []) { set, entry in
+      guard let document = entry.document, !document.deleted, let image = document.source?.image else { return }
+      set.insert(image.sha256.lowercased())
+    }
   }
 
   private var listedRequests: Set<VMRequestID> {
@@ -176,14 +218,15 @@ public struct AgentMachine: Sendable {
     _ timer: WritableKeyPath<AgentMachine, Timer>, failed: Bool, every interval: Int, _ uptime: Int
   ) {
     self[keyPath: timer].isUnderWay = false
+    var pause = interval
     if failed {
       self[keyPath: timer].failures += 1
-      let delay = Self.linkRetry.delay(after: self[keyPath: timer].failures, &random)
-      self[keyPath: timer].at = uptime + min(delay, interval)
+      pause = min(Self.linkRetry.delay(after: self[keyPath: timer].failures, &random), interval)
     } else {
       self[keyPath: timer].failures = 0
-      self[keyPath: timer].at = uptime + interval
     }
+    // Whoever asked for it while it was under way is not to wait for the next round.
+    self[keyPath: timer].at = min(self[keyPath: timer].at, uptime + pause)
   }
 
   private mutating func takeHeartbeat(_ result: Result<LeaseAnswer, AgentFailure>, _ now: AgentTime) {

@@ -2,11 +2,11 @@ import AloftModel
 import Logging
 
 extension EffectPerformer {
-  func carryOut(_ step: Step, _ document: Assignment) async -> AgentFailure? {
+  func carryOut(_ step: Step, _ document: Assignment, _ volumes: [VolumeAssignment]) async -> AgentFailure? {
     let vm = document.vm
     let started = clock.now().uptime
     do throws(AgentFailure) {
-      try await run(step, document)
+      try await run(step, document, volumes)
       logger.info(
         "\(step.activity): done",
         metadata: [
@@ -20,20 +20,25 @@ extension EffectPerformer {
     }
   }
 
-  private func run(_ step: Step, _ document: Assignment) async throws(AgentFailure) {
+  private func run(
+    _ step: Step, _ document: Assignment, _ volumes: [VolumeAssignment]
+  ) async throws(AgentFailure) {
     let vm = document.vm
     switch step {
-    case .ensureImage:
-      // The machine asks for images apart from the VMs that wait for them.
-      throw AgentFailure(.unsupported, "an image is not fetched for one machine alone")
-    case .createDisk:
-      try await storage.createDisk(of: vm, from: document.image, gib: document.diskGib)
     case .createSeed: try await storage.createSeed(Seed(document))
     case .define(let tag):
+      let sources = try await self.sources(of: volumes)
+      guard document.sourceDigest(sources) == tag.disks else {
+        throw AgentFailure(.changedMeanwhile, "the volumes of \(vm) are not what they were")
+      }
       try await hypervisor.define(
-        DomainSpecification(document, paths: storage.paths(of: vm), platform: try await platform(), tag: tag))
-    case .start: try await hypervisor.start(vm, held: false)
+        DomainSpecification(
+          document, sources: sources, paths: storage.paths(of: vm), platform: try await platform(), tag: tag))
+    case .start:
+      try await refuseOpenElsewhere(volumes)
+      try await hypervisor.start(vm, held: false)
     case .startHeld:
+      try await refuseOpenElsewhere(volumes)
       try await networks.removeLeftovers(of: (document.nics ?? []).map(\.id))
       try await hypervisor.start(vm, held: true)
     case .release, .resume: try await hypervisor.resume(vm)
@@ -41,6 +46,20 @@ extension EffectPerformer {
       try await networks.removeLeftovers(of: [nic.id])
       try await hypervisor.plug(NICSpecification(nic, in: document, platform: try await platform()), into: vm)
     case .unplug(let nic): try await hypervisor.unplug(nic, from: vm)
+    case .attach(let disk):
+      let (platform, sources) = (try await self.platform(), try await self.sources(of: volumes))
+      guard
+        let specification = document.specifications(of: sources, on: platform).first(
+          where: { $0.volume == disk.volume })
+      else { throw AgentFailure(.changedMeanwhile, "\(disk.volume) is not ready") }
+      try await refuseOpenElsewhere(volumes.filter { $0.volume == disk.volume })
+      try await hypervisor.attach(specification, to: vm)
+    case .detach(let volume): try await hypervisor.detach(volume, from: vm)
+    case .limit(let disk):
+      guard let plugged = try await hypervisor.disks(of: vm).first(where: { $0.volume == disk.volume }) else {
+        throw AgentFailure(.changedMeanwhile, "the guest does not have \(disk.volume) any more")
+      }
+      try await hypervisor.limit(plugged, of: vm, to: disk.limits ?? IOLimits())
     case .requestShutdown:
       // First the journal: a guest that goes off because it was asked must never look like one that went by itself.
       let stop = VMJournal.Stop(incarnation: document.incarnation, askedAt: clock.now().wall)
@@ -65,6 +84,18 @@ extension EffectPerformer {
     case .completeRequest(let request):
       try await journal.append(.requestDone(vm, request.id, at: clock.now().wall))
     }
+  }
+
+  /// What QEMU is to open for volumes that are there.
+  private func sources(of volumes: [VolumeAssignment]) async throws(AgentFailure) -> [VolumeID: DiskSource] {
+    var sources: [VolumeID: DiskSource] = [:]
+    for document in volumes {
+      guard let look = try await storage.pool(document.pool)?.look(document.volume), document.isReady(look),
+        case .whole(let stored) = look
+      else { continue }
+      sources[document.volume] = stored.source
+    }
+    return sources
   }
 
   func serve(_ stream: StreamRequest) async {

@@ -59,25 +59,32 @@ public struct EffectPerformer: Sendable {
     case .listDomains:
       return .listed(
         await attempt { () async throws(AgentFailure) in try await hypervisor.domains() })
-    case .inspect(let document):
-      let result = await attempt { () async throws(AgentFailure) in try await inspect(document) }
+    case .inspect(let document, let volumes):
+      let result = await attempt { () async throws(AgentFailure) in try await inspect(document, volumes) }
       if let failure = result.failure, failure.kind == .hypervisorUnavailable, await isUntouched(document) {
         return .untouched(document.vm, failure)
       }
       return .inspected(document.vm, result)
-    case .perform(let step, let document):
-      return .performed(document.vm, step, await carryOut(step, document))
-    case .fetchImage(let image):
-      return .imageFetched(sha256: image.sha256, await fetch(image, emit))
+    case .perform(let step, let document, let volumes):
+      return .performed(document.vm, step, await carryOut(step, document, volumes))
+    case .inspectVolume(let document):
+      return .volumeInspected(
+        document.volume, await attempt { () async throws(AgentFailure) in try await inspect(document) })
+    case .performVolume(let step, let document, let all):
+      return .volumePerformed(document.volume, step, await carryOut(step, document, all))
+    case .fetchImage(let image, let pool):
+      return .imageFetched(sha256: image.sha256, pool: pool, await fetch(image, pool, emit))
+    case .export(let export, let volume, let pool):
+      return .exported(export.image, await send(export, of: volume, in: pool))
     case .poll(let number, let after, let wait):
       let answer = await attempt { () async throws(AgentFailure) in
         try await link.assignments(after: after, waitSeconds: wait)
       }
       log(answer, "the control plane cannot be asked for documents")
       return .polled(number: number, answer)
-    case .report(let number, let observations):
+    case .report(let number, let observations, let volumes):
       let answer = await attempt { () async throws(AgentFailure) in
-        try await link.post(ObservationReport(observations: observations))
+        try await link.post(ObservationReport(observations: observations, volumes: volumes))
       }
       log(answer, "observations could not be reported")
       if case .success(let lease) = answer, !lease.unknownVms.isEmpty {
@@ -86,12 +93,14 @@ public struct EffectPerformer: Sendable {
           metadata: ["vms": "\(lease.unknownVms)"])
       }
       return .reported(number: number, answer)
-    case .heartbeat:
+    case .heartbeat(let orphans):
       let answer = await attempt { () async throws(AgentFailure) in
         var report = try await nodeReport()
         report.networking = await networks.report()
+        report.pools = await storage.pools()
+        report.orphans = orphans
         let answer = try await link.report(report)
-        if let fabric = answer.fabric { await networks.join(fabric) }
+        await networks.join(answer.fabric)
         if let trust = answer.trust { try await adoptTrust(trust) }
         return answer
       }
@@ -101,6 +110,10 @@ public struct EffectPerformer: Sendable {
       let result = await attempt(refreshFacts)
       log(result, "the host could not be looked at")
       return .factsRead(result.failure)
+    case .readContents:
+      let result = await attempt { () async throws(AgentFailure) in try await storage.contents() }
+      log(result, "what is kept on the node could not be looked at")
+      return .contentsRead(result)
     case .renewIdentity:
       let result = await attempt(renewIdentity)
       log(result, "the client certificate could not be renewed")
@@ -111,8 +124,13 @@ public struct EffectPerformer: Sendable {
     case .serve(let stream):
       await serve(stream)
       return nil
-    case .tidy(let listed):
+    case .tidy(let listed, let images, let exports):
       let result = await attempt { () async throws(AgentFailure) in
+        for pool in await storage.pools() {
+          guard let backend = storage.pool(pool.name) else { continue }
+          try await backend.removeImages(but: images, uptime: clock.now().uptime)
+          try await backend.removeExports(but: exports)
+        }
         try await storage.boundSerialLogs()
         try await journal.compact(keeping: listed, before: clock.now().wall - Self.requestMemory)
       }
@@ -121,7 +139,7 @@ public struct EffectPerformer: Sendable {
     }
   }
 
-  private func attempt<Value: Sendable>(
+  func attempt<Value: Sendable>(
     _ body: () async throws(AgentFailure) -> Value
   ) async -> Result<Value, AgentFailure> {
     do throws(AgentFailure) { return .success(try await body()) } catch { return .failure(error) }
@@ -134,18 +152,21 @@ public struct EffectPerformer: Sendable {
   }
 
   private func isUntouched(_ document: Assignment) async -> Bool {
-    guard let files = try? await storage.files(of: document.vm, image: document.image) else { return false }
+    guard let files = try? await storage.files(of: document.vm) else { return false }
     let journal = await journal.view(of: document.vm)
     return !files.any && journal.isEmpty
   }
 
-  private func inspect(_ document: Assignment) async throws(AgentFailure) -> Inspection {
+  private func inspect(
+    _ document: Assignment, _ volumes: [VolumeAssignment]
+  ) async throws(AgentFailure) -> Inspection {
     let domain = try await hypervisor.domain(document.vm)
-    let files = try await storage.files(of: document.vm, image: document.image)
+    let files = try await storage.files(of: document.vm)
     let journal = await journal.view(of: document.vm)
     let digest = DomainSpecification.digest(
       document, paths: storage.paths(of: document.vm), platform: try await platform())
     var actual = ActualVM(domain: domain, files: files, journal: journal)
+    if let domain, domain.power.isActive { actual.disks = try await hypervisor.disks(of: document.vm) }
     if let domain, domain.power.isActive, let wanted = document.nics {
       actual.nics = try await hypervisor.nics(of: document.vm)
       // Why it stands still may be forgotten by a libvirtd that has restarted.
@@ -154,19 +175,21 @@ public struct EffectPerformer: Sendable {
           of: actual.nics.map(\.id).filter { nic in wanted.contains { $0.id == nic } })
       }
     }
-    return Inspection(actual: actual, digest: digest)
+    var looks: [VolumeID: VolumeLook] = [:]
+    for volume in volumes { looks[volume.volume] = try await storage.pool(volume.pool)?.look(volume.volume) }
+    return Inspection(actual: actual, digest: digest, volumes: looks)
   }
 
   private func fetch(
-    _ image: Assignment.BaseImage, _ emit: @escaping @Sendable (AgentEvent) -> Void
+    _ image: Assignment.BaseImage, _ pool: String, _ emit: @escaping @Sendable (AgentEvent) -> Void
   ) async -> AgentFailure? {
     let link = link
     let source: ImageSource = { image, descriptor, onBytes, progress throws(AgentFailure) in
       try await link.download(image, to: descriptor, onBytes: onBytes, progress: progress)
     }
     do throws(AgentFailure) {
-      try await storage.fetch(image, from: source) {
-        emit(.imageProgress(sha256: image.sha256, bytes: $0))
+      try await self.pool(pool).fetch(image, from: source) {
+        emit(.imageProgress(sha256: image.sha256, pool: pool, bytes: $0))
       }
       return nil
     } catch {

@@ -1,14 +1,11 @@
 import AloftModel
-import Crypto
 
 /// Where a VM's files are.
 public struct VMPaths: Sendable, Hashable {
-  public var disk: String
   public var seed: String
   public var serialLog: String
 
-  public init(disk: String, seed: String, serialLog: String) {
-    self.disk = disk
+  public init(seed: String, serialLog: String) {
     self.seed = seed
     self.serialLog = serialLog
   }
@@ -22,12 +19,23 @@ public struct DomainPlatform: Sendable, Hashable {
   public var directIO: Bool
   /// What guests' packets go through.
   public var datapath: Datapath
+  /// The pools of Ceph clusters that the node reaches, by Ceph's names of them.
+  public var ceph: [String: CephAccess]
 
-  public init(architecture: String, accelerator: Accelerator, directIO: Bool, datapath: Datapath = .kernel) {
+  public init(
+    architecture: String, accelerator: Accelerator, directIO: Bool, datapath: Datapath = .kernel,
+    ceph: [String: CephAccess] = [:]
+  ) {
+    self.ceph = ceph
     self.architecture = architecture
     self.accelerator = accelerator
     self.directIO = directIO
     self.datapath = datapath
+  }
+
+  func access(to source: DiskSource) -> CephAccess? {
+    guard case .rbd(let name) = source, let pool = name.split(separator: "/").first else { return nil }
+    return ceph[String(pool)]
   }
 }
 
@@ -41,10 +49,16 @@ public struct DomainSpecification: Sendable, Hashable {
   public var paths: VMPaths
   public var platform: DomainPlatform
   public var tag: DomainTag
-  /// Nil: of a control plane that knows no networks; the machine then has no room for NICs that come later.
+  /// In the order in which the guest sees them.
+  public var disks: [DiskSpecification]
+  /// Nil: of a control plane that knows no networks.
   public var nics: [NICSpecification]?
 
-  public init(_ document: Assignment, paths: VMPaths, platform: DomainPlatform, tag: DomainTag) {
+  /// - Parameter sources: what QEMU is to open for each volume; those without are left out.
+  public init(
+    _ document: Assignment, sources: [VolumeID: DiskSource], paths: VMPaths, platform: DomainPlatform, tag: DomainTag
+  ) {
+    disks = document.specifications(of: sources, on: platform)
     vm = document.vm
     name = document.name
     vcpus = document.vcpus
@@ -66,15 +80,16 @@ public struct DomainSpecification: Sendable, Hashable {
     }
   }
 
-  /// Changes when the definition would: the domain is then defined again before its next start.
+  /// Changes when the definition would: the domain is then defined again before its next start. What files the volumes lie in
+  /// is another matter, which ``DomainTag/disks`` keeps: snapshots change it under a guest that runs.
   public static func digest(_ document: Assignment, paths: VMPaths, platform: DomainPlatform)
     -> String
   {
     let tag = DomainTag(incarnation: 0, generation: 0)
-    let xml = DomainSpecification(document, paths: paths, platform: platform, tag: tag).xml
-    return SHA256.hash(data: Array(xml.utf8)).prefix(8).map { byte in
-      let text = String(byte, radix: 16)
-      return byte < 16 ? "0" + text : text
-    }.joined()
+    let sources = Dictionary(document.disks.map { ($0.volume, DiskSource.file("")) }) { first, _ in first }
+    let xml = DomainSpecification(document, sources: sources, paths: paths, platform: platform, tag: tag).xml
+    // Which volumes are in a cluster is not known here: whatever changes of how one is reached renews all definitions.
+    let clusters = platform.ceph.sorted { $0.key < $1.key }.map { "\($0.value)" }
+    return Digest.short(([xml] + clusters).joined(separator: "\n"))
   }
 }

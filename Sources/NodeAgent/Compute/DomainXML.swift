@@ -2,7 +2,7 @@ import AloftModel
 import XMLBuilder
 
 // The domain's definition. What it holds that is not obvious:
-// - The Debian cloud kernel has no AHCI driver: disk and seed are virtio-blk.
+// - The Debian cloud kernel has no AHCI driver: the seed is virtio-blk.
 // - The serial port appends to a file, whose offsets therefore never change.
 // - Emulated processors are at the x86-64-v2 level: several distributions do not start below it.
 // - No display, no USB: each costs memory, start time and attack surface.
@@ -27,6 +27,7 @@ extension DomainTag {
         "guest-stopped": guestStopped ? "true" : nil,
         "power-cut": powerCut ? "true" : nil,
         "digest": digest,
+        "disks": disks,
         "name": name,
       ])
   }
@@ -44,7 +45,7 @@ extension DomainSpecification {
       XML.element("vcpu", text: vcpus)
       XML.element("os") {
         XML.element("type", ["arch": platform.architecture, "machine": "q35"], text: "hvm")
-        XML.element("boot", ["dev": "hd"])
+        if !disks.contains(where: { $0.bootOrder != nil }) { XML.element("boot", ["dev": "hd"]) }
       }
       features
       processor
@@ -86,8 +87,10 @@ extension DomainSpecification {
   private var devices: XML {
     .element("devices") {
       ports
-      disk(paths.disk, format: "qcow2", target: "vda", readOnly: false)
-      disk(paths.seed, format: "raw", target: "vdb", readOnly: true)
+      volumes
+      seed
+      // There from the start: a disk of its bus may come while the guest runs.
+      XML.element("controller", ["type": "scsi", "index": "0", "model": "virtio-scsi"])
       XML.element("controller", ["type": "usb", "index": "0", "model": "none"])
       XML.element("controller", ["type": "virtio-serial", "index": "0"])
       for nic in nics ?? [] { nic.element }
@@ -106,32 +109,36 @@ extension DomainSpecification {
     }
   }
 
-  /// How many virtio devices every machine has: two disks, the serial bus, balloon and random numbers.
+  /// How many virtio devices every machine has: the seed, the SCSI and the serial bus, balloon and random numbers.
   private static let ownDevices = 5
-  /// How many NICs can come while the guest runs. Each costs an emulated guest a tenth of a second at its start.
+  /// How many NICs and virtio disks can come while the guest runs. Each costs an emulated guest a tenth of a second at its
+  /// start.
   private static let sparePorts = 4
 
   @XMLContent private var ports: [XML] {
-    if let nics {
-      XML.element("controller", ["type": "pci", "index": "0", "model": "pcie-root"])
-      for index in 1...(Self.ownDevices + nics.count + Self.sparePorts) {
-        XML.element("controller", ["type": "pci", "index": "\(index)", "model": "pcie-root-port"])
-      }
+    let devices = Self.ownDevices + disks.count { $0.bus == .virtio } + (nics?.count ?? 0)
+    XML.element("controller", ["type": "pci", "index": "0", "model": "pcie-root"])
+    for index in 1...(devices + Self.sparePorts) {
+      XML.element("controller", ["type": "pci", "index": "\(index)", "model": "pcie-root-port"])
     }
   }
 
-  private func disk(_ path: String, format: String, target: String, readOnly: Bool) -> XML {
+  @XMLContent private var volumes: [XML] {
+    let targets = disks.reduce(into: [String]()) { targets, disk in
+      targets.append(DiskSpecification.target(on: disk.bus, taken: Set(targets)))
+    }
+    for (disk, target) in zip(disks, targets) { disk.element(target: target) }
+  }
+
+  /// The seed's name inside libvirt, out of the way of volumes.
+  static let seedTarget = "vdzz"
+
+  private var seed: XML {
     .element("disk", ["type": "file", "device": "disk"]) {
-      XML.element(
-        "driver",
-        [
-          "name": "qemu", "type": format,
-          "cache": readOnly ? nil : platform.directIO ? "none" : "writeback",
-          "discard": readOnly ? nil : "unmap",
-        ])
-      XML.element("source", ["file": path])
-      XML.element("target", ["dev": target, "bus": "virtio"])
-      if readOnly { XML.element("readonly") }
+      XML.element("driver", ["name": "qemu", "type": "raw"])
+      XML.element("source", ["file": paths.seed])
+      XML.element("target", ["dev": Self.seedTarget, "bus": "virtio"])
+      XML.element("readonly")
     }
   }
 }

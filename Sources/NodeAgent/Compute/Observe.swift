@@ -20,6 +20,7 @@ extension Observation {
   ) -> Observation {
     let tag = actual.domain?.tag
     let followed = plan.isOldNews ? nil : desired
+    let stale = followed?.stale(among: actual.disks).map(\.volume) ?? []
     let listed = Set(desired?.requests.map(\.id) ?? [])
     return Observation(
       vm: vm, incarnation: followed?.incarnation ?? tag?.incarnation ?? 0,
@@ -30,7 +31,8 @@ extension Observation {
       completedRequests: actual.journal.requests.filter(listed.contains).sorted {
         $0.description < $1.description
       },
-      nics: desired?.nics == nil ? nil : actual.nics.map(\.id))
+      nics: desired?.nics == nil ? nil : actual.nics.map(\.id), disks: actual.disks.map(\.volume),
+      staleDisks: stale.isEmpty ? nil : stale)
   }
 
   /// A guest that did not shut down when it was asked to. It keeps nobody from anything for long, so every other problem

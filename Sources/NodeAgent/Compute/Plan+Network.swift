@@ -1,34 +1,43 @@
 import AloftModel
 import IPAddressing
 
-/// How long a VM's network is being waited for; milliseconds of uptime, of this process.
-public struct NetworkProgress: Sendable, Hashable {
+/// How long a VM's devices are being waited for; milliseconds of uptime, of this process.
+public struct DeviceProgress: Sendable, Hashable {
   /// Since when the guest is held because ports are missing.
   public var heldSince: Int?
   /// NICs that the guest was asked to give back.
   public var unplugs: [NICID: Unplug]
+  /// Volumes that the guest was asked to give back.
+  public var detaches: [VolumeID: Unplug]
 
   public struct Unplug: Sendable, Hashable {
     public var askedFirst: Int
     public var askedLast: Int
   }
 
-  public init(heldSince: Int? = nil, unplugs: [NICID: Unplug] = [:]) {
+  public init(heldSince: Int? = nil, unplugs: [NICID: Unplug] = [:], detaches: [VolumeID: Unplug] = [:]) {
+    self.detaches = detaches
     self.heldSince = heldSince
     self.unplugs = unplugs
   }
 }
 
-extension NetworkProgress {
+extension DeviceProgress {
   /// Follows what was seen of the VM.
   mutating func follow(_ actual: ActualVM, _ now: Int) {
     heldSince = actual.isHeld ? heldSince ?? now : nil
     let plugged = Set(actual.nics.map(\.id))
     unplugs = unplugs.filter { plugged.contains($0.key) }
+    let attached = Set(actual.disks.map(\.volume))
+    detaches = detaches.filter { attached.contains($0.key) }
   }
 
   mutating func noteUnplug(_ nic: NICID, _ now: Int) {
     unplugs[nic] = Unplug(askedFirst: unplugs[nic]?.askedFirst ?? now, askedLast: now)
+  }
+
+  mutating func noteDetach(_ volume: VolumeID, _ now: Int) {
+    detaches[volume] = Unplug(askedFirst: detaches[volume]?.askedFirst ?? now, askedLast: now)
   }
 }
 
@@ -67,7 +76,7 @@ extension Plan.Situation {
     }
     let names = missing.nics.map(\.description).joined(separator: ", ")
     var plan = Plan(wakeAt: now + Plan.portLook, activity: "waiting for the network port of \(names)")
-    if let since = network.heldSince, now - since >= Plan.portPatience {
+    if let since = devices.heldSince, now - since >= Plan.portPatience {
       plan.problem = Observation.Problem(
         code: .networkNotReady, detail: "the guest does not run yet: the port of \(names) is missing: \(missing.reason)"
       )
@@ -90,15 +99,7 @@ extension Plan.Situation {
   }
 
   private func ask(_ nic: NICID, _ plan: inout Plan) {
-    guard let asked = network.unplugs[nic] else { return plan.steps.append(.unplug(nic)) }
-    plan.activity = Step.unplug(nic).activity
-    if now - asked.askedFirst >= Plan.unplugPatience {
-      plan.problem = Observation.Problem(
-        code: .guestIgnored,
-        detail: "the guest was asked to give \(nic) back and does not; it goes when the guest is stopped")
-    }
-    let again = asked.askedLast + Plan.askAgainAfter
-    if now >= again { plan.steps.append(.unplug(nic)) }
-    plan.wakeAt = min(plan.wakeAt ?? .max, max(again, now + 1))
+    guard let asked = devices.unplugs[nic] else { return plan.steps.append(.unplug(nic)) }
+    plan.wait(for: asked, .unplug(nic), what: nic.description, now)
   }
 }

@@ -8,7 +8,8 @@ extension Plan {
     let actual: ActualVM
     let digest: String
     let stop: StopProgress?
-    let network: NetworkProgress
+    let devices: DeviceProgress
+    let disks: DiskSituation
     let now: Int
 
     private var journal: VMJournal { actual.journal }
@@ -24,33 +25,45 @@ extension Plan {
       case .panicked: return Plan([.destroy, desired.start])
       case .off(let cause):
         if turnedItselfOff(cause) {
-          return Plan(
-            settle(ran: false, guestStopped: true) + journalSteps + idleRequests, guestStopped: true
-          )
+          return Plan(settleOff(guestStopped: true) + journalSteps + idleRequests, guestStopped: true)
         }
-        return Plan(define + journalSteps + idleRequests + [desired.start])
+        guard let sources = disks.sources else { return .waiting(for: disks, journalSteps + idleRequests) }
+        return Plan(define(sources) + journalSteps + idleRequests + [desired.start])
       }
     }
 
     /// The definition is renewed where it cannot disturb a guest: before its start.
-    private var define: [Step] {
-      guard domain.tag.digest != digest else { return [] }
+    private func define(_ sources: String) -> [Step] {
+      guard domain.tag.digest != digest || domain.tag.disks != sources else { return [] }
       var tag = domain.tag
       tag.generation = desired.generation
       tag.guestStopped = false
       tag.digest = digest
+      tag.disks = sources
+      return [.define(tag)]
+    }
+
+    /// Brings the tag of a domain that is off up to date. A definition that names other layers of its volumes than the newest
+    /// is renewed at once: whoever started it behind Aloft's back would write into a snapshot.
+    private func settleOff(guestStopped: Bool = false) -> [Step] {
+      let settled = settle(ran: false, guestStopped: guestStopped)
+      guard let sources = disks.sources, domain.tag.disks != sources else { return settled }
+      var tag = domain.tag
+      if case .setTag(let new)? = settled.first { tag = new }
+      tag.digest = digest
+      tag.disks = sources
       return [.define(tag)]
     }
 
     private func keepRunning() -> Plan {
       let requests = desired.newRequests(journal).map(Step.carryOut)
-      let network = networkPlan
-      guard let stopDeadline else { return network.behind(settle(ran: true) + requests) }
+      let devices = networkPlan.with(diskPlan)
+      guard let stopDeadline else { return devices.behind(settle(ran: true) + requests) }
       // The guest was asked to power off before it was wanted again, and may still do so: it did not run at this
       // generation yet, so it is started again then. After the deadline a power-off is the guest's own.
       let settled = settle(ran: false)
-      if now >= stopDeadline { return network.behind(settled + [.forgetStop] + requests) }
-      return network.behind(settled + requests, wakeAt: stopDeadline)
+      if now >= stopDeadline { return devices.behind(settled + [.forgetStop] + requests) }
+      return devices.behind(settled + requests, wakeAt: stopDeadline)
     }
 
     private func turnedItselfOff(_ cause: DomainPower.OffCause) -> Bool {
@@ -61,7 +74,7 @@ extension Plan {
     /// The guest is to be off.
     func rest() -> Plan {
       guard domain.power.isActive else {
-        return Plan(settle(ran: false) + journalSteps + idleRequests)
+        return Plan(settleOff() + journalSteps + idleRequests)
       }
       // What never ran cannot shut down, and must not run for that.
       if isHeld { return Plan([.destroy]) }

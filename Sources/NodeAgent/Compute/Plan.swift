@@ -7,8 +7,7 @@ import AloftModel
 // - Old news is ignored: a document that is older than what the domain was made from changes nothing.
 // - One VM, one place: what is left of an older incarnation is destroyed before anything of a newer one is made.
 // - A guest that turned itself off stays off until a newer document wants it running.
-// - A disk is made only where there is neither a disk nor a domain: a disk that is missing under a domain (its file
-//   system may not be mounted) is an error to report, not a reason to make an empty one.
+// - Nothing is defined or started before all its volumes are ready, and what is started opens their newest layers.
 // - A guest with NICs is held at its start, and none that is held or paused goes on, until their ports are installed.
 // - The plan is made anew after each step, so a step never relies on the one before it.
 
@@ -39,8 +38,12 @@ public struct Plan: Sendable, Equatable {
   public var guestIgnores: Bool
   /// What is waited for when there is no step, for people who wait.
   public var activity: String?
+  /// Per cent of it.
+  public var progress: Int?
   /// What keeps the guest from its desired state though every step succeeds.
   public var problem: Observation.Problem?
+  /// Some of its volumes are not ready.
+  public var waitsForDisks = false
 
   public init(
     _ steps: [Step] = [], wakeAt: Int? = nil, guestStopped: Bool = false, isOldNews: Bool = false,
@@ -72,11 +75,12 @@ extension Plan {
   /// - Parameters:
   ///   - digest: what the digest of the domain's definition should be.
   ///   - stop: how long the guest is being asked to power off, when the journal says that it is.
-  ///   - network: how long the guest's network is being waited for.
+  ///   - devices: how long the guest's devices are being waited for.
+  ///   - disks: what its volumes are.
   ///   - now: milliseconds of uptime.
   public static func make(
     _ desired: Assignment, _ actual: ActualVM, digest: String, stop: StopProgress?,
-    network: NetworkProgress = NetworkProgress(), now: Int
+    devices: DeviceProgress = DeviceProgress(), disks: DiskSituation = DiskSituation(), now: Int
   ) -> Plan {
     if let tag = actual.domain?.tag, desired.isOldNews(for: tag) { return Plan(isOldNews: true) }
     if desired.deleted { return delete(actual) }
@@ -84,12 +88,13 @@ extension Plan {
     if let domain = actual.domain {
       guard domain.tag.incarnation < desired.incarnation else {
         let situation = Situation(
-          desired: desired, domain: domain, actual: actual, digest: digest, stop: stop, network: network, now: now)
+          desired: desired, domain: domain, actual: actual, digest: digest, stop: stop, devices: devices, disks: disks,
+          now: now)
         return desired.power == .running ? situation.run() : situation.rest()
       }
       steps = remove(domain)
     }
-    return Plan(steps + create(desired, actual, digest: digest))
+    return create(desired, actual, digest: digest, disks: disks).behind(steps)
   }
 
   private static func delete(_ actual: ActualVM) -> Plan {
@@ -102,21 +107,20 @@ extension Plan {
     domain.power.isActive ? [.destroy, .undefine] : [.undefine]
   }
 
-  private static func create(_ desired: Assignment, _ actual: ActualVM, digest: String) -> [Step] {
+  private static func create(
+    _ desired: Assignment, _ actual: ActualVM, digest: String, disks: DiskSituation
+  ) -> Plan {
     var steps: [Step] = []
-    if !actual.files.disk {
-      if !actual.files.image { steps.append(.ensureImage) }
-      steps.append(.createDisk)
-    }
     if !actual.files.seed { steps.append(.createSeed) }
+    guard let sources = disks.sources else { return .waiting(for: disks, steps) }
     steps.append(
       .define(
-        DomainTag(incarnation: desired.incarnation, generation: desired.generation, digest: digest))
-    )
+        DomainTag(
+          incarnation: desired.incarnation, generation: desired.generation, digest: digest, disks: sources)))
     if actual.journal.stop != nil { steps.append(.forgetStop) }
     steps += desired.newRequests(actual.journal).map(Step.completeRequest)
     if desired.power == .running { steps.append(desired.start) }
-    return steps
+    return Plan(steps)
   }
 }
 

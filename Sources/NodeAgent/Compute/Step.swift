@@ -2,9 +2,6 @@ import AloftModel
 
 /// One thing to do for a VM. Each may be repeated: what is there already is not made again, what is gone is not missed.
 public enum Step: Sendable, Hashable {
-  /// Bring the boot disk's image into the cache.
-  case ensureImage
-  case createDisk
   case createSeed
   /// Store the definition, or replace it.
   case define(DomainTag)
@@ -28,6 +25,12 @@ public enum Step: Sendable, Hashable {
   case plug(Assignment.NIC)
   /// Ask the guest to give a NIC back.
   case unplug(NICID)
+  /// Plug a volume into the guest that runs.
+  case attach(Assignment.Disk)
+  /// Ask the guest to give a volume back.
+  case detach(VolumeID)
+  /// Hold the guest that runs to a volume's I/O limits.
+  case limit(Assignment.Disk)
   /// Carry out a one-time request; the journal says so before and after.
   case carryOut(Assignment.Request)
   /// The request has nothing left to do: the guest does not run.
@@ -36,8 +39,6 @@ public enum Step: Sendable, Hashable {
   /// What the agent does, for people who wait.
   public var activity: String {
     switch self {
-    case .ensureImage: "fetching the image"
-    case .createDisk: "creating the disk"
     case .createSeed: "writing the seed disk"
     case .define: "defining the machine"
     case .start, .startHeld, .release: "starting"
@@ -45,9 +46,12 @@ public enum Step: Sendable, Hashable {
     case .requestShutdown: "waiting for the guest to shut down"
     case .destroy: "cutting the power"
     case .undefine: "removing the machine"
-    case .removeFiles: "deleting the disks"
+    case .removeFiles: "deleting the machine's files"
     case .plug: "plugging a network interface in"
     case .unplug: "waiting for the guest to give a network interface back"
+    case .attach: "plugging a volume in"
+    case .detach: "waiting for the guest to give a volume back"
+    case .limit: "changing the I/O limits of a volume"
     case .forgetStop, .setTag, .completeRequest: "recording"
     case .carryOut(let request):
       request.kind == .reboot ? "asking the guest to reboot" : "resetting"
@@ -57,6 +61,10 @@ public enum Step: Sendable, Hashable {
 
 extension Assignment.NIC: Hashable {
   public func hash(into hasher: inout Hasher) { hasher.combine(id) }
+}
+
+extension Assignment.Disk: Hashable {
+  public func hash(into hasher: inout Hasher) { hasher.combine(volume) }
 }
 
 extension Assignment.Request: Hashable {

@@ -15,11 +15,14 @@ public struct DomainTag: Sendable, Hashable {
   public var powerCut: Bool
   /// A digest of everything the definition was made of; see ``DomainSpecification/digest``.
   public var digest: String
+  /// A digest of what the definition lets QEMU open for the volumes.
+  public var disks: String
 
   public init(
     incarnation: Int, generation: Int, ranGeneration: Int = 0, guestStopped: Bool = false, powerCut: Bool = false,
-    digest: String = ""
+    digest: String = "", disks: String = ""
   ) {
+    self.disks = disks
     self.incarnation = incarnation
     self.generation = generation
     self.ranGeneration = ranGeneration
@@ -79,18 +82,13 @@ public struct VMDomain: Sendable, Hashable {
 
 /// Which of a VM's files exist.
 public struct VMFiles: Sendable, Hashable {
-  public var disk: Bool
   public var seed: Bool
   /// Something of the VM is on disk, even if half made.
   public var any: Bool
-  /// The image that the boot disk is cloned from is in the cache.
-  public var image: Bool
 
-  public init(disk: Bool = false, seed: Bool = false, any: Bool = false, image: Bool = false) {
-    self.disk = disk
+  public init(seed: Bool = false, any: Bool = false) {
     self.seed = seed
     self.any = any
-    self.image = image
   }
 }
 
@@ -101,13 +99,15 @@ public struct ActualVM: Sendable, Hashable {
   public var journal: VMJournal
   /// What is plugged into the guest; empty while there is no QEMU, which takes what the definition says.
   public var nics: [DomainNIC]
+  public var disks: [DomainDisk]
   /// Of a guest that is held or paused: which of its NICs cannot pass packets yet.
   public var missingPorts: MissingPorts?
 
   public init(
     domain: VMDomain? = nil, files: VMFiles = VMFiles(), journal: VMJournal = VMJournal(), nics: [DomainNIC] = [],
-    missingPorts: MissingPorts? = nil
+    disks: [DomainDisk] = [], missingPorts: MissingPorts? = nil
   ) {
+    self.disks = disks
     self.domain = domain
     self.files = files
     self.journal = journal

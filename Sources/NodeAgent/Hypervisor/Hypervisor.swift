@@ -13,6 +13,18 @@ public struct HypervisorFacts: Sendable, Hashable {
   }
 }
 
+/// A volume whose guest is to write to another layer.
+public struct DiskSwitch: Sendable, Hashable {
+  public var disk: DomainDisk
+  /// An empty layer over what the guest writes to now.
+  public var source: DiskSource
+
+  public init(disk: DomainDisk, to source: DiskSource) {
+    self.disk = disk
+    self.source = source
+  }
+}
+
 /// What the hypervisor tells by itself.
 public enum HypervisorEvent: Sendable, Hashable {
   /// Something about the VM's domain changed: look at it.
@@ -44,6 +56,31 @@ public protocol Hypervisor: Sendable {
   func plug(_ nic: NICSpecification, into vm: VMID) async throws(AgentFailure)
   /// Asks the guest to give a NIC back. It goes when the guest agrees, which ``events()`` tell, or never.
   func unplug(_ nic: NICID, from vm: VMID) async throws(AgentFailure)
+  /// The volumes that are plugged into the guest, and what QEMU writes to for them; none if it does not run.
+  func disks(of vm: VMID) async throws(AgentFailure) -> [DomainDisk]
+  /// What all guests of this host write to or read first, those of others too.
+  func openSources() async throws(AgentFailure) -> Set<DiskSource>
+  /// Plugs a volume into the guest that runs, as ``plug(_:into:)`` does.
+  func attach(_ disk: DiskSpecification, to vm: VMID) async throws(AgentFailure)
+  /// Asks the guest to give a volume back, as ``unplug(_:from:)`` does.
+  func detach(_ volume: VolumeID, from vm: VMID) async throws(AgentFailure)
+  /// Holds the guest that runs to other I/O limits of a volume. The stored definition is another matter.
+  func limit(_ disk: DomainDisk, of vm: VMID, to limits: IOLimits) async throws(AgentFailure)
+  /// Makes a volume larger under the guest, and tells the guest.
+  func resize(_ disk: DomainDisk, of vm: VMID, to bytes: Int) async throws(AgentFailure)
+  /// Lets the guest go over to empty layers above those it writes to: all at one instant, or none. Returns whether the guest's
+  /// agent brought its file systems to rest; without an agent that answers it is done all the same.
+  func switchDisks(_ disks: [DiskSwitch], of vm: VMID, quiesce: Bool) async throws(AgentFailure) -> Bool
+  /// Begins to copy a layer into the one above it, which the guest writes to, and under it; the guest runs on.
+  func pull(_ layer: DiskSource, into disk: DomainDisk, of vm: VMID) async throws(AgentFailure)
+  /// Whether that is under way.
+  func isMerging(_ disk: DomainDisk, of vm: VMID) async throws(AgentFailure) -> Bool
+  /// Lets the guest's agent bring its file systems to rest; false if there is none that does.
+  func freeze(_ vm: VMID) async throws(AgentFailure) -> Bool
+  /// Ends that.
+  func thaw(_ vm: VMID) async throws(AgentFailure)
+  /// Lets a guest that runs stand still, with all that it has written on its disks.
+  func suspend(_ vm: VMID) async throws(AgentFailure)
   func resume(_ vm: VMID) async throws(AgentFailure)
   /// Asks the guest to power off.
   func shutdown(_ vm: VMID) async throws(AgentFailure)
@@ -80,6 +117,30 @@ extension Hypervisor {
   public func unplug(_ nic: NICID, from vm: VMID) async throws(AgentFailure) {
     throw .unsupported("unplugging network interfaces")
   }
+  public func disks(of vm: VMID) async throws(AgentFailure) -> [DomainDisk] { throw .unsupported("disks") }
+  public func openSources() async throws(AgentFailure) -> Set<DiskSource> { throw .unsupported("disks") }
+  public func attach(_ disk: DiskSpecification, to vm: VMID) async throws(AgentFailure) {
+    throw .unsupported("plugging volumes in")
+  }
+  public func detach(_ volume: VolumeID, from vm: VMID) async throws(AgentFailure) {
+    throw .unsupported("unplugging volumes")
+  }
+  public func limit(_ disk: DomainDisk, of vm: VMID, to limits: IOLimits) async throws(AgentFailure) {
+    throw .unsupported("I/O limits")
+  }
+  public func resize(_ disk: DomainDisk, of vm: VMID, to bytes: Int) async throws(AgentFailure) {
+    throw .unsupported("growing volumes")
+  }
+  public func switchDisks(_ disks: [DiskSwitch], of vm: VMID, quiesce: Bool) async throws(AgentFailure) -> Bool {
+    throw .unsupported("snapshots")
+  }
+  public func pull(_ layer: DiskSource, into disk: DomainDisk, of vm: VMID) async throws(AgentFailure) {
+    throw .unsupported("merging layers")
+  }
+  public func isMerging(_ disk: DomainDisk, of vm: VMID) async throws(AgentFailure) -> Bool { false }
+  public func freeze(_ vm: VMID) async throws(AgentFailure) -> Bool { false }
+  public func thaw(_ vm: VMID) async throws(AgentFailure) {}
+  public func suspend(_ vm: VMID) async throws(AgentFailure) { throw .unsupported("suspending") }
   public func resume(_ vm: VMID) async throws(AgentFailure) { throw .unsupported("resuming") }
   public func shutdown(_ vm: VMID) async throws(AgentFailure) {
     throw .unsupported("shutting down")

@@ -17,7 +17,10 @@ extension LibvirtHypervisor {
   }
 
   public func unplug(_ nic: NICID, from vm: VMID) async throws(AgentFailure) {
-    let alias = NICSpecification.alias(of: nic)
+    try await detach(alias: NICSpecification.alias(of: nic), from: vm)
+  }
+
+  func detach(alias: String, from vm: VMID) async throws(AgentFailure) {
     try await call(vm) { domain throws(LibvirtError) in
       do throws(LibvirtError) { try await domain.detach(alias: alias, affect: .live) } catch {
         // It is gone, or QEMU still waits for the guest's answer to an earlier request.

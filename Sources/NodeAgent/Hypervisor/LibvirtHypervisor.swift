@@ -7,13 +7,18 @@ import Logging
 public actor LibvirtHypervisor: Hypervisor {
   private let uri: String
   private let options: Connection.Options
-  private let logger: Logger
+  let logger: Logger
+  /// The clusters whose images guests may have.
+  let ceph: [CephAccess]
   private var opening: Task<Result<Connection, LibvirtError>, Never>?
   private var connection: Connection?
+  /// Whose QEMU was cleared of what an earlier libvirtd had left there, since libvirt was connected to; see ``clearRemains(of:knowing:)``.
+  private var cleared: Set<VMID> = []
 
   /// - Parameter parallelCalls: how many calls that take long may run at once.
-  public init(uri: String, parallelCalls: Int = 4, logger: Logger) {
+  public init(uri: String, parallelCalls: Int = 4, ceph: [CephAccess] = [], logger: Logger) {
     self.uri = uri
+    self.ceph = ceph
     self.logger = logger
     var options = Connection.Options()
     options.longCallThreads = parallelCalls
@@ -36,6 +41,7 @@ public actor LibvirtHypervisor: Hypervisor {
     if opening == attempt { opening = nil }
     switch result {
     case .success(let opened):
+      if connection == nil { cleared = [] }
       connection = opened
       return opened
     case .failure(let error):
@@ -43,8 +49,11 @@ public actor LibvirtHypervisor: Hypervisor {
     }
   }
 
+  func isUncleared(_ vm: VMID) -> Bool { !cleared.contains(vm) }
+  func noteCleared(_ vm: VMID) { cleared.insert(vm) }
+
   /// Runs a call and says what its failure means for the agent.
-  private func call<Value: Sendable>(
+  func call<Value: Sendable>(
     _ body: @Sendable (Connection) async throws(LibvirtError) -> Value
   ) async throws(AgentFailure) -> Value {
     let connection = try await connected()
@@ -110,6 +119,7 @@ public actor LibvirtHypervisor: Hypervisor {
   }
 
   public func start(_ vm: VMID, held: Bool) async throws(AgentFailure) {
+    await provideKeys()
     try await call(vm) { domain throws(LibvirtError) in try await domain.start(held ? .paused : []) }
   }
 
@@ -130,8 +140,14 @@ public actor LibvirtHypervisor: Hypervisor {
           // Another call about this domain hangs. Failing still is right: the next look tells what became of it.
           if await QEMUProcess.kill(uuid: vm.uuid) {
             logger.warning("libvirt cannot reach this machine; its QEMU was killed", metadata: ["vm": "\(vm)"])
+            throw error
           }
-          throw error
+          throw LibvirtError(
+            error.code, domain: error.domain,
+            message: """
+              \(error.message), and no QEMU of it is found: if libvirtd died while it started the machine, the node's \
+              operator has to run forget-unstarted-guests while libvirtd is stopped
+              """)
         default: throw error
         }
       }

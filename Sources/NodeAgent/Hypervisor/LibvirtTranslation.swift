@@ -14,7 +14,7 @@ extension DomainTag {
       ranGeneration: element.attribute("ran").flatMap { Int($0) } ?? 0,
       guestStopped: element.attribute("guest-stopped") == "true",
       powerCut: element.attribute("power-cut") == "true",
-      digest: element.attribute("digest") ?? "")
+      digest: element.attribute("digest") ?? "", disks: element.attribute("disks") ?? "")
   }
 
   private static func withoutPrefix(_ xml: String) -> String {

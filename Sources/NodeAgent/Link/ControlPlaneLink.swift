@@ -16,12 +16,32 @@ public protocol ControlPlaneLink: Sendable {
     onBytes: @escaping @Sendable ([UInt8]) -> Void,
     progress: @escaping @Sendable (Int) -> Void
   ) async throws(AgentFailure)
+  /// How far an image is that this node makes of a volume. These calls are refused when it is not wanted any more.
+  func tell(_ report: ExportReport, of image: ImageID) async throws(AgentFailure)
+  /// How many bytes of the image's content the control plane has.
+  func uploadOffset(of image: ImageID) async throws(AgentFailure) -> Int
+  /// Lets the content begin anew.
+  func discardUpload(of image: ImageID) async throws(AgentFailure)
+  /// Sends the file from `offset` to its end. Returns when the content is the image's.
+  func upload(_ file: ExportedFile, as image: ImageID, from offset: Int) async throws(AgentFailure)
   /// Sends `body` for a client that waits on one replica. `start` is the offset of its first byte. Returns when the body
   /// has ended, or when the client has left.
   func send(
     _ stream: StreamRequest, start: Int,
     body: @escaping @Sendable (StreamWriter) async throws -> Void
   ) async throws(AgentFailure)
+}
+
+/// Links to control planes that make no images of volumes.
+extension ControlPlaneLink {
+  private var noExports: AgentFailure { AgentFailure(.unsupported, "no images are made of volumes here") }
+
+  public func tell(_ report: ExportReport, of image: ImageID) async throws(AgentFailure) { throw noExports }
+  public func uploadOffset(of image: ImageID) async throws(AgentFailure) -> Int { throw noExports }
+  public func discardUpload(of image: ImageID) async throws(AgentFailure) { throw noExports }
+  public func upload(_ file: ExportedFile, as image: ImageID, from offset: Int) async throws(AgentFailure) {
+    throw noExports
+  }
 }
 
 /// Takes the bytes of a stream, no faster than the client does. Throws when the client has left.

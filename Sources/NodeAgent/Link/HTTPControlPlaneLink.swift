@@ -34,6 +34,11 @@ public final class HTTPControlPlaneLink: ControlPlaneLink {
 
   private var client: HTTPClient { connections.withLock { $0 } }
 
+  /// The replica that answered last.
+  var reached: (client: HTTPClient, url: String) { (client, urls[current.withLock { $0 }]) }
+
+  func tryAnother() { current.withLock { $0 = ($0 + 1) % urls.count } }
+
   /// How long a call that is answered at once may take.
   private static let patience = Duration.seconds(15)
 
@@ -79,7 +84,7 @@ public final class HTTPControlPlaneLink: ControlPlaneLink {
           responseBody: result.errorBody)
       }
     } catch {
-      current.withLock { $0 = ($0 + 1) % urls.count }
+      tryAnother()
       throw AgentFailure(downloading: image.id, error)
     }
   }

@@ -9,7 +9,7 @@ public enum DatapathSetting: String, Sendable, CaseIterable { case auto, kernel,
 public struct NetworkSettings: Sendable, Hashable {
   /// Open vSwitch's database: `unix:/run/openvswitch/db.sock`.
   public var ovs: String
-  /// Where other nodes send packets for this one; nil: the address from which this one reaches OVN's southbound servers.
+  /// Where other nodes send packets for this one, of IPv4, which the MTU of networks counts with; nil: the address from which this one reaches OVN's southbound servers.
   public var tunnelAddress: IPAddress?
   /// Bridges by the names of the physical networks that they lead to. None: what Open vSwitch has been told stays.
   public var bridgeMappings: [String: String]

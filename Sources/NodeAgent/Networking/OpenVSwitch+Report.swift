@@ -1,9 +1,11 @@
 import AloftModel
+import IPAddressing
 import OVSDB
 
 extension OpenVSwitch {
   /// Works out what the control plane is told.
   func refreshReport() {
+    guard hasAnswer else { return }
     // The first connection takes a moment.
     if actual == nil, refusal == nil, clock.now().uptime - began < 2_000 { return }
     let mappings = settings.bridgeMappings.keys.sorted()
@@ -31,9 +33,9 @@ extension OpenVSwitch {
         : "Open vSwitch cannot be reached at \(settings.ovs): install and start openvswitch-switch and ovn-host, or give --ovs"
     }
     guard let fabric else { return "the control plane has not named OVN's southbound servers yet" }
-    guard actual.externalIDs["ovn-encap-ip"] != nil else {
+    guard let tunnel = actual.externalIDs["ovn-encap-ip"].flatMap({ IPAddress($0) }), !tunnel.isIPv6 else {
       return
-        "no address for tunnels: there is no way to \(fabric.southbound.joined(separator: ", ")); give --tunnel-address"
+        "no IPv4 address for tunnels: there is no such way to \(fabric.southbound.joined(separator: ", ")); give --tunnel-address"
     }
     if intent?.identity?.authorities == nil, fabric.southbound.contains(where: { $0.hasPrefix("ssl:") }) {
       return "no authority is known by which OVN's southbound servers could be verified: give --ca"

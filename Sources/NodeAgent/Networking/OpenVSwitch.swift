@@ -28,6 +28,9 @@ public actor OpenVSwitch: NodeNetworks {
   private let metadata: MetadataNetworks
 
   var fabric: NetworkFabric?
+  /// Whether the control plane has said what there is to join. Before that nothing can be said about this node: an agent that
+  /// has just begun would report a problem where there is none.
+  var hasAnswer = false
   var intent: SwitchIntent?
   /// As its database told it last; nil when it cannot be reached.
   var actual: LocalSwitch?
@@ -154,7 +157,9 @@ public actor OpenVSwitch: NodeNetworks {
       case .tcp(let host, _), .tls(let host, _): address = host
       case .unix, nil: continue
       }
-      if let target = IPAddress(address), let own = await links.source(towards: target) { return own.description }
+      if let target = IPAddress(address), let own = await links.source(towards: target), !own.isIPv6 {
+        return own.description
+      }
     }
     return nil
   }
@@ -215,11 +220,16 @@ public actor OpenVSwitch: NodeNetworks {
 
   public func report() -> NodeNetworking? { told }
 
-  public func join(_ fabric: NetworkFabric) async {
-    guard self.fabric != fabric else { return }
-    self.fabric = fabric
-    logger.info("OVN's southbound servers", metadata: ["remotes": "\(fabric.southbound)"])
-    await lookAround()
+  public func join(_ fabric: NetworkFabric?) async {
+    guard !hasAnswer || (fabric != nil && self.fabric != fabric) else { return }
+    if let fabric {
+      self.fabric = fabric
+      logger.info("OVN's southbound servers", metadata: ["remotes": "\(fabric.southbound)"])
+      controllerFault = await controller.fault()
+    }
+    hasAnswer = true
+    await repair()
+    await bring()
   }
 
   public func serve(_ documents: [Assignment], number: Int) async {

@@ -4,10 +4,11 @@ import Glibc
 extension DirectoryStorage {
   /// A NoCloud seed disk: an ISO 9660 file system labelled `cidata` with `meta-data` and `user-data`.
   public func createSeed(_ seed: Seed) async throws(AgentFailure) {
-    let (folder, target) = (folder(seed.vm), paths(of: seed.vm).seed)
+    let (folder, target, serialLog) = (folder(seed.vm), paths(of: seed.vm).seed, paths(of: seed.vm).serialLog)
     let stage = folder + "/.seed"
     try await thread.run { () throws(AgentFailure) in
       try FileSystem.makeFolder(folder, mode: 0o711)
+      try FileSystem.withFile(serialLog, O_WRONLY | O_CREAT) { _ in }
       try FileSystem.delete(stage)
       try FileSystem.makeFolder(stage, mode: 0o700)
       try FileSystem.replace(stage + "/meta-data", with: Array(seed.metaData.utf8))

@@ -107,6 +107,23 @@ enum FileSystem {
     }
   }
 
+  /// Makes what was written to a file durable.
+  static func sync(file path: String) throws(AgentFailure) {
+    try withFile(path, O_RDONLY) { file throws(AgentFailure) in try sync(file, path) }
+  }
+
+  static func size(of path: String) throws(AgentFailure) -> Int {
+    var status = stat()
+    guard stat(path, &status) == 0 else { throw failure("looking at", path) }
+    return Int(status.st_size)
+  }
+
+  /// Bytes that a file takes on the disk; none if it is not there.
+  static func blocks(of path: String) -> Int {
+    var status = stat()
+    return lstat(path, &status) == 0 ? Int(status.st_blocks) * 512 : 0
+  }
+
   /// Bytes that the files in a folder and its folders take on the disk. What goes away meanwhile is not counted.
   static func blocks(under folder: String) -> Int {
     names(in: folder).reduce(0) { sum, name in

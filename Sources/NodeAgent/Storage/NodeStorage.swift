@@ -20,7 +20,7 @@ public struct StorageSpace: Sendable, Hashable {
   public var total: Int
   /// What programs without privileges may still take.
   public var free: Int
-  /// What the files of Aloft's VMs take; disks are thin, so this is less than what their guests were promised.
+  /// What the files of Aloft's VMs and volumes take; volumes are thin, so this is less than what their guests were promised.
   public var guests: Int
 
   public init(total: Int, free: Int, guests: Int = 0) {
@@ -39,21 +39,19 @@ public typealias ImageSource =
     _ progress: @escaping @Sendable (Int) -> Void
   ) async throws(AgentFailure) -> Void
 
-/// Where images, disks and logs are. Every making is atomic: a file under its final name is whole.
+/// Where VMs' files and the storage pools are. Every making is atomic: a file under its final name is whole.
 public protocol NodeStorage: Sendable {
+  /// A storage pool of this node, by its name; nil if there is none.
+  func pool(_ name: String) -> (any VolumeBackend)?
+  /// All pools, as the control plane is told of them.
+  func pools() async -> [NodeStoragePool]
+  /// Looks at everything that is kept on this node; a pool that nodes share is not looked at, since volumes of others are there.
+  func contents() async throws(AgentFailure) -> NodeContents
   /// Where a VM's files are, whether they exist or not.
   func paths(of vm: VMID) -> VMPaths
-  func files(of vm: VMID, image: Assignment.BaseImage) async throws(AgentFailure) -> VMFiles
-  /// Brings an image into the cache; what does not have the promised digest is not kept.
-  func fetch(
-    _ image: Assignment.BaseImage, from source: ImageSource,
-    progress: @escaping @Sendable (Int) -> Void
-  ) async throws(AgentFailure)
-  /// Makes the boot disk, a clone of the cached image.
-  func createDisk(of vm: VMID, from image: Assignment.BaseImage, gib: Int)
-    async throws(AgentFailure)
+  func files(of vm: VMID) async throws(AgentFailure) -> VMFiles
   func createSeed(_ seed: Seed) async throws(AgentFailure)
-  /// Deletes all files of a VM.
+  /// Deletes all files of a VM. Its volumes are another matter.
   func remove(_ vm: VMID) async throws(AgentFailure)
   func space() async throws(AgentFailure) -> StorageSpace
   /// Whether disks can be opened past the page cache.

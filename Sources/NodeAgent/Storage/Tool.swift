@@ -1,3 +1,4 @@
+import CLinux
 import Execution
 import Glibc
 
@@ -10,9 +11,14 @@ enum Tool {
   ///
   /// Throws `diskFull` when it says that no space is left, else `hypervisorRefused` with the end of what it wrote to its
   /// standard error.
-  static func run(_ program: String, _ arguments: [String]) async throws(AgentFailure) {
+  ///
+  /// - Parameter progress: how much of the work is done, from 0 to 1, where the program tells (`qemu-img -p`).
+  static func run(
+    _ program: String, _ arguments: [String], progress: (@Sendable (Double) -> Void)? = nil
+  ) async throws(AgentFailure) {
     try await DedicatedThread(name: program).run { () throws(AgentFailure) in
-      let (status, complaint) = try runBlocking(program, arguments)
+      let (status, complaint) = try runBlocking(
+        program, arguments, capturesOutput: progress != nil, onText: progress.map { Self.reading($0) })
       guard status != 0 else { return }
       let detail = "\(program) failed (\(status)): \(complaint)"
       let isFull =
@@ -30,21 +36,99 @@ enum Tool {
     }
   }
 
-  private static func runBlocking(
-    _ program: String, _ arguments: [String], capturesOutput: Bool = false
-  ) throws(AgentFailure) -> (status: Int32, complaint: String) {
+  /// Finds `qemu-img`'s progress in what it writes: `    (12.34/100%)`.
+  private static func reading(_ progress: @escaping (Double) -> Void) -> (String) -> Void {
+    { text in
+      guard let last = text.split(separator: "(").last, last.contains("/") else { return }
+      if let percent = Double(last.prefix { $0 != "/" }) { progress(percent / 100) }
+    }
+  }
+
+  /// How a program ended.
+  struct Result: Sendable {
+    /// 128 + the signal's number if one ended it.
+    var status: Int32
+    var output: [UInt8]
+    /// The end of what it wrote to its standard error, its lines joined by `; `.
+    var complaint: String
+  }
+
+  /// How much a program may write that is asked for its output.
+  private static let outputLimit = 16 << 20
+
+  /// Runs a program whose exit status means something, and returns all that it wrote.
+  static func result(_ program: String, _ arguments: [String]) async throws(AgentFailure) -> Result {
+    try await DedicatedThread(name: program).run { () throws(AgentFailure) in
+      let output = try pipe(for: program)
+      defer { close(output[0]) }
+      let complaint: [Int32]
+      do throws(AgentFailure) { complaint = try pipe(for: program) } catch {
+        close(output[1])
+        throw error
+      }
+      defer { close(complaint[0]) }
+      let process = try start(program, arguments, output: output[1], error: complaint[1])
+      let (said, complained) = readBoth(output[0], complaint[0])
+      return Result(status: wait(for: process), output: said, complaint: lines(complained))
+    }
+  }
+
+  private static func pipe(for program: String) throws(AgentFailure) -> [Int32] {
     var pipe: [Int32] = [-1, -1]
-    guard Glibc.pipe(&pipe) == 0 else { throw FileSystem.failure("making a pipe for", program) }
-    for end in pipe { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    // A program that another thread starts in between would hold the ends open, and this one be waited for in vain.
+    guard pipe2(&pipe, O_CLOEXEC) == 0 else { throw FileSystem.failure("making a pipe for", program) }
+    return pipe
+  }
+
+  /// Reads two pipes to their ends, whichever has something.
+  private static func readBoth(_ output: Int32, _ complaint: Int32) -> ([UInt8], [UInt8]) {
+    var (said, complained): ([UInt8], [UInt8]) = ([], [])
+    var polled = [output, complaint].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+    var buffer = [UInt8](repeating: 0, count: 65536)
+    while polled.contains(where: { $0.fd >= 0 }) {
+      if poll(&polled, nfds_t(polled.count), -1) < 0 {
+        if errno == EINTR { continue }
+        break
+      }
+      for index in polled.indices where polled[index].fd >= 0 && polled[index].revents != 0 {
+        let count = buffer.withUnsafeMutableBytes { read(polled[index].fd, $0.baseAddress, $0.count) }
+        if count < 0 && errno == EINTR { continue }
+        if count <= 0 {
+          polled[index].fd = -1
+        } else if index == 0 {
+          if said.count < outputLimit { said += buffer.prefix(count) }
+        } else {
+          complained = (complained + buffer.prefix(count)).suffix(errorLimit)
+        }
+      }
+    }
+    return (said, complained)
+  }
+
+  private static func runBlocking(
+    _ program: String, _ arguments: [String], capturesOutput: Bool = false, onText: ((String) -> Void)? = nil
+  ) throws(AgentFailure) -> (status: Int32, complaint: String) {
+    let pipe = try Self.pipe(for: program)
+    defer { close(pipe[0]) }
+    let process = try start(program, arguments, output: capturesOutput ? pipe[1] : nil, error: pipe[1])
+    let complaint = readToEnd(pipe[0], onText)
+    return (wait(for: process), complaint)
+  }
+
+  /// Starts a program, and closes what it is given for its output here. Without, that is thrown away.
+  private static func start(
+    _ program: String, _ arguments: [String], output: Int32?, error: Int32
+  ) throws(AgentFailure) -> pid_t {
+    defer { for end in Set([output, error].compactMap { $0 }) { close(end) } }
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-    if capturesOutput {
-      posix_spawn_file_actions_adddup2(&actions, pipe[1], 1)
+    if let output {
+      posix_spawn_file_actions_adddup2(&actions, output, 1)
     } else {
       posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
     }
-    posix_spawn_file_actions_adddup2(&actions, pipe[1], 2)
+    posix_spawn_file_actions_adddup2(&actions, error, 2)
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     var signals = sigset_t()
@@ -64,29 +148,34 @@ enum Tool {
     defer { for word in words { free(word) } }
     var process = pid_t()
     let code = posix_spawnp(&process, program, &actions, &attributes, words, environ)
-    close(pipe[1])
-    defer { close(pipe[0]) }
     guard code == 0 else {
       throw AgentFailure(
         .hypervisorRefused,
         "\(program) could not be started: \(String(cString: strerror(code))); is it installed?")
     }
-    let complaint = readToEnd(pipe[0])
-    var status: Int32 = 0
-    while waitpid(process, &status, 0) < 0 && errno == EINTR {}
-    let exited = status & 0x7f == 0
-    return (exited ? status >> 8 & 0xff : 128 + (status & 0x7f), complaint)
+    return process
   }
 
-  private static func readToEnd(_ descriptor: Int32) -> String {
+  private static func wait(for process: pid_t) -> Int32 {
+    var status: Int32 = 0
+    while waitpid(process, &status, 0) < 0 && errno == EINTR {}
+    return status & 0x7f == 0 ? status >> 8 & 0xff : 128 + (status & 0x7f)
+  }
+
+  private static func lines(_ bytes: [UInt8]) -> String {
+    String(decoding: bytes, as: UTF8.self).split(separator: "\n").joined(separator: "; ")
+  }
+
+  private static func readToEnd(_ descriptor: Int32, _ onText: ((String) -> Void)?) -> String {
     var kept: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 4096)
     while true {
       let count = buffer.withUnsafeMutableBytes { read(descriptor, $0.baseAddress, $0.count) }
       if count < 0 && errno == EINTR { continue }
       if count <= 0 { break }
+      if let onText { onText(String(decoding: buffer.prefix(count), as: UTF8.self)) }
       kept = (kept + buffer.prefix(count)).suffix(errorLimit)
     }
-    return String(decoding: kept, as: UTF8.self).split(separator: "\n").joined(separator: "; ")
+    return lines(kept)
   }
 }

@@ -17,7 +17,7 @@ extension NetworkModel {
     public var isProtected: Bool
     public var allowedPairs: [AllowedPair]
     public var bandwidth: Bandwidth
-    /// The node that may have the port; nil: whichever claims it.
+    /// The node that may have the port; nil: none.
     public var node: NodeID?
 
     public init(

@@ -96,12 +96,40 @@ extension NetworkModel {
     public var physicalNetwork: String
     /// IEEE 802.1Q, 1 to 4094; nil: untagged.
     public var vlan: Int?
+    /// The largest packet on it, in bytes.
+    public var mtu: Int
+    /// What projects may send from there with addresses of their own.
+    public var routedBlocks: [RoutedBlock]
+    /// The nodes with a bridge to it: what routers send here goes through some of them. None: there is no way out.
+    ///
+    /// This is configuration, not who works now: OVN sees that by itself (BFD, RFC 5880), and fails over.
+    public var nodes: Set<NodeID>
+    /// Those of them that are to carry it only where no other node can.
+    public var sparedNodes: Set<NodeID>
 
-    public init(id: ExternalNetworkID, name: String, physicalNetwork: String, vlan: Int? = nil) {
+    public init(
+      id: ExternalNetworkID, name: String, physicalNetwork: String, vlan: Int? = nil, mtu: Int = 1500,
+      routedBlocks: [RoutedBlock] = [], nodes: Set<NodeID> = [], sparedNodes: Set<NodeID> = []
+    ) {
       self.id = id
       self.name = name
       self.physicalNetwork = physicalNetwork
       self.vlan = vlan
+      self.mtu = mtu
+      self.routedBlocks = routedBlocks
+      self.nodes = nodes
+      self.sparedNodes = sparedNodes
+    }
+
+    /// Addresses that are a project's own outside of the cloud, too.
+    public struct RoutedBlock: Sendable, Hashable {
+      public var project: ProjectID
+      public var cidr: AddressBlock
+
+      public init(project: ProjectID, cidr: AddressBlock) {
+        self.project = project
+        self.cidr = cidr
+      }
     }
   }
 }

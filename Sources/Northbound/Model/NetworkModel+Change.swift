@@ -51,6 +51,29 @@ extension NetworkModel {
       }
     }
 
+    /// Reads the text form of an id of any of these kinds.
+    init?(_ text: String) {
+      if let id = NetworkID(text) {
+        self = .network(id)
+      } else if let id = NICID(text) {
+        self = .nic(id)
+      } else if let id = RouterID(text) {
+        self = .router(id)
+      } else if let id = SecurityGroupID(text) {
+        self = .securityGroup(id)
+      } else if let id = FloatingIPID(text) {
+        self = .floatingIP(id)
+      } else if let id = LoadBalancerID(text) {
+        self = .loadBalancer(id)
+      } else if let id = NetworkPeeringID(text) {
+        self = .peering(id)
+      } else if let id = ExternalNetworkID(text) {
+        self = .externalNetwork(id)
+      } else {
+        return nil
+      }
+    }
+
     public var description: String {
       switch self {
       case .network(let id): id.description

@@ -60,19 +60,16 @@ extension NetworkModel {
       public var nextHops: [IPAddress]
       /// Whether IPv4 subnets reach the outside by the gateway's address.
       public var usesSNAT: Bool
-      /// The nodes that may carry what goes through here, best first. None: there is no way out.
-      public var chassis: [NodeID]
 
       public init(
         externalNetwork: ExternalNetworkID, mac: MACAddress, addresses: [InterfaceAddress], nextHops: [IPAddress],
-        usesSNAT: Bool = true, chassis: [NodeID]
+        usesSNAT: Bool = true
       ) {
         self.externalNetwork = externalNetwork
         self.mac = mac
         self.addresses = addresses
         self.nextHops = nextHops
         self.usesSNAT = usesSNAT
-        self.chassis = chassis
       }
     }
   }

@@ -53,11 +53,8 @@ extension NetworkModel {
       case any
       case tcp
       case udp
-      case sctp
       /// ICMP of the rule's IP version; nil: any type, any code.
       case icmp(type: UInt8?, code: UInt8?)
-      /// By its number (IANA, "Assigned Internet Protocol Numbers").
-      case other(UInt8)
     }
 
     /// The other end.

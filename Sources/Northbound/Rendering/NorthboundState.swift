@@ -20,11 +20,17 @@ struct NorthboundState: Sendable {
   @discardableResult
   mutating func apply(_ changes: some Sequence<NetworkModel.Change>) -> Set<RowKey> {
     var (changed, attached): ([NetworkModel.ObjectID], Set<NetworkModel.ObjectID>) = ([], [])
+    // Changes that nobody who depends on the object can tell.
+    var alone: Set<NetworkModel.ObjectID> = []
     for change in changes {
       let old = model[change.id]
       let new: NetworkModel.Object? = if case .put(let object) = change { object } else { nil }
       guard old != new else { continue }
-      changed.append(change.id)
+      if case .externalNetwork(let old)? = old, case .externalNetwork(let new)? = new, old.isSameForRouters(as: new) {
+        alone.insert(change.id)
+      } else {
+        changed.append(change.id)
+      }
       for object in [old, new] {
         // A subnet's DHCP names the router, which is known to the router alone.
         guard case .router(let router)? = object else { continue }
@@ -37,6 +43,7 @@ struct NorthboundState: Sendable {
     var affected: Set<NetworkModel.ObjectID> = []
     for id in changed { note(id, &affected) }
     affected.formUnion(attached)
+    affected.formUnion(alone)
     let rendering = Rendering(model: model, attachedRouters: attachedRouters)
     var touched: Set<RowKey> = []
     for id in affected {
@@ -45,11 +52,6 @@ struct NorthboundState: Sendable {
       contributions[id] = contribution
     }
     return touched
-  }
-
-  /// The rows that an object has for itself.
-  func ownKeys(of id: NetworkModel.ObjectID) -> Set<RowKey> {
-    contributions[id].map { Set($0.rows.keys) } ?? []
   }
 
   /// The rows that an object has anything in.

@@ -6,7 +6,7 @@ import OVSDB
 extension Rendering {
   /// With port and MAC address the NIC's own node translates, not the gateway's.
   func add(_ floatingIP: NetworkModel.FloatingIP, to contribution: inout Contribution) {
-    guard let router = model.routers[floatingIP.router], usableGateway(of: router) != nil,
+    guard let router = model.routers[floatingIP.router], let gateway = usableGateway(of: router),
       model.nics[floatingIP.nic] != nil
     else { return }
     contribution.add(
@@ -16,6 +16,7 @@ extension Rendering {
         "logical_ip": .string(floatingIP.fixedAddress.description), "logical_port": .string(floatingIP.nic.port),
         "external_mac": .string(floatingIP.mac.description),
       ])
+    addSourcePolicy(of: floatingIP, gateway, to: &contribution)
   }
 
   /// A pair of router ports that are each other's peers, and the ways to what the other side lets be reached.

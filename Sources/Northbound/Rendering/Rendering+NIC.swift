@@ -20,7 +20,7 @@ extension Rendering {
         "name": .string(nic.id.port), "addresses": .strings(portAddresses(nic, addresses)),
         "port_security": .strings(nic.isProtected ? portSecurity(nic, addresses) : []),
         "dhcpv4_options": options(false), "dhcpv6_options": options(true),
-        "options": .map(nic.node.map { ["requested-chassis": $0.description] } ?? [:]),
+        "options": .map(["requested-chassis": nic.node?.description ?? Names.noChassis]),
       ], externalIDs: [ExternalID.vm: nic.vm.description])
     for group in nic.securityGroups { contribution.add(.uuid(nic.id.uuid), to: "ports", of: Names.portGroup(group)) }
     if !nic.securityGroups.isEmpty {

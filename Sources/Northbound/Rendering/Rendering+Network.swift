@@ -63,6 +63,21 @@ extension Rendering {
         "tag": network.vlan.map { .integer(Int64($0)) } ?? .empty,
         "options": .map(["network_name": network.physicalNetwork]),
       ])
+    guard !network.nodes.isEmpty else { return }
+    for share in GatewayShare.all { add(share, of: network, to: &contribution) }
+  }
+
+  /// The nodes that carry the gateways of a share of the routers, whose ports refer to this group.
+  private func add(
+    _ share: GatewayShare, of network: NetworkModel.ExternalNetwork, to contribution: inout Contribution
+  ) {
+    let group = Names.gatewayNodes(share, of: network.id)
+    contribution.add(.haChassisGroup, group.id, ["name": .string(Names.gatewayNodesName(share, of: network.id))])
+    for (rank, node) in share.nodes(of: network).enumerated() {
+      contribution.add(
+        .haChassis, UUID(of: node.uuid.text, in: group.id), in: "ha_chassis", of: group,
+        ["chassis_name": .string(node.description), "priority": .integer(Int64(1000 - rank))])
+    }
   }
 }
 

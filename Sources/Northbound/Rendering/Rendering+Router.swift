@@ -28,8 +28,8 @@ extension Rendering {
 
   /// The gateway, if the router can have it: a port without a node would be on every node at once.
   func usableGateway(of router: NetworkModel.Router) -> NetworkModel.Router.Gateway? {
-    guard let gateway = router.gateway, model.externalNetworks[gateway.externalNetwork] != nil,
-      !gateway.chassis.isEmpty, !gateway.addresses.isEmpty
+    guard let gateway = router.gateway, let network = model.externalNetworks[gateway.externalNetwork],
+      !network.nodes.isEmpty, !gateway.addresses.isEmpty
     else { return nil }
     return gateway
   }
@@ -71,24 +71,29 @@ extension Rendering {
       ])
   }
 
+  /// Who sends what is too large for the wire is told so, where that can happen: it costs flows, and hardware that forwards.
+  private func gatewayOptions(_ gateway: NetworkModel.Router.Gateway, _ interfaces: [RoutedInterface]) -> [String:
+    String]
+  {
+    guard let mtu = model.externalNetworks[gateway.externalNetwork]?.mtu,
+      interfaces.contains(where: { $0.network.mtu > mtu })
+    else { return [:] }
+    return ["gateway_mtu": String(mtu)]
+  }
+
   private func add(
     _ gateway: NetworkModel.Router.Gateway, of router: NetworkModel.Router, _ interfaces: [RoutedInterface],
     to contribution: inout Contribution
   ) {
     let key = Names.logicalRouter(router.id)
-    let group = RowKey(table: .haChassisGroup, id: UUID(of: "gateway-chassis", in: router.id.uuid))
-    contribution.add(.haChassisGroup, group.id, ["name": .string("aloft_" + router.id.uuid.hex)])
-    for (rank, node) in gateway.chassis.enumerated() {
-      contribution.add(
-        .haChassis, UUID(of: "gateway-chassis " + node.uuid.text, in: router.id.uuid), in: "ha_chassis", of: group,
-        ["chassis_name": .string(node.description), "priority": .integer(Int64(max(1, 1000 - rank)))])
-    }
-    let port = UUID(of: "gateway", in: router.id.uuid)
+    let group = Names.gatewayNodes(GatewayShare(of: router.id), of: gateway.externalNetwork)
+    let port = Names.gatewayPort(router.id)
     contribution.add(
       .logicalRouterPort, port, in: "ports", of: key,
       [
         "name": .string(Names.routerPort(port)), "mac": .string(gateway.mac.description),
         "networks": .strings(gateway.addresses.map(\.description)), "ha_chassis_group": .uuid(group.id),
+        "options": .map(gatewayOptions(gateway, interfaces)),
       ])
     // The outside is told where the router's addresses are, also after another node has taken over.
     addSwitchPort(
@@ -105,6 +110,7 @@ extension Rendering {
           "output_port": .string(Names.routerPort(port)),
         ])
     }
+    addSourcePolicies(of: router, gateway, interfaces.flatMap(\.subnets).map(\.cidr), to: &contribution)
     guard gateway.usesSNAT, let source = gateway.addresses.first(where: { !$0.address.isIPv6 }) else { return }
     for subnet in interfaces.flatMap(\.subnets) where !subnet.cidr.isIPv6 {
       contribution.add(

@@ -26,13 +26,11 @@ extension Rendering {
     case .any: break
     case .tcp: conditions += ports("tcp", rule.ports)
     case .udp: conditions += ports("udp", rule.ports)
-    case .sctp: conditions += ports("sctp", rule.ports)
     case .icmp(let type, let code):
       let name = rule.ipVersion == .v4 ? "icmp4" : "icmp6"
       conditions.append(name)
       if let type { conditions.append("\(name).type == \(type)") }
       if let code { conditions.append("\(name).code == \(code)") }
-    case .other(let number): conditions.append("ip.proto == \(number)")
     }
     let end = "\(version).\(rule.direction == .ingress ? "src" : "dst")"
     switch rule.remote {

@@ -57,6 +57,9 @@ enum Names {
   static func logicalSwitch(_ network: ExternalNetworkID) -> RowKey {
     RowKey(table: .logicalSwitch, id: network.uuid)
   }
+  static func gatewayNodes(_ share: GatewayShare, of network: ExternalNetworkID) -> RowKey {
+    RowKey(table: .haChassisGroup, id: UUID(of: "gateway-nodes \(share.number)", in: network.uuid))
+  }
   static func logicalRouter(_ router: RouterID) -> RowKey { RowKey(table: .logicalRouter, id: router.uuid) }
   static func portGroup(_ group: SecurityGroupID) -> RowKey { RowKey(table: .portGroup, id: group.uuid) }
   /// Of a network's NICs that are in any security group.
@@ -65,8 +68,17 @@ enum Names {
   }
   static func dns(_ network: NetworkID) -> RowKey { RowKey(table: .dns, id: UUID(of: "dns", in: network.uuid)) }
 
+  /// The name of no chassis: without any, OVN would let every node claim a port.
+  static let noChassis = "nobody"
+
+  /// A router's port in its external network.
+  static func gatewayPort(_ router: RouterID) -> UUID { UUID(of: "gateway", in: router.uuid) }
+
   /// A port group's, in matches behind `@`; its address sets are that with `_ip4` and `_ip6`.
   static func portGroupName(_ group: SecurityGroupID) -> String { "aloft_" + group.uuid.hex }
+  static func gatewayNodesName(_ share: GatewayShare, of network: ExternalNetworkID) -> String {
+    "aloft_\(network.uuid.hex)_\(share.number)"
+  }
   static func guardedPortsName(_ network: NetworkID) -> String { "aloft_guarded_" + network.uuid.hex }
 
   /// A router's port; the two ends of one connection must not have the same name, although they are in different tables.

@@ -16,6 +16,7 @@ enum Table: String, Sendable, Hashable, CaseIterable, Comparable {
   case haChassis = "HA_Chassis"
   case nat = "NAT"
   case staticRoute = "Logical_Router_Static_Route"
+  case policy = "Logical_Router_Policy"
   case acl = "ACL"
   case qos = "QoS"
   case healthCheck = "Load_Balancer_Health_Check"
@@ -94,7 +95,7 @@ extension Table {
     ],
     .logicalRouter: [
       .string("name"), .children("ports", .logicalRouterPort), .children("nat", .nat),
-      .children("static_routes", .staticRoute), .set("load_balancer"),
+      .children("static_routes", .staticRoute), .children("policies", .policy), .set("load_balancer"),
       .map("options"), .externalIDs,
     ],
     .portGroup: [.string("name"), .borrowed("ports"), .children("acls", .acl), .externalIDs],
@@ -104,7 +105,7 @@ extension Table {
     ],
     .logicalRouterPort: [
       .string("name"), .string("mac"), .optional("networks"), .optional("peer"), .optional("ha_chassis_group"),
-      .map("ipv6_ra_configs"), .optional("enabled"), .externalIDs,
+      .map("ipv6_ra_configs"), .map("options"), .optional("enabled"), .externalIDs,
     ],
     .haChassis: [.string("chassis_name"), .integer("priority"), .externalIDs],
     .nat: [
@@ -112,6 +113,7 @@ extension Table {
       .optional("external_mac"), .externalIDs,
     ],
     .staticRoute: [.string("ip_prefix"), .string("nexthop"), .optional("output_port"), .externalIDs],
+    .policy: [.integer("priority"), .string("match"), .string("action"), .externalIDs],
     .acl: [.string("direction"), .integer("priority"), .string("match"), .string("action"), .externalIDs],
     .qos: [.string("direction"), .integer("priority"), .string("match"), .map("bandwidth"), .externalIDs],
     .healthCheck: [.string("vip"), .map("options"), .externalIDs],

@@ -11,8 +11,8 @@ public struct NorthboundError: Error, Sendable, Hashable, CustomStringConvertibl
     case unavailable
     /// The transaction was sent and not answered. The same is to be done.
     case outcomeUnknown
-    /// The server does not take these changes, whoever brings them; mostly because something of other people is in the way.
-    /// They stay wanted: replacing all tries them again, and so does whatever touches their rows.
+    /// The server does not take a transaction, whoever brings it; mostly because something of other people is in the way. Who
+    /// calls the writer is told of it by what it returns.
     case refused
     /// The task was cancelled while it waited.
     case cancelled

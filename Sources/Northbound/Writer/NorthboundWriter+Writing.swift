@@ -10,6 +10,8 @@ extension NorthboundWriter {
     public var transactions = 0
     /// What the server did not take, and why. The rest is written.
     public var refusals: [String] = []
+    /// The objects that are not as they are wanted by that, and why.
+    public var refused: [NetworkModel.ObjectID: String] = [:]
   }
 
   /// Makes everything as the model wants it: what differs is written, in several transactions if it is much, and what is ours and
@@ -30,6 +32,7 @@ extension NorthboundWriter {
         summary.operations += done.operations
         summary.transactions += done.transactions
         summary.refusals = done.refusals
+        summary.refused = done.refused
         if done.operations == 0 { break }
       }
       writer.watchRows(mark)
@@ -40,8 +43,13 @@ extension NorthboundWriter {
   /// Changes the model and writes what that changes, in one transaction. Returns when it is written; what makes no difference
   /// costs nothing.
   ///
-  /// Throws `notWriter` before ``replaceAll(_:)`` in each term; `refused` when the rows of a changed object could not be written.
-  public func apply(_ changes: [NetworkModel.Change]) async throws(NorthboundError) {
+  /// Returns the objects whose rows the server does not take as they are wanted, and why; the rest is written. They stay wanted:
+  /// a change of theirs, one that changes nothing too, tries them again. What they share with these changes may make others be
+  /// among them.
+  ///
+  /// Throws `notWriter` before ``replaceAll(_:)`` in each term.
+  @discardableResult
+  public func apply(_ changes: [NetworkModel.Change]) async throws(NorthboundError) -> [NetworkModel.ObjectID: String] {
     try await inTurn { (writer) async throws(NorthboundError) in
       let mark = try writer.currentTerm().mark
       guard var state = writer.term?.state else {
@@ -50,19 +58,11 @@ extension NorthboundWriter {
       // Not two of them, or all of it would be copied.
       writer.term?.state = nil
       let ids = Set(changes.map(\.id))
-      let before = ids.reduce(into: Set<RowKey>()) { $0.formUnion(state.ownKeys(of: $1)) }
       let touched = state.apply(changes)
       // All that the objects have, also what has not changed: it may not have been written the last time.
       let keys = ids.reduce(into: touched) { $0.formUnion(state.allKeys(of: $1)) }
       writer.term?.state = state
-      let done = try await writer.carryOut(keys, of: state.desired, mark, operationsAtOnce: .max)
-      guard !done.refusals.isEmpty else { return }
-      // What was not taken may be another object's row in the same parent, which is not the matter of these changes.
-      let own = ids.reduce(into: before) { $0.formUnion(state.ownKeys(of: $1)) }
-      let actual = writer.replica.snapshot
-      guard own.allSatisfy({ Discrepancy($0, desired: state.desired, actual: actual) == nil }) else {
-        throw NorthboundError(.refused, "not written: " + done.refusals.joined(separator: "; "))
-      }
+      return try await writer.carryOut(keys, of: state.desired, mark, operationsAtOnce: .max).refused
     }
   }
 
@@ -116,16 +116,23 @@ extension NorthboundWriter {
       }
     }
     guard !summary.refusals.isEmpty else { return summary }
-    summary.refusals = []
-    for piece in TransactionPlan(keys, desired: desired, actual: replica.snapshot, childrenAtOnce: 1).pieces {
-      do throws(NorthboundError) {
-        try await write(piece, mark)
-        summary.note(piece)
-      } catch {
-        guard error.kind == .refused else { throw error }
-        summary.refusals.append(error.message)
+    var refusals = Refusals()
+    // Twice: a piece may have let a row go that a later one has planned with, such as one that moves to another parent.
+    for _ in 0..<2 {
+      refusals = Refusals()
+      for piece in TransactionPlan(keys, desired: desired, actual: replica.snapshot, childrenAtOnce: 1).pieces {
+        do throws(NorthboundError) {
+          try await write(piece, mark)
+          summary.note(piece)
+        } catch {
+          guard error.kind == .refused else { throw error }
+          refusals.note(piece, error.message)
+        }
       }
+      if refusals.isEmpty { break }
     }
+    summary.refusals = refusals.reasons
+    summary.refused = refusals.objects(of: keys, desired: desired, actual: replica.snapshot)
     return summary
   }
 

@@ -61,9 +61,6 @@ public actor NorthboundWriter {
     for listener in term?.listeners ?? [] { listener.finish() }
   }
 
-  /// Whether a term lasts.
-  public var isWriting: Bool { term != nil }
-
   /// Waits until this client may write, however long that takes, and begins a term. Does nothing during one.
   ///
   /// When a term has ended by an error, or this was cancelled, the client stays in the lock's queue until ``resign()``.
@@ -73,15 +70,44 @@ public actor NorthboundWriter {
     if term != nil { return }
     let lock: DatabaseLock
     do throws(OVSDBError) {
-      if let asked = self.lock { lock = asked } else { lock = try client.lock(Self.lockName) }
-      self.lock = lock
-      try await lock.acquired()
+      lock = try await acquireLock()
       _ = try await replica.current()
     } catch {
       throw NorthboundError(error)
     }
     try await inTurn { (writer) async throws(NorthboundError) in
       if writer.term == nil { try await writer.begin(lock, mark: writer.makeID()) }
+    }
+  }
+
+  private func acquireLock() async throws(OVSDBError) -> DatabaseLock {
+    while true {
+      let lock: DatabaseLock
+      if let asked = self.lock { lock = asked } else { lock = try client.lock(Self.lockName) }
+      self.lock = lock
+      do throws(OVSDBError) {
+        try await lock.acquired()
+        return lock
+      } catch {
+        // It may have been given back for one that was stolen.
+        guard let other = self.lock, other !== lock else { throw error }
+      }
+    }
+  }
+
+  /// Whether this client waits for another one to let it write.
+  public var isQueued: Bool { lock?.status == .waiting || lock?.status == .stolen }
+
+  /// Takes the lock from the client that has it, where this one waits for it in ``acquire()``: for when it is known that the
+  /// other one does nothing with it. It cannot write any more, whatever it believes, as soon as this one's term has begun.
+  public func overtake() {
+    guard isQueued, let waiting = lock else { return }
+    client.unlock(waiting)
+    do throws(OVSDBError) {
+      lock = try client.lock(Self.lockName, steal: true)
+    } catch {
+      logger.error("OVN's lock cannot be taken", metadata: ["error": "\(error)"])
+      lock = nil
     }
   }
 

@@ -18,6 +18,7 @@ final class FakeAgent: Sendable {
   let id: NodeID
   private let peer: Peer
   private let progress = Lock<(revision: Int, sequence: Int)>((0, 0))
+  private let volumes = Lock<[VolumeAssignment]>([])
 
   private init(test: TestPlane, name: String, id: NodeID, certificate: [UInt8]) {
     self.test = test
@@ -99,30 +100,74 @@ final class FakeAgent: Sendable {
   }
 
   func send(
-    _ method: HTTPRequest.Method, _ target: String, bytes: [UInt8] = [], on replica: ControlPlane? = nil
+    _ method: HTTPRequest.Method, _ target: String, bytes: [UInt8] = [], headers: [String: String] = [:],
+    on replica: ControlPlane? = nil
   ) async -> Answer {
-    await test.send(method, "/agent/v1/" + target, bytes: bytes, peer: peer, on: replica)
+    await test.send(method, "/agent/v1/" + target, bytes: bytes, headers: headers, peer: peer, on: replica)
   }
 
   func send(report: NodeReport) async throws -> Answer {
     await send(.put, "node", bytes: try JSONCoder.encode(report))
   }
 
-  /// The documents that changed since the last poll.
+  /// The documents of VMs that changed since the last poll. Those of volumes are reported as carried out at once.
   func poll(wait seconds: Int = 0) async throws -> [Assignment] {
+    let documents = try await pollOnly(wait: seconds)
+    let volumes = newVolumes()
+    if !volumes.isEmpty { try await see(volumes) }
+    return documents
+  }
+
+  /// The documents of volumes that were polled and not looked at yet.
+  func newVolumes() -> [VolumeAssignment] {
+    volumes.withLock { volumes in
+      defer { volumes = [] }
+      return volumes
+    }
+  }
+
+  /// Reports volumes, each as its document wants it unless the test says otherwise.
+  func see(
+    _ documents: [VolumeAssignment], _ state: VolumeObservation.State? = nil, activity: String? = nil,
+    problem: Observation.Problem? = nil
+  ) async throws {
+    try await observe(
+      ObservationReport(
+        observations: [],
+        volumes: documents.map { document in
+          VolumeObservation(
+            volume: document.volume, generation: document.generation, sequence: nextSequence(),
+            state: state ?? Self.state(of: document), sizeBytes: document.sizeBytes, usedBytes: 4096,
+            epoch: document.epoch,
+            snapshots: document.snapshots.map { .init(id: $0.id, takenAt: 1_000_000, quiesced: true) },
+            activity: activity, problem: problem)
+        }))
+  }
+
+  private static func state(of document: VolumeAssignment) -> VolumeObservation.State {
+    document.released == true ? .released : document.deleted ? .absent : .ready
+  }
+
+  /// The documents of VMs that changed since the last poll. Those of volumes are kept for ``newVolumes()``.
+  func pollOnly(wait seconds: Int = 0) async throws -> [Assignment] {
     let after = progress.withLock { $0.revision }
     let answer = await send(.get, "assignments?after=\(after)&wait=\(seconds)")
     try #require(answer.status == 200, "\(answer)")
     let assignments = try JSONCoder.decode(Assignments.self, from: answer.bytes)
     progress.withLock { $0.revision = assignments.revision }
+    volumes.withLock { $0 += assignments.volumes ?? [] }
     return assignments.documents
   }
 
   /// Reports one observation as it is.
   @discardableResult
   func observe(_ observation: Observation) async throws -> LeaseAnswer {
-    let answer = await send(
-      .post, "observations", bytes: try JSONCoder.encode(ObservationReport(observations: [observation])))
+    try await observe(ObservationReport(observations: [observation]))
+  }
+
+  @discardableResult
+  private func observe(_ report: ObservationReport) async throws -> LeaseAnswer {
+    let answer = await send(.post, "observations", bytes: try JSONCoder.encode(report))
     try #require(answer.status == 200, "\(answer)")
     return try JSONCoder.decode(LeaseAnswer.self, from: answer.bytes)
   }
@@ -131,13 +176,16 @@ final class FakeAgent: Sendable {
   @discardableResult
   func see(
     _ document: Assignment, _ power: Observation.Power, generation: Int? = nil, guestStopped: Bool = false,
-    activity: String? = nil, problem: Observation.Problem? = nil, completed: [VMRequestID] = [], nics: [NICID]? = nil
+    activity: String? = nil, problem: Observation.Problem? = nil, completed: [VMRequestID] = [], nics: [NICID]? = nil,
+    disks: [VolumeID]? = nil, stale: [VolumeID]? = nil
   ) async throws -> LeaseAnswer {
     try await observe(
       Observation(
         vm: document.vm, incarnation: document.incarnation, generation: generation ?? document.generation,
         sequence: nextSequence(), power: power, guestStopped: guestStopped, activity: activity, problem: problem,
-        completedRequests: completed, nics: nics ?? document.nics?.map(\.id)))
+        completedRequests: completed, nics: nics ?? document.nics?.map(\.id),
+        disks: power == .running ? disks ?? document.disks.map(\.volume) : [],
+        staleDisks: stale))
   }
 
   func nextSequence() -> Int {

@@ -110,10 +110,25 @@ extension TestPlane {
     return uploaded
   }
 
-  func upload(_ bytes: [UInt8], to image: String) async -> Answer {
-    await send(
-      .put, "/v1/images/\(image)/content", bytes: bytes,
-      headers: ["Authorization": "Bearer \(token)", "Content-Type": "application/octet-stream"])
+  func upload(_ bytes: [UInt8], to image: String, headers: [String: String] = [:]) async -> Answer {
+    var headers = headers
+    headers["Authorization"] = headers["Authorization"] ?? "Bearer \(token)"
+    headers["Content-Type"] = "application/octet-stream"
+    return await send(.put, "/v1/images/\(image)/content", bytes: bytes, headers: headers)
+  }
+
+  /// Goes on with an upload.
+  func append(
+    _ bytes: some Sequence<UInt8>, to image: String, at offset: Int, isLast: Bool = false,
+    headers: [String: String] = [:], on replica: ControlPlane? = nil
+  ) async -> Answer {
+    var headers = headers
+    headers["Authorization"] = headers["Authorization"] ?? "Bearer \(token)"
+    headers["Content-Type"] = "application/partial-upload"
+    headers["Upload-Offset"] = "\(offset)"
+    headers["Upload-Complete"] = isLast ? "?1" : "?0"
+    return await send(
+      .patch, "/v1/images/\(image)/content", bytes: Array(bytes), headers: headers, on: replica)
   }
 
   /// The smallest body of a create.

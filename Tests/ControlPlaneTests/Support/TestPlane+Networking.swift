@@ -42,10 +42,11 @@ extension TestPlane {
   }
 
   /// A VM's NIC with one address, as rows: what its own operations do is tested elsewhere.
-  func plugNIC(_ machine: VMID, subnet: String, address: String? = nil, groups: [String] = ["default"]) async throws
-    -> NICID
-  {
-    let nic = NICID(UUID())
+  @discardableResult
+  func plugNIC(
+    _ machine: VMID, subnet: String, address: String? = nil, groups: [String] = ["default"],
+    as nic: NICID = NICID(UUID())
+  ) async throws -> NICID {
     try await database.transaction { session in
       let subnet = try #require(
         try session.one("SELECT id, network_id, project_id FROM subnets WHERE name = \(subnet)"))

@@ -1,6 +1,7 @@
 import AloftModel
 import class Contract.Contract
 import ControlPlane
+import DiskImages
 import Execution
 import Foundation
 import HTTP
@@ -21,7 +22,7 @@ final class TestPlane: Sendable {
   let runtime: Database
   let databaseURL: String
   let plane: ControlPlane
-  let files: ImageFiles
+  let files: ImageContents
   let imageDirectory: String
   /// An admin's token.
   let token: String
@@ -37,7 +38,7 @@ final class TestPlane: Sendable {
   private let settings: Settings
 
   private init(
-    database: Database, runtime: Database, databaseURL: String, plane: ControlPlane, files: ImageFiles,
+    database: Database, runtime: Database, databaseURL: String, plane: ControlPlane, files: ImageContents,
     imageDirectory: String,
     token: String,
     authority: CertificateAuthority, authorityPEM: String, settings: Settings
@@ -55,16 +56,17 @@ final class TestPlane: Sendable {
   }
 
   /// Runs `body` with a fresh plane. With `background` the plane does by itself what it does in production; without, the test
-  /// steps it with ``settle()``.
+  /// steps it with ``settle()``. Its database is on the server that all tests share, or on `server`.
   static func with(
     background: Bool = false, poolSize: Int = 2, leaseSeconds: Int = 3600, bodyLimit: Int = 64 << 10,
-    rateLimit: RateLimit? = nil, configure: (inout Settings) -> Void = { _ in },
-    _ body: (TestPlane) async throws -> Void
+    rateLimit: RateLimit? = nil, server: PostgresServer? = nil, configure: (inout Settings) -> Void = { _ in },
+    images: ImageContents? = nil, _ body: (TestPlane) async throws -> Void
   ) async throws {
     try await Gate.shared.enter()
     defer { Task { await Gate.shared.leave() } }
     let test = try await make(
-      poolSize: poolSize, leaseSeconds: leaseSeconds, bodyLimit: bodyLimit, rateLimit: rateLimit, configure: configure)
+      poolSize: poolSize, leaseSeconds: leaseSeconds, bodyLimit: bodyLimit, rateLimit: rateLimit, server: server,
+      configure: configure, images: images)
     let running = background ? Task { await test.plane.run() } : nil
     let outcome: Result<Void, any Error>
     do {
@@ -82,10 +84,13 @@ final class TestPlane: Sendable {
   }
 
   private static func make(
-    poolSize: Int, leaseSeconds: Int, bodyLimit: Int, rateLimit: RateLimit?, configure: (inout Settings) -> Void
+    poolSize: Int, leaseSeconds: Int, bodyLimit: Int, rateLimit: RateLimit?, server: PostgresServer?,
+    configure: (inout Settings) -> Void, images: ImageContents?
   ) async throws -> TestPlane {
-    let server = try await PostgresServer.shared
-    let url = try await server.createDatabase(template: try await template.value)
+    let url =
+      if let server {
+        try await migratedDatabase(on: server)
+      } else { try await PostgresServer.shared.createDatabase(template: try await template.value) }
     func open(_ url: String, _ size: Int) throws -> Database {
       try Database(
         configuration: DatabaseConfiguration(url: url, poolSize: size, poolTimeout: .seconds(60)), logger: quiet)
@@ -93,7 +98,7 @@ final class TestPlane: Sendable {
     let database = try open(url, 3)
     let runtime = try open(url.replacing("user=postgres", with: "user=aloftd"), poolSize)
     let directory = NSTemporaryDirectory() + "aloft-images-\(UUID().uuidString)"
-    let files = try ImageFiles(directory: directory)
+    let files = try images ?? ImageContents(directory: directory, inspector: Programs.inspector)
     let (certificate, key) = try CertificateAuthority.create(name: "test", now: Date())
     TestSecrets.register(key)
     let authority = try CertificateAuthority(certificatePEM: certificate, privateKeyPEM: key)
@@ -120,13 +125,19 @@ final class TestPlane: Sendable {
 
   /// A database with the schema and nothing else, which all others are copied from.
   private static let template = Task {
-    let url = try await PostgresServer.shared.createDatabase()
+    let url = try await migratedDatabase(on: try await PostgresServer.shared)
+    return String(url.dropFirst("postgresql:///".count).prefix { $0 != "?" })
+  }
+
+  /// The first one of a server.
+  private static func migratedDatabase(on server: PostgresServer) async throws -> String {
+    let url = try await server.createDatabase()
     let database = try Database(configuration: DatabaseConfiguration(url: url, poolSize: 1), logger: quiet)
     _ = try await Migrator(directory: Repository.root + "/migrations").apply(to: database, logger: quiet)
-    try await PostgresServer.shared.administer("CREATE ROLE aloftd LOGIN")
+    try await server.administer("CREATE ROLE aloftd LOGIN")
     try await DatabaseRoles.allow("aloftd", in: database)
     await database.shutdown()
-    return String(url.dropFirst("postgresql:///".count).prefix { $0 != "?" })
+    return url
   }
 
   /// Another replica on the same database and image store.
@@ -207,6 +218,11 @@ enum Repository {
   static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent().deletingLastPathComponent().path
   static let contract = Result { try Contract.load(file: root + "/openapi/aloft.yaml") }
+}
+
+/// What was built beside the tests.
+enum Programs {
+  static let inspector = ConfinedInspector(program: TestPrograms.path("aloft-inspect"))
 }
 
 let quiet = TestLogs.logger("control-plane")

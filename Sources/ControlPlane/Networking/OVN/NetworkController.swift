@@ -1,4 +1,5 @@
 import AloftModel
+import Execution
 import Foundation
 import Logging
 import Northbound
@@ -11,13 +12,18 @@ import Postgres
 /// - One replica does it at a time: the one that has the lock in the northbound database. Every transaction there asserts it.
 /// - A row of `network_changes` goes only when what it tells of is in the northbound database, so nothing is forgotten by a
 ///   replica that dies; who comes next begins with everything.
+/// - It can: one that does not reach PostgreSQL any more gives the lock back, and from one that says nothing it is taken.
 /// - What changes costs what it changes: the objects named by the rows are read and written, nothing else.
 /// - Whatever keeps changes from OVN is written down where users see it (`network_controller`); they wait, and nothing is lost.
+/// - What OVN does not take of an object stands in `network_refusals`, and is tried again, until it does.
 struct NetworkController: Sendable {
   /// How often the replica that writes says that it does, and looks for changes whatever wake-ups were lost.
   static let heartbeat = Duration.seconds(5)
   /// How many changes are carried over in one go.
   static let batch = 500
+  /// When what OVN did not take is tried again, and how much of it in one go.
+  static let retrySeconds = 8.0
+  static let retries = 100
 
   let database: Database
   let wakeups: Wakeups
@@ -25,13 +31,29 @@ struct NetworkController: Sendable {
   let logger: Logger
   /// Tells replicas apart.
   let replica: UUID
+  let writer: NorthboundWriter
   private let client: OVSDBClient
-  private let writer: NorthboundWriter
+  let times: Times
+  let progress = Lock(Progress())
+
+  /// How long things may take, in seconds.
+  struct Times: Sendable {
+    /// For how long the replica that writes keeps the lock though the database does not answer.
+    var withoutDatabase: TimeInterval = 10
+    /// After which silence of the one that has the lock another one takes it.
+    var silence: TimeInterval = 60
+    /// How long one step may take, the first with everything included, before it counts as silence.
+    var longestStep: TimeInterval = 900
+    /// How often the one that writes says so, and the others look.
+    var pause = NetworkController.heartbeat
+  }
 
   /// Nil where no northbound database is set.
   init?(
-    _ settings: NetworkingSettings, database: Database, wakeups: Wakeups, environment: Environment, logger: Logger
+    _ settings: NetworkingSettings, database: Database, wakeups: Wakeups, environment: Environment, logger: Logger,
+    times: Times = Times()
   ) throws {
+    self.times = times
     if settings.northbound.isEmpty { return nil }
     client = try settings.northboundClient(logger: logger)
     writer = NorthboundWriter(client: client, makeID: environment.newUUID, logger: logger)
@@ -50,6 +72,12 @@ struct NetworkController: Sendable {
         await environment.repeating(
           every: Self.heartbeat, orWarn: "the state of OVN cannot be told", logger, tellConnection)
       }
+      group.addTask {
+        var watch = ControllerWatch(patience: times.silence)
+        await environment.repeating(every: times.pause, orWarn: "who writes to OVN cannot be told", logger) {
+          try await keepTurns(&watch)
+        }
+      }
     }
     await writer.resign()
     client.close()
@@ -59,23 +87,38 @@ struct NetworkController: Sendable {
   private func serve() async {
     while !Task.isCancelled {
       do {
+        // Who cannot read what is wanted must not keep others from writing it.
+        _ = try await database.one("SELECT 1 FROM network_controller")
         try await writer.acquire()
-        try await carryEverythingOver()
         let ports = Task { await watchPorts() }
-        defer { ports.cancel() }
-        while !Task.isCancelled {
-          let ticket = wakeups.ticket(.networks)
-          if try await carryChangesOver() == 0 {
-            await wakeups.wait(for: .networks, since: ticket, atMost: Self.heartbeat)
-          }
-        }
+        let outcome: Result<Void, any Error>
+        do { outcome = .success(try await serveTerm()) } catch { outcome = .failure(error) }
+        // What is still to be told must not come behind what the next term tells.
+        ports.cancel()
+        await ports.value
+        try outcome.get()
       } catch is CancellationError {
         return
       } catch {
         if Task.isCancelled { return }
         logger.warning("networks cannot be written to OVN now", metadata: ["error": "\(error)"])
+        if shouldResign(after: error) { await writer.resign() }
+        endTerm()
         await tell(problem: "\(error)")
         try? await environment.sleep(.seconds(1))
+      }
+    }
+  }
+
+  private func serveTerm() async throws {
+    try await beginTerm()
+    try await carryEverythingOver()
+    while !Task.isCancelled {
+      noteProgress()
+      let ticket = wakeups.ticket(.networks)
+      if try await carryChangesOver() == 0 {
+        try await tryRefusedAgain()
+        await wakeups.wait(for: .networks, since: ticket, atMost: Self.heartbeat)
       }
     }
   }
@@ -87,8 +130,7 @@ struct NetworkController: Sendable {
       return (NetworkModel(try NetworkObjects.all(in: session)), changes)
     }
     let summary = try await writer.replaceAll(model)
-    let refusal = summary.refusals.first.map { "OVN refuses \(summary.refusals.count) changes: \($0)" }
-    try await forget(changes, problem: refusal)
+    try await settle(changes, .all, refused: summary.refused)
     logger.info(
       "networks are as OVN has them",
       metadata: ["operations": "\(summary.operations)", "refusals": "\(summary.refusals.count)"])
@@ -96,35 +138,64 @@ struct NetworkController: Sendable {
 
   /// Carries the oldest changes over. Returns how many there were.
   func carryChangesOver() async throws -> Int {
-    let (changes, rows) = try await database.run { session -> ([NetworkModel.Change], [Int]) in
-      let rows = try session.query(
-        "SELECT seq, kind, id FROM network_changes ORDER BY seq LIMIT \(Self.batch)")
-      let named = try rows.map { NetworkObjects.Name(kind: try $0.get(1), id: try $0.get(2)) }
-      return (try NetworkObjects.changes(of: Set(named), in: session), try rows.map { try $0.get(0) })
+    let batch = try await database.run { session in
+      try Batch(
+        try session.query("SELECT kind, id, seq FROM network_changes ORDER BY seq LIMIT \(Self.batch)"), in: session)
     }
-    var refusal: String?
-    do throws(NorthboundError) {
-      try await writer.apply(changes)
-    } catch {
-      // What OVN does not take stays wanted; the rest of the cloud goes on.
-      guard error.kind == .refused else { throw error }
-      logger.error("OVN refuses changes", metadata: ["error": "\(error)"])
-      refusal = "OVN refuses changes: \(error)"
-    }
-    try await forget(rows, problem: refusal)
-    return rows.count
+    try await carryOver(batch)
+    return batch.rows.count
   }
 
-  private func forget(_ rows: [Int], problem: String?) async throws {
-    try await database.run { session in
-      try session.pipeline([
-        "DELETE FROM network_changes WHERE seq = ANY(\(rows))",
-        """
-        UPDATE network_controller SET replica = \(replica), seen_at = aloft_now(), problem = \(problem)
-         WHERE (replica, problem) IS DISTINCT FROM (\(replica), \(problem)) OR seen_at < aloft_now() - interval '4 seconds'
-        """,
-      ])
+  /// Tries what OVN did not take some time ago. Apart from changes, which it would hold up.
+  private func tryRefusedAgain() async throws {
+    let batch = try await database.run { session in
+      try Batch(
+        try session.query(
+          """
+          SELECT kind, id, NULL::bigint FROM network_refusals WHERE tried_at < aloft_now() - make_interval(secs => \(Self.retrySeconds))
+           ORDER BY tried_at LIMIT \(Self.retries)
+          """), in: session)
     }
+    if !batch.names.isEmpty { try await carryOver(batch) }
+  }
+
+  /// Objects to carry over, as they are now.
+  private struct Batch: Sendable {
+    var names: Set<NetworkObjects.Name>
+    /// The rows of `network_changes` that name them.
+    var rows: [Int]
+    var changes: [NetworkModel.Change]
+
+    /// Of rows with kind, id, and number, which is null of what is no change.
+    init(_ found: Rows, in session: Session) throws {
+      names = Set(try found.map { NetworkObjects.Name(kind: try $0.get(0), id: try $0.get(1)) })
+      rows = try found.compactMap { try $0.get(2, as: Int?.self) }
+      changes = try NetworkObjects.changes(of: names, in: session)
+    }
+  }
+
+  private func carryOver(_ batch: Batch) async throws {
+    // What OVN does not take stays wanted; the rest of the cloud goes on.
+    let refused = try await writer.apply(batch.changes)
+    try await settle(batch.rows, .these(batch.names), refused: refused)
+  }
+
+  /// Forgets changes that are carried over, and writes down which of these objects OVN does not take as they are.
+  private func settle(
+    _ rows: [Int], _ objects: NetworkRefusals.Objects, refused: [NetworkModel.ObjectID: String]
+  ) async throws {
+    let statements: [SQL] = [
+      "DELETE FROM network_changes WHERE seq = ANY(\(rows))",
+      """
+      UPDATE network_controller SET replica = \(replica), seen_at = aloft_now(), problem = NULL
+       WHERE replica IS DISTINCT FROM \(replica) OR problem IS NOT NULL OR seen_at < aloft_now() - interval '4 seconds'
+      """,
+    ]
+    let news = try await database.run { session -> [String] in
+      let results = try session.pipeline(statements + NetworkRefusals.writing(refused, among: objects))
+      return try NetworkRefusals.news(results[results.count - 1])
+    }
+    for refusal in news { logger.error("OVN refuses a change", metadata: ["refusal": "\(refusal)"]) }
   }
 
   // MARK: What users see

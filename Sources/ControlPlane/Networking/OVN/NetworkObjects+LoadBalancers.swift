@@ -27,7 +27,7 @@ extension NetworkObjects {
       SELECT m.load_balancer_id, m.protocol, m.port, coalesce(m.address, a.address), m.member_port, n.id
         FROM load_balancer_members m
         JOIN load_balancers b ON b.id = m.load_balancer_id
-        LEFT JOIN addresses a ON a.nic_id = m.nic_id AND a.subnet_id = m.subnet_id
+        LEFT JOIN \(fragment: firstAddress(of: "m")) a ON true
         -- An address that a NIC has is tried like the NIC.
         LEFT JOIN addresses o ON o.subnet_id = m.subnet_id AND o.address = coalesce(m.address, a.address)
         LEFT JOIN nics n ON n.id = o.nic_id AND n.deleted_at IS NULL

@@ -10,18 +10,34 @@ extension NetworkObjects {
   static func externalNetworks(_ which: Which, in session: Session) throws -> [NetworkModel.Object] {
     try session.query(
       """
-      SELECT w.id, w.name, w.physical_network, w.vlan FROM networks w
+      SELECT w.id, w.name, w.physical_network, w.vlan, w.mtu,
+             (SELECT array_agg(b.project_id ORDER BY b.cidr) FROM routed_blocks b WHERE b.network_id = w.id),
+             (SELECT array_agg(b.cidr ORDER BY b.cidr) FROM routed_blocks b WHERE b.network_id = w.id),
+             p.nodes, p.spared
+        FROM networks w
+        LEFT JOIN (
+          SELECT physical_network, array_agg(n.id) AS nodes, array_agg(n.id) FILTER (WHERE NOT n.schedulable) AS spared
+            FROM (SELECT *, withdrawn_at IS NOT NULL AS gone,
+                         bool_and(withdrawn_at IS NOT NULL) OVER (PARTITION BY physical_network) AS all_gone
+                    FROM node_physical_networks) p
+            JOIN nodes n ON n.id = p.node_id
+           WHERE gone = all_gone GROUP BY physical_network) p USING (physical_network)
        WHERE w.project_id IS NULL AND \(fragment: which.condition("w.id"))
       """
     ).map { row in
-      .externalNetwork(
+      let projects = try row.get(5, as: [UUID]?.self) ?? []
+      let blocks = try row.get(6, as: [AddressBlock]?.self) ?? []
+      return .externalNetwork(
         NetworkModel.ExternalNetwork(
-          id: try row.get(0), name: try row.get(1), physicalNetwork: try row.get(2), vlan: try row.get(3)))
+          id: try row.get(0), name: try row.get(1), physicalNetwork: try row.get(2), vlan: try row.get(3),
+          mtu: try row.get(4), routedBlocks: zip(projects, blocks).map { .init(project: ProjectID($0), cidr: $1) },
+          nodes: try nodes(row, 7), sparedNodes: try nodes(row, 8)))
     }
   }
 
-  /// How many nodes a router's way out may go through: OVN fails over by itself where three know each other.
-  private static let gatewayNodes = 5
+  private static func nodes(_ row: Row, _ column: Int) throws -> Set<NodeID> {
+    Set((try row.get(column, as: [UUID]?.self) ?? []).map { NodeID($0) })
+  }
 
   /// Something about the addresses that router `r` has on its external network.
   private static func outside(_ aggregate: SQL) -> SQL {
@@ -38,12 +54,7 @@ extension NetworkObjects {
       SELECT r.id, r.project_id, r.name, r.routes, r.external_network_id, r.external_mac, r.snat,
              \(fragment: outside("array_agg(a.address ORDER BY family(a.address))")),
              \(fragment: outside("array_agg(masklen(s.cidr) ORDER BY family(a.address))")),
-             \(fragment: outside("array_agg(s.gateway ORDER BY family(a.address)) FILTER (WHERE s.gateway IS NOT NULL)")),
-             (SELECT array_agg(n.id) FROM (
-                SELECT n.id FROM nodes n JOIN networks w ON w.id = r.external_network_id
-                 WHERE n.networking ->> 'problem' IS NULL AND n.networking -> 'physical_networks' ? w.physical_network
-                 -- Each router has an order of its own, so that their load is spread, and it changes only with the node itself.
-                 ORDER BY md5(n.id::text || r.id::text) LIMIT \(gatewayNodes)) n)
+             \(fragment: outside("array_agg(s.gateway ORDER BY family(a.address)) FILTER (WHERE s.gateway IS NOT NULL)"))
         FROM routers r WHERE \(fragment: condition)
       """,
       """
@@ -84,8 +95,7 @@ extension NetworkObjects {
     return NetworkModel.Router.Gateway(
       externalNetwork: network, mac: mac,
       addresses: zip(addresses, lengths).map { .init(address: $0, prefixLength: $1) },
-      nextHops: try row.get(9, as: [IPAddress]?.self) ?? [], usesSNAT: try row.get(6),
-      chassis: (try row.get(10, as: [UUID]?.self) ?? []).map { NodeID($0) })
+      nextHops: try row.get(9, as: [IPAddress]?.self) ?? [], usesSNAT: try row.get(6))
   }
 
   /// Those that lead to a NIC; its router is the one that its subnet has.
@@ -97,7 +107,7 @@ extension NetworkObjects {
         JOIN addresses e ON e.floating_ip_id = f.id
         JOIN router_interfaces i ON i.subnet_id = f.subnet_id
         JOIN nics n ON n.id = f.nic_id AND n.deleted_at IS NULL
-        JOIN addresses a ON a.nic_id = f.nic_id AND a.subnet_id = f.subnet_id
+        JOIN \(fragment: firstAddress(of: "f")) a ON true
        WHERE \(fragment: which.condition("f.id"))
       """
     ).map { row in
@@ -106,6 +116,15 @@ extension NetworkObjects {
           id: try row.get(0), router: try row.get(1), address: try row.get(2), nic: try row.get(3),
           fixedAddress: try row.get(4), mac: try row.get(5)))
     }
+  }
+
+  /// The address that is meant where a NIC is named with a subnet, in which it may have several: the first one.
+  static func firstAddress(of owner: SQL) -> SQL {
+    """
+    LATERAL (SELECT min(address) AS address FROM addresses
+              WHERE nic_id = \(fragment: owner).nic_id AND subnet_id = \(fragment: owner).subnet_id
+             HAVING count(*) > 0)
+    """
   }
 
   static func peerings(_ which: Which, in session: Session) throws -> [NetworkModel.Object] {

@@ -10,6 +10,26 @@ enum NetworkObjects {
   struct Name: Sendable, Hashable {
     var kind: String
     var id: UUID
+
+    init(kind: String, id: UUID) {
+      self.kind = kind
+      self.id = id
+    }
+
+    init(of object: NetworkModel.ObjectID) {
+      id = object.uuid
+      kind =
+        switch object {
+        case .network: "network"
+        case .externalNetwork: "external_network"
+        case .nic: "nic"
+        case .router: "router"
+        case .securityGroup: "security_group"
+        case .floatingIP: "floating_ip"
+        case .loadBalancer: "load_balancer"
+        case .peering: "peering"
+        }
+    }
   }
 
   /// Which objects of a kind are wanted.

@@ -5,6 +5,8 @@ import IPAddressing
 struct MetadataNetwork: Sendable, Hashable {
   var id: NetworkID
   var mtu: Int
+  /// In which its VMs have their names.
+  var dnsDomain: String?
   /// Its addresses beside the two that are everywhere, with the length of their subnet.
   var addresses: [String]
 
@@ -36,7 +38,7 @@ struct MetadataNetwork: Sendable, Hashable {
       let used = Set((document.nics ?? []).map(\.network))
       for network in document.networks ?? [] where used.contains(network.id) {
         networks[network.id] = MetadataNetwork(
-          id: network.id, mtu: network.mtu, addresses: network.metadataAddresses)
+          id: network.id, mtu: network.mtu, dnsDomain: network.dnsDomain, addresses: network.metadataAddresses)
       }
     }
     return networks.values.sorted { $0.id.description < $1.id.description }

@@ -14,6 +14,7 @@ actor MetadataNetworks {
   private let node: NodeID
   private let logger: Logger
   private let server: MetadataServer
+  private let names: NameServer
   /// Nil: not told yet, so nothing is removed.
   private var wanted: [MetadataNetwork]?
   /// What was made as it stands here by this process.
@@ -28,6 +29,7 @@ actor MetadataNetworks {
     self.node = node
     self.logger = logger
     server = MetadataServer(clock: clock, logger: logger)
+    names = NameServer(clock: clock)
   }
 
   /// The ports that OVN's bridge has to have.
@@ -56,6 +58,7 @@ actor MetadataNetworks {
       try? await Task.sleep(for: .seconds(10))
     }
     await server.stop()
+    await names.stop()
   }
 
   private func bring() async {
@@ -69,7 +72,7 @@ actor MetadataNetworks {
       let names = Set(wanted.map { $0.namespace(on: node) })
       for network in made.values where !wanted.contains(where: { $0.id == network.id }) {
         made[network.id] = nil
-        await server.leave(network.id)
+        await leave(network.id)
       }
       let prefix = MetadataNetwork.namespacePrefix(of: node)
       for name in FileSystem.names(in: NetworkNamespace.folder) where name.hasPrefix(prefix) && !names.contains(name) {
@@ -107,7 +110,7 @@ actor MetadataNetworks {
     made[network.id] = nil
     if await !NetworkNamespace.exists(name) {
       // Sockets keep a namespace alive that has no name any more, and with it the cable.
-      await server.leave(network.id)
+      await leave(network.id)
       if if_nametoindex(network.device) > 0 { try await Tool.run("ip", ["link", "delete", network.device]) }
       if FileSystem.exists(NetworkNamespace.path(name)) { try await Tool.run("ip", ["netns", "delete", name]) }
       try await Tool.run("ip", ["netns", "add", name])
@@ -135,10 +138,16 @@ actor MetadataNetworks {
     try await Tool.run("ip", ["netns", "exec", name, "ethtool", "-K", inner, "tx", "off"])
     try await Tool.run("ip", ["link", "set", "dev", network.device] + mtu)
     if isNew {
-      await server.leave(network.id)
+      await leave(network.id)
       try await server.enter(network.id, namespace: name)
     }
+    try await names.serve(network, namespace: name)
     made[network.id] = network
+  }
+
+  private func leave(_ network: NetworkID) async {
+    await server.leave(network)
+    await names.leave(network)
   }
 
   private static func set(_ value: String, _ path: String) throws(AgentFailure) {

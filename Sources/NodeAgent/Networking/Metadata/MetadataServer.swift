@@ -7,7 +7,8 @@ import Logging
 /// Serves ``MetadataService`` on sockets in networks' namespaces: one server for all of them.
 actor MetadataServer {
   private static let port: UInt16 = 80
-  /// A guest that opens connections without end costs only itself.
+  /// A guest that opens connections without end costs only its own network: peers are counted by network and address, and
+  /// a network gets no more places than are left for others.
   private static let limits = {
     var limits = Limits()
     limits.maximumBody = 4 << 10

@@ -108,13 +108,18 @@ private struct InstanceDocument: Encodable {
     var dnsDomain: String?
   }
 
+  struct Disk: Encodable {
+    var volume: VolumeID
+    /// Names it under `/dev/disk/by-id`.
+    var serial: String
+  }
+
   var id: VMID
   var name: String
   var hostname: String
   var vcpus: Int
   var memoryMib: Int
-  var diskGib: Int
-  var image: ImageID
+  var disks: [Disk]
   var sshKeys: [String]
   var nics: [NIC]
 
@@ -124,8 +129,7 @@ private struct InstanceDocument: Encodable {
     hostname = vm.hostname
     vcpus = vm.vcpus
     memoryMib = vm.memoryMib
-    diskGib = vm.diskGib
-    image = vm.image.id
+    disks = vm.disks.map { Disk(volume: $0.volume, serial: $0.volume.serial) }
     sshKeys = vm.sshKeys
     nics = (vm.nics ?? []).map { nic in
       let network = (vm.networks ?? []).first { $0.id == nic.network }

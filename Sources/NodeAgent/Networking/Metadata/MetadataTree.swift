@@ -35,7 +35,6 @@ extension MetadataTree {
   static func metaData(of vm: Assignment) -> MetadataTree {
     let primary = (vm.nics ?? []).first
     var entries: [(String, MetadataTree)] = [
-      ("ami-id", .text(vm.image.id.description)),
       ("hostname", .text(vm.fullName)),
       ("instance-id", .text(vm.vm.description)),
       ("local-hostname", .text(vm.fullName)),

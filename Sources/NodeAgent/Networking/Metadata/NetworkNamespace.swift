@@ -34,14 +34,33 @@ enum NetworkNamespace {
   ///
   /// - Parameter device: on which a link-local address is.
   static func listen(on address: IPAddress, port: UInt16, device: String) throws(AgentFailure) -> Int32 {
-    var target = NumericSocketAddress(address, port: port, scope: if_nametoindex(device))
-    let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
-    let descriptor = socket(target.family, type, 0)
-    guard descriptor >= 0 else { throw FileSystem.failure("making a socket for", "\(address)") }
-    var one: Int32 = 1
-    setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &one, socklen_t(MemoryLayout<Int32>.size))
-    guard target.withPointer({ bind(descriptor, $0, $1) }) == 0, Glibc.listen(descriptor, 256) == 0 else {
+    let descriptor = try bound(SOCK_STREAM, to: address, port: port, device: device)
+    guard Glibc.listen(descriptor, 256) == 0 else {
       let failure = FileSystem.failure("listening on", "\(address)")
+      close(descriptor)
+      throw failure
+    }
+    return descriptor
+  }
+
+  /// A socket that receives datagrams in the namespace of the calling thread; parameters as above.
+  static func receive(on address: IPAddress, port: UInt16, device: String) throws(AgentFailure) -> Int32 {
+    try bound(SOCK_DGRAM, to: address, port: port, device: device)
+  }
+
+  private static func bound(
+    _ type: __socket_type, to address: IPAddress, port: UInt16, device: String
+  ) throws(AgentFailure) -> Int32 {
+    var target = NumericSocketAddress(address, port: port, scope: if_nametoindex(device))
+    let descriptor = socket(
+      target.family, Int32(type.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    guard descriptor >= 0 else { throw FileSystem.failure("making a socket for", "\(address)") }
+    if type == SOCK_STREAM {
+      var one: Int32 = 1
+      setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &one, socklen_t(MemoryLayout<Int32>.size))
+    }
+    guard target.withPointer({ bind(descriptor, $0, $1) }) == 0 else {
+      let failure = FileSystem.failure("binding a socket to", "\(address)")
       close(descriptor)
       throw failure
     }

@@ -1,0 +1,88 @@
+import AloftModel
+import Foundation
+import Postgres
+
+/// The documents of a node's volumes that changed.
+struct AssignedVolumes {
+  var documents: [VolumeAssignment]
+  /// The count of the last one, where there are more behind it; nil: these are all.
+  var end: Int?
+
+  private struct Snapshot: Decodable {
+    var id: UUID
+    var isTaken: Bool
+    var quiesce: Bool
+    var volumes: [UUID]
+
+    var assigned: VolumeAssignment.Snapshot {
+      VolumeAssignment.Snapshot(
+        id: SnapshotID(id), isTaken: isTaken, volumes: volumes.map { VolumeID($0) }, quiesce: quiesce)
+    }
+  }
+
+  private struct Export: Decodable {
+    var image: UUID
+    var snapshot: UUID
+
+    var assigned: VolumeAssignment.Export {
+      VolumeAssignment.Export(image: ImageID(image), snapshot: SnapshotID(snapshot))
+    }
+  }
+
+  /// The snapshots that a volume `v` is to have: those of users, and those that only the making of an image knows.
+  private static let snapshots: SQL = """
+    SELECT jsonb_agg(a.snapshot ORDER BY a.snapshot->>'id') FROM (
+      SELECT jsonb_build_object('id', t.id, 'is_taken', m.taken_at IS NOT NULL, 'quiesce', t.quiesce,
+               'volumes', (SELECT jsonb_agg(a.volume_id ORDER BY a.volume_id) FROM volume_snapshots a
+                            WHERE a.snapshot_id = t.id))
+        FROM volume_snapshots m JOIN snapshots t ON t.id = m.snapshot_id
+       WHERE m.volume_id = v.id AND t.deleted_at IS NULL
+      UNION ALL
+      SELECT jsonb_build_object('id', c.snapshot_id, 'is_taken', c.taken_at IS NOT NULL, 'quiesce', true,
+               'volumes', jsonb_build_array(c.volume_id))
+        FROM image_captures c WHERE c.volume_id = v.id AND c.is_own AND c.ended_at IS NULL
+    ) a (snapshot)
+    """
+
+  /// The statement that ``init(_:)`` reads: those of the node that changed behind `after`, in the order of their changes.
+  static func changed(on node: NodeID, after: Int, limit: Int) -> SQL {
+    """
+    SELECT v.id, v.generation, v.deleted_at IS NOT NULL, s.name, v.size_gib, v.vm_id, i.id, i.sha256, i.format, i.size_bytes,
+           v.assignment_revision, count(*) OVER (), v.is_made, v.source_snapshot_id, v.source_volume_id, v.epoch, v.base_snapshot_id,
+           (\(fragment: snapshots)),
+           EXISTS (SELECT 1 FROM volume_snapshots a
+                    WHERE a.snapshot_id = v.source_snapshot_id AND a.volume_id = v.source_volume_id AND a.taken_at IS NULL),
+           v.next_node_id IS NOT NULL AND v.deleted_at IS NULL, v.fence,
+           (SELECT jsonb_agg(jsonb_build_object('image', c.image_id, 'snapshot', c.snapshot_id) ORDER BY c.image_id)
+              FROM image_captures c WHERE c.volume_id = v.id AND c.ended_at IS NULL)
+      FROM nodes n JOIN volumes v ON v.node_id = n.id JOIN storage_pools s ON s.id = v.pool_id
+           LEFT JOIN images i ON i.id = v.image_id
+     WHERE n.id = \(node)
+       AND v.assignment_revision > CASE WHEN \(after)::bigint > n.assignment_revision THEN 0 ELSE \(after)::bigint END
+     ORDER BY v.assignment_revision LIMIT \(limit)
+    """
+  }
+
+  init(_ rows: Rows) throws {
+    documents = try rows.map { row in
+      VolumeAssignment(
+        volume: try row.get(0), generation: try row.get(1), deleted: try row.get(2), isMade: try row.get(12),
+        pool: try row.get(3),
+        sizeBytes: try row.get(4, as: Int.self) << 30, source: try Self.source(row), vm: try row.get(5),
+        snapshots: try row.list(17, of: Snapshot.self).map(\.assigned), epoch: try row.get(15), base: try row.get(16),
+        released: try row.get(19) ? true : nil, fence: try row.get(20) ? true : nil,
+        exports: try row.list(21, of: Export.self).map(\.assigned))
+    }
+    end = try rows.last.flatMap { try $0.get(11, as: Int.self) == rows.count ? nil : try $0.get(10, as: Int.self) }
+  }
+
+  private static func source(_ row: Row) throws -> VolumeAssignment.Source? {
+    if let snapshot = try row.get(13, as: SnapshotID?.self), let volume = try row.get(14, as: VolumeID?.self) {
+      return VolumeAssignment.Source(snapshot: snapshot, of: volume, isAwaited: try row.get(18))
+    }
+    guard let image = try row.get(6, as: ImageID?.self) else { return nil }
+    return VolumeAssignment.Source(
+      image: Assignment.BaseImage(
+        id: image, sha256: try row.get(7), format: try row.get(8), sizeBytes: try row.get(9)))
+  }
+}

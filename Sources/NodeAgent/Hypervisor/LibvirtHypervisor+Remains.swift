@@ -1,0 +1,66 @@
+import AloftModel
+import JSON
+import Libvirt
+
+// When libvirtd dies while it changes the disks of a guest that runs, QEMU keeps what was begun: a device, or open files with their
+// locks. libvirt does not know of that when it is back, and nobody can have such a volume before the guest has ended. So whatever
+// QEMU has and libvirt does not know goes, when a guest is looked at for the first time after libvirt was connected to: at that time
+// nothing else is done with its disks.
+
+extension LibvirtHypervisor {
+  /// Who looks at a guest, perhaps to end it, must not wait for a QEMU that does not answer: what has not come to its end in a few
+  /// seconds goes no step further, and nothing else is done with the guest's disks before that.
+  func clearRemainsSoon(of vm: VMID, knowing aliases: Set<String>) async {
+    let (ends, end) = AsyncStream.makeStream(of: Void.self)
+    let clearing = Task {
+      do throws(AgentFailure) { try await clearRemains(of: vm, knowing: aliases) } catch {
+        logger.warning(
+          "what libvirt may have forgotten of a guest cannot be looked at",
+          metadata: ["vm": "\(vm)", "failure": "\(error)"])
+      }
+      end.finish()
+    }
+    let limit = Task {
+      try? await Task.sleep(for: .seconds(5))
+      end.finish()
+    }
+    for await _ in ends {}
+    clearing.cancel()
+    limit.cancel()
+  }
+
+  /// QEMU itself sees to it that nothing goes that is in use.
+  private func clearRemains(of vm: VMID, knowing aliases: Set<String>) async throws(AgentFailure) {
+    for device in try await ask(vm, "qom-list", ["path": "/machine/peripheral"])?.arrayValue ?? [] {
+      guard let name = device["name"]?.stringValue, DiskSpecification.volume(ofAlias: name) != nil,
+        !aliases.contains(name)
+      else { continue }
+      logger.warning("removing a disk that libvirt has forgotten", metadata: ["vm": "\(vm)", "device": "\(name)"])
+      _ = try await ask(vm, "device_del", ["id": .string(name)])
+    }
+    let nodes = try await ask(vm, "query-named-block-nodes", ["flat": true])?.arrayValue ?? []
+    // Those that libvirt names: a disk's, and below it those of its files.
+    var candidates = nodes.compactMap { $0["node-name"]?.stringValue }.filter { $0.hasPrefix("libvirt-") }
+    var count = 0
+    // What lies below is free when what lies above has gone.
+    while count != candidates.count {
+      count = candidates.count
+      var left: [String] = []
+      for node in candidates where try await ask(vm, "blockdev-del", ["node-name": .string(node)]) == nil {
+        left.append(node)
+      }
+      candidates = left
+    }
+    if count < nodes.count(where: { $0["node-name"]?.stringValue?.hasPrefix("libvirt-") == true }) {
+      logger.warning("libvirt had forgotten files that QEMU had open; they are closed", metadata: ["vm": "\(vm)"])
+    }
+  }
+
+  /// What QEMU's monitor returns; nil where it refuses.
+  private func ask(_ vm: VMID, _ command: String, _ arguments: JSONValue) async throws(AgentFailure) -> JSONValue? {
+    if Task.isCancelled { throw AgentFailure(.hypervisorUnavailable, "QEMU did not answer in time") }
+    let request: JSONValue = ["execute": .string(command), "arguments": arguments]
+    let answer = try await call(vm) { domain throws(LibvirtError) in try await domain.askMonitor(request.description) }
+    return (try? JSONValue.parse(answer))?["return"]
+  }
+}

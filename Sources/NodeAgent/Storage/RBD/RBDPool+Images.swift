@@ -1,0 +1,99 @@
+import AloftModel
+
+extension RBDPool {
+  private static let base = RBDName.baseSnapshot
+
+  func hasImage(_ sha256: String) async -> Bool { (try? await holds(sha256)) == true }
+
+  /// Throws where the cluster does not say.
+  private func holds(_ sha256: String) async throws(AgentFailure) -> Bool {
+    try await rbd.find("info", "--format", "json", "\(RBDName.image(sha256))@\(Self.base)") != nil
+  }
+
+  /// Nodes that need the same image at the same time may each bring it in; the first one's stays.
+  func fetch(
+    _ image: Assignment.BaseImage, from source: ImageSource, progress: @escaping @Sendable (Int) -> Void
+  ) async throws(AgentFailure) {
+    if await hasImage(image.sha256) { return }
+    // There it is checked before anything else opens it.
+    try await cache.fetch(image, from: source, progress: progress)
+    let target = RBDName.image(image.sha256)
+    let temporary = RBDName.importPrefix(rbd.access.client) + image.sha256.lowercased()
+    importing.insert(temporary)
+    defer { importing.remove(temporary) }
+    try await discard(temporary)
+    try checkpoint("bringing an image in")
+    let file = await cache.path(ofImage: image.sha256.lowercased())
+    try await Tool.run(
+      "qemu-img",
+      ["convert", "-q", "-f", image.format.rawValue, "-O", "raw", file, rbd.access.qemuName(temporary)])
+    try await rbd.run("snap", "create", "--no-progress", "\(temporary)@\(Self.base)")
+    try checkpoint("naming an image")
+    if try await rbd.make("rename", temporary, "\(rbd.access.pool)/\(target)") {
+      logger.info("image brought into a pool", metadata: ["pool": "\(name)", "image": "\(image.id)"])
+      return
+    }
+    if try await holds(image.sha256) { return try await discard(temporary) }
+    // Another node was about to remove it.
+    try await discard(target)
+    try await rbd.run("rename", temporary, "\(rbd.access.pool)/\(target)")
+  }
+
+  /// For how many milliseconds nothing may need an image before it is removed, and which part of the pool must be free for that.
+  private static let imageGrace = 3_600_000
+  private static let roomyPart = 10
+
+  func removeImages(but wanted: Set<String>, uptime: Int) async throws(AgentFailure) {
+    // A cluster that does not answer keeps nothing else from being tidied.
+    do throws(AgentFailure) { try await tidy(wanted, uptime) } catch {
+      logger.warning("a storage pool was not tidied", metadata: ["pool": "\(name)", "failure": "\(error)"])
+    }
+  }
+
+  private struct TrashLine: Decodable {
+    var id: String
+    var name: String
+  }
+
+  private func tidy(_ wanted: Set<String>, _ uptime: Int) async throws(AgentFailure) {
+    let names = try RBDCommand.decode(try await rbd.read("ls", "--format", "json"), as: [String].self)
+    let own = RBDName.importPrefix(rbd.access.client)
+    for name in names where name.hasPrefix(own) && !importing.contains(name) { try await discard(name) }
+    let kept = Set(wanted.map(RBDName.image))
+    let candidates = names.filter { $0.hasPrefix(RBDName.imagePrefix) && !kept.contains($0) }
+    unusedImages = unusedImages.filter { candidates.contains($0.key) }
+    let isShort = latest.problem == nil && latest.freeBytes < latest.totalBytes / Self.roomyPart
+    for name in candidates {
+      let since = unusedImages[name] ?? uptime
+      unusedImages[name] = since
+      guard isShort || uptime - since >= Self.imageGrace else { continue }
+      if try await hasClones(name) {
+        unusedImages[name] = uptime
+        continue
+      }
+      logger.info("removing an image that nothing needs", metadata: ["pool": "\(self.name)", "image": "\(name)"])
+      try await discard(name)
+      unusedImages[name] = nil
+    }
+    try await emptyTrash()
+  }
+
+  private func hasClones(_ image: String) async throws(AgentFailure) -> Bool {
+    guard let bytes = try await rbd.find("children", "--all", "--format", "json", "\(image)@\(Self.base)") else {
+      return false
+    }
+    return try !RBDCommand.decode(bytes, as: [Clone].self).isEmpty
+  }
+
+  private struct Clone: Decodable { var image: String }
+
+  /// Removes what clones needed and need no more; Ceph refuses the rest.
+  private func emptyTrash() async throws(AgentFailure) {
+    let lines = try RBDCommand.decode(try await rbd.read("trash", "ls", "--format", "json"), as: [TrashLine].self)
+    for line in lines where line.name.hasPrefix(RBDName.prefix) {
+      do throws(AgentFailure) { _ = try await rbd.works("trash", "rm", "--no-progress", line.id) } catch {
+        guard error.kind == .volumeInUse else { throw error }
+      }
+    }
+  }
+}

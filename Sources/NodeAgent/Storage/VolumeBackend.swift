@@ -1,0 +1,188 @@
+import AloftModel
+
+/// What QEMU opens as a disk.
+public enum DiskSource: Sendable, Hashable {
+  /// A qcow2 file.
+  case file(String)
+  /// An image of a Ceph cluster: `pool/image`. The names of Aloft's images are different in all clusters.
+  case rbd(String)
+
+  /// What it is called in what is written down.
+  public var path: String {
+    switch self {
+    case .file(let path): path
+    case .rbd(let name): "rbd:" + name
+    }
+  }
+}
+
+/// What a pool has of one volume.
+public enum VolumeLook: Sendable, Hashable {
+  case absent
+  /// Something of it is missing or cannot be read; says what.
+  case damaged(String)
+  case whole(StoredVolume)
+}
+
+/// A volume as its pool keeps it.
+public struct StoredVolume: Sendable, Hashable {
+  public struct Snapshot: Sendable, Hashable {
+    public var id: SnapshotID
+    /// Milliseconds since 1970; nil: begun, and not taken while a guest still writes below it.
+    public var takenAt: Int?
+    public var quiesced: Bool
+
+    public init(id: SnapshotID, takenAt: Int?, quiesced: Bool) {
+      self.id = id
+      self.takenAt = takenAt
+      self.quiesced = quiesced
+    }
+  }
+
+  public var epoch: Int
+  public var sizeBytes: Int
+  /// What its own data takes in the pool.
+  public var usedBytes: Int
+  public var snapshots: [Snapshot]
+  /// What a guest reads and writes.
+  public var source: DiskSource
+  /// The layer under it.
+  public var below: DiskSource?
+  /// What a guest may have open for writing all the same, while a snapshot is begun and not taken.
+  public var earlier: [DiskSource]
+  /// How many layers there are between the guest's data and the image.
+  public var depth: Int
+  /// Data that nobody can ask for any more, and that can be made part of the layer above it.
+  public var merge: LayerMerge?
+
+  public init(
+    epoch: Int = 0, sizeBytes: Int, usedBytes: Int = 0, snapshots: [Snapshot] = [], source: DiskSource,
+    below: DiskSource? = nil, earlier: [DiskSource] = [], depth: Int = 1, merge: LayerMerge? = nil
+  ) {
+    self.epoch = epoch
+    self.sizeBytes = sizeBytes
+    self.usedBytes = usedBytes
+    self.snapshots = snapshots
+    self.source = source
+    self.below = below
+    self.earlier = earlier
+    self.depth = depth
+    self.merge = merge
+  }
+}
+
+/// Two layers that can become one.
+public struct LayerMerge: Sendable, Hashable {
+  /// Named by nobody, with one layer above it.
+  public var layer: String
+  public var child: String
+  /// The same as what QEMU opens.
+  public var layerSource: DiskSource
+  public var childSource: DiskSource
+  /// The volumes that read through them, and what their guests have open.
+  public var volumes: [VolumeID]
+  public var tops: [DiskSource]
+
+  public init(
+    layer: String, child: String, layerSource: DiskSource, childSource: DiskSource, volumes: [VolumeID],
+    tops: [DiskSource]
+  ) {
+    self.layer = layer
+    self.child = child
+    self.layerSource = layerSource
+    self.childSource = childSource
+    self.volumes = volumes
+    self.tops = tops
+  }
+}
+
+/// One storage pool: where volumes, their snapshots and cached images are.
+///
+/// Every call may be repeated: what is there already is not made again, what is gone is not missed. A call that was cut off
+/// by the host's death has happened or not, and can be repeated after the pool was opened again. Callers see to it that only
+/// one call at a time is about a volume, and that no guest has it open where that is said.
+public protocol VolumeBackend: Sendable {
+  /// How the pool's cluster is reached; nil: it is on this host.
+  var access: CephAccess? { get }
+  /// A snapshot is not a new layer that guests go over to, but is taken where they write: see ``captureSnapshot(_:of:)``.
+  var takesSnapshotsInPlace: Bool { get }
+  func status() async -> NodeStoragePool
+  func hasImage(_ sha256: String) async -> Bool
+  /// Brings an image into the cache; what does not have the promised digest is not kept.
+  func fetch(
+    _ image: Assignment.BaseImage, from source: ImageSource, progress: @escaping @Sendable (Int) -> Void
+  ) async throws(AgentFailure)
+  /// Removes cached images that no volume reads through, and that are not among `wanted`, once that has been so for an hour; at once
+  /// when the pool is nearly full.
+  ///
+  /// - Parameter uptime: milliseconds of a clock that never goes back.
+  func removeImages(but wanted: Set<String>, uptime: Int) async throws(AgentFailure)
+  func look(_ volume: VolumeID) async throws(AgentFailure) -> VolumeLook
+  /// Makes a volume: zeros, or copy-on-write over a cached image or over a snapshot in this pool.
+  func create(
+    _ volume: VolumeID, sizeBytes: Int, from source: VolumeAssignment.Source?
+  ) async throws(AgentFailure)
+  /// Makes a volume larger that no guest has open.
+  func grow(_ volume: VolumeID, to sizeBytes: Int) async throws(AgentFailure)
+  /// Keeps what the volume holds until a guest is switched to the source that is returned. A guest that ends before it is
+  /// switched finds the same data there.
+  func beginSnapshot(_ snapshot: SnapshotID, of volume: VolumeID) async throws(AgentFailure) -> DiskSource
+  /// Keeps what a volume holds, of which the snapshot was begun and whose guest stands still: only where snapshots are taken in
+  /// place.
+  func captureSnapshot(_ snapshot: SnapshotID, of volume: VolumeID) async throws(AgentFailure)
+  /// Whether any host has the volume open for writing, this one too.
+  func isOpen(_ volume: VolumeID) async throws(AgentFailure) -> Bool
+  /// Cuts off every client of the pool's cluster that has the volume open, on whatever host, and returns when none has it open any
+  /// more. What they have not written by then is never written. Returns their addresses.
+  func fence(_ volume: VolumeID) async throws(AgentFailure) -> [String]
+  /// No guest writes below the new source any more.
+  func finishSnapshot(
+    _ snapshot: SnapshotID, of volume: VolumeID, takenAt: Int, quiesced: Bool
+  ) async throws(AgentFailure)
+  func deleteSnapshot(_ snapshot: SnapshotID, of volume: VolumeID) async throws(AgentFailure)
+  /// Makes a snapshot's content that of a volume that no guest has open.
+  func revert(
+    _ volume: VolumeID, to snapshot: SnapshotID, epoch: Int, sizeBytes: Int
+  ) async throws(AgentFailure)
+  /// Deletes a volume that no guest has open, with its snapshots. What other volumes were cloned from it they keep.
+  func delete(_ volume: VolumeID) async throws(AgentFailure)
+  /// Merges two layers that no guest has open.
+  func merge(_ merge: LayerMerge) async throws(AgentFailure)
+  /// Makes one qcow2 file of what a snapshot that was taken holds, if there is none yet; guests may read the snapshot's data meanwhile.
+  /// The file is kept until ``removeExports(but:)``, over restarts too.
+  ///
+  /// - Parameters:
+  ///   - begin: is called before a new file is there: it may differ from one that was there before.
+  ///   - progress: bytes done, of how many.
+  func export(
+    _ export: VolumeAssignment.Export, of volume: VolumeID,
+    begin: @escaping @Sendable () async throws(AgentFailure) -> Void,
+    progress: @escaping @Sendable (Int, Int) -> Void
+  ) async throws(AgentFailure) -> ExportedFile
+  /// Removes the files that were made for other images.
+  func removeExports(but wanted: Set<ImageID>) async throws(AgentFailure)
+}
+
+/// A qcow2 file that is to be sent.
+public struct ExportedFile: Sendable, Hashable {
+  public var path: String
+  public var sizeBytes: Int
+  public var sha256: [UInt8]
+
+  public init(path: String, sizeBytes: Int, sha256: [UInt8]) {
+    self.path = path
+    self.sizeBytes = sizeBytes
+    self.sha256 = sha256
+  }
+}
+
+extension VolumeBackend {
+  public var access: CephAccess? { nil }
+  public var takesSnapshotsInPlace: Bool { false }
+  public func captureSnapshot(_ snapshot: SnapshotID, of volume: VolumeID) async throws(AgentFailure) {
+    throw AgentFailure(.unsupported, "this pool takes snapshots by new layers")
+  }
+  /// A pool of one host is told by its hypervisor.
+  public func isOpen(_ volume: VolumeID) async throws(AgentFailure) -> Bool { false }
+  public func fence(_ volume: VolumeID) async throws(AgentFailure) -> [String] { [] }
+}

@@ -1,0 +1,47 @@
+# A node for the sections that measure a real agent and libvirt: what starts it, and the same things by hand. To be sourced.
+# shellcheck shell=bash
+
+# start_agent: a libvirtd and a node of their own; sets libvirt_uri and agent_pid
+start_agent() {
+  local secret
+  libvirt_directory=$work/libvirt
+  libvirt_uri=$("$here/libvirt-private" start "$libvirt_directory")
+  secret=$(post /v1/node-tokens '{"description":"bench"}' \
+    | python3 -c 'import json, sys; print(json.load(sys.stdin)["secret"])')
+  export ALOFT_AGENT_JOIN_TOKEN=$secret
+  launch agent "$programs/aloft-agent" --url "$url" --ca "$work/pki/ca.crt" --data "$work/agent" \
+    --libvirt "$libvirt_uri" --name bench-node --accelerator tcg
+  unset ALOFT_AGENT_JOIN_TOKEN
+  agent_pid=$launched
+  node_is_ready() { api "$url/v1/nodes/bench-node" | grep -q '"state":"ready"'; }
+  until_true 30 "the node ready" node_is_ready
+}
+
+stop_section_agent() {
+  stop "$agent_pid"
+  "$here/libvirt-private" stop "$libvirt_directory" --guests
+  libvirt_directory=
+}
+
+virsh() { command virsh --quiet --connect "$libvirt_uri" "$@"; }
+
+# define_by_hand VM NAME: what libvirt has as VM, as raw.xml with another name and files of its own in raw/; sets disk, what the
+# VM boots from, and by_hand_disk, which is to be made in its place
+define_by_hand() {
+  local seed
+  virsh dumpxml --inactive "$1" >"$work/definition"
+  disk=$(sed -n "s/.*<source file='\([^']*qcow2\)'.*/\1/p" "$work/definition" | head -n 1)
+  seed=$(sed -n "s/.*<source file='\([^']*seed.iso\)'.*/\1/p" "$work/definition" | head -n 1)
+  by_hand_disk=$work/raw/${disk##*/}
+  mkdir -p "$work/raw"
+  cp "$seed" "$work/raw/"
+  sed -e "s|<uuid>.*</uuid>||; s|<name>.*</name>|<name>$2</name>|; s|${disk%/*}/|$work/raw/|; s|${seed%/*}/|$work/raw/|" \
+    -e "/<metadata>/,/<\/metadata>/d" "$work/definition" >"$work/raw.xml"
+}
+
+# base_of LAYER and format_of_base LAYER: the file below it, and what that is
+base_of() { backing "$1" full-backing-filename; }
+format_of_base() { backing "$1" backing-filename-format; }
+backing() {
+  qemu-img info -U --output json "$1" | python3 -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]])' "$2"
+}
