@@ -119,7 +119,7 @@ extension LockOrderTests {
       #expect(findings == [], "\(findings)")
       #expect(try await test.count("SELECT count(*) FROM volumes") == 0)
       #expect(try await test.count("SELECT count(*) FROM snapshots") == 0)
-      #expect(try await deadlocks(test) == 0)
+      try await expectNoDeadlock(test)
     }
   }
 }

@@ -31,6 +31,15 @@ final class Folder: Sendable {
     try Data(bytes).write(to: URL(fileURLWithPath: path))
     return path
   }
+
+  /// A program of the shell. Another program copies it: a file that this one had open for writing cannot be executed
+  /// (ETXTBSY) while a child that a test beside it has just forked still holds the descriptor.
+  func program(_ text: String) async throws -> String {
+    let draft = try file("draft-\(UUID().uuidString)", Array("#!/bin/sh\n\(text)\n".utf8))
+    let path = path + "/program-\(UUID().uuidString)"
+    _ = try await run("install", "-m", "755", draft, path)
+    return path
+  }
 }
 
 let inspector = ConfinedInspector(program: programs + "/aloft-inspect")
@@ -144,22 +153,20 @@ struct ConfinedInspectorTests {
   func otherPrograms() async throws {
     let folder = try Folder()
     let image = try folder.file("image", QCOW2Bytes().bytes)
-    func program(_ text: String, wallClock: Duration = .seconds(60)) throws -> ConfinedInspector {
-      let path = try folder.file("program-\(UUID().uuidString)", Array("#!/bin/sh\n\(text)\n".utf8))
-      chmod(path, 0o755)
-      return ConfinedInspector(program: path, budget: .init(wallClock: wallClock))
+    func program(_ text: String, wallClock: Duration = .seconds(60)) async throws -> ConfinedInspector {
+      ConfinedInspector(program: try await folder.program(text), budget: .init(wallClock: wallClock))
     }
     let absent = ConfinedInspector(program: folder.path + "/absent")
     await #expect(throws: InspectionFailure.cannotStart(errno: ENOENT)) { try await absent.inspect(path: image) }
-    let mute = try program("exit 7")
+    let mute = try await program("exit 7")
     await #expect(throws: InspectionFailure.noAnswer(status: 7)) { try await mute.inspect(path: image) }
-    let nonsense = try program("echo '{\"measures\": []}'")
+    let nonsense = try await program("echo '{\"measures\": []}'")
     await #expect(throws: InspectionFailure.noAnswer(status: 0)) { try await nonsense.inspect(path: image) }
-    let talkative = try program("exec yes")
+    let talkative = try await program("exec yes")
     await #expect(throws: InspectionFailure.noAnswer(status: -1)) { try await talkative.inspect(path: image) }
-    let dead = try program("kill -SEGV $$")
+    let dead = try await program("kill -SEGV $$")
     await #expect(throws: InspectionFailure.died(signal: SIGSEGV)) { try await dead.inspect(path: image) }
-    let endless = try program("echo $$ >\(folder.path)/pid; exec sleep 1000", wallClock: .seconds(3))
+    let endless = try await program("echo $$ >\(folder.path)/pid; exec sleep 1000", wallClock: .seconds(3))
     await #expect(throws: InspectionFailure.outOfTime) { try await endless.inspect(path: image) }
     let text = try String(contentsOfFile: folder.path + "/pid", encoding: .utf8)
     #expect(!processRuns(Int32(text.trimmingCharacters(in: .whitespacesAndNewlines)) ?? 1))
@@ -169,8 +176,7 @@ struct ConfinedInspectorTests {
   func cancelled() async throws {
     let folder = try Folder()
     let image = try folder.file("image", QCOW2Bytes().bytes)
-    let path = try folder.file("program", Array("#!/bin/sh\necho $$ >\(folder.path)/pid\nexec sleep 1000\n".utf8))
-    chmod(path, 0o755)
+    let path = try await folder.program("echo $$ >\(folder.path)/pid\nexec sleep 1000")
     let task = Task { try await ConfinedInspector(program: path).inspect(path: image) }
     try await eventually("it runs") { FileManager.default.fileExists(atPath: folder.path + "/pid") }
     task.cancel()

@@ -60,8 +60,8 @@ struct Installation: Sendable {
   func launch(directory: String, options: PostgresServer.Options) throws(ServerFailure) -> ChildProcess {
     var settings = [
       "listen_addresses=", "unix_socket_directories=\(directory)", "unix_socket_permissions=0777",
-      "max_connections=\(options.maxConnections)", "log_min_messages=warning", "lc_messages=C",
-      "deadlock_timeout=100ms",
+      "max_connections=\(options.maxConnections)", "log_min_messages=warning",
+      "lc_messages=C", "log_line_prefix=%p %d ", "deadlock_timeout=100ms",
       // What a failed statement was about is logged too: there must be no secret in it.
       "log_parameter_max_length_on_error=-1",
     ]
