@@ -187,6 +187,8 @@ enum VMStore {
 
   /// Removes every trace of a VM, its claim first. Its operations stay: they tell what happened.
   static func purge(_ id: UUID, in session: Session) throws {
+    // Its snapshots forget it below; they are to be locked before the node, which the claim's end changes.
+    _ = try session.execute("SELECT 1 FROM snapshots WHERE vm_id = \(id) ORDER BY id FOR NO KEY UPDATE")
     _ = try session.execute("DELETE FROM claims WHERE vm_id = \(id)")
     _ = try session.execute("DELETE FROM vms WHERE id = \(id)")
   }

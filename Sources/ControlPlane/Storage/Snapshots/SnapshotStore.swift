@@ -14,8 +14,9 @@ enum SnapshotStore {
       SELECT 1 FROM volumes WHERE id IN (SELECT volume_id FROM volume_snapshots WHERE snapshot_id = \(id))
        ORDER BY id FOR UPDATE
       """)
-    // Hidden ones, too.
-    guard try session.one("SELECT 1 FROM snapshots WHERE id = \(id) FOR UPDATE") != nil else { return nil }
+    // Hidden ones, too. Not as a key: who makes a row that refers to a snapshot locks the node first, and waits here for nobody;
+    // a snapshot is only removed by whoever holds its volumes, as these do.
+    guard try session.one("SELECT 1 FROM snapshots WHERE id = \(id) FOR NO KEY UPDATE") != nil else { return nil }
     return try session.one(
       """
       SELECT \(fragment: SnapshotRecord.columns) FROM snapshots r \(fragment: SnapshotRecord.joins) WHERE r.id = \(id)

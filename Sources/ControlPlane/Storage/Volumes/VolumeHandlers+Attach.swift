@@ -90,9 +90,8 @@ extension VolumeHandlers {
       try call.requireMatch(volume.etag)
       try Self.requireLiving(volume, to: "move")
       try VMHandlers.requireLiving(machine, to: "change the volumes of")
-      if !volume.pool.isLocal {
-        try VolumeStore.holdNodes(of: [volume.id.uuid], and: [machine.nodeID], in: session)
-      }
+      // Before the volume's row changes: whoever makes one of its name holds the node, and waits for what becomes of the row.
+      try VolumeStore.holdNodes(of: [volume.id.uuid], and: [machine.nodeID], in: session)
       let other = try body(volume, machine, session)
       let intended = try VMStore.intend(machine.id, in: session)
       try OperationStore.accept(

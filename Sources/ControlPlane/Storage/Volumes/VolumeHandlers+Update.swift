@@ -32,6 +32,8 @@ extension VolumeHandlers {
       if limits != volume.limits, volume.vmID != vm?.id {
         throw Problem(.wrongState, "volume \(volume.name) was attached or detached a moment ago; look again")
       }
+      // Whoever makes a volume of this name holds the node, and waits for what becomes of the row.
+      if let vm { try VolumeStore.holdNodes(of: [], and: [vm.nodeID], in: session) }
       // In one update: behind another one of the same transaction PostgreSQL would look at the row's VM again, which is not locked where
       // only words change, and wait for whoever has it locked and waits for the volume.
       try session.execute(
