@@ -11,7 +11,7 @@ swift_flags := --scratch-path $(BUILD_DIR)
 export SWIFT BUILD_DIR
 
 .DEFAULT_GOAL := help
-.PHONY: help packages up down lab lab-down lab-kills storage-kills build build-tests test sim lint fuzz schemathesis tls-scan bench clean
+.PHONY: help packages up down lab lab-down lab-kills storage-kills hot-plugs build build-tests test sim lint fuzz schemathesis tls-scan bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
@@ -32,6 +32,9 @@ lab-kills: build-tests ## kill every part of a lab's cloud during ROUNDS (34) ti
 storage-kills: build-tests ## kill agent, libvirtd, QEMU, aloftd and PostgreSQL while volumes are worked on: RUNS (100) seeds from SEED (1)
 	ALOFT_KILL_RUNS=$(RUNS) ALOFT_KILL_SEED=$(SEED) $(SWIFT) test $(swift_flags) --skip-build --disable-xctest \
 	  --filter '^EndToEndTests\..*StorageKillTests'
+
+hot-plugs: build-tests ## plug a volume into a guest that runs, and out again, RUNS (100) times; in Ceph too where that is installed
+	ALOFT_PLUG_ROUNDS=$(RUNS) $(SWIFT) test $(swift_flags) --skip-build --disable-xctest --filter '^EndToEndTests\..*VolumeTests'
 
 lab-down: ## end the lab and remove all of it
 	@scripts/lab down

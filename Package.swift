@@ -120,6 +120,9 @@ let tests: [Target] = [
   .target(
     name: "LibvirtTestSupport", dependencies: ["JSON", "Libvirt", "TestSupport"], path: "Tests/LibvirtTestSupport",
     swiftSettings: strict),
+  .target(
+    name: "CephTestSupport", dependencies: ["LibvirtTestSupport", "NodeAgent", "TestSupport"],
+    path: "Tests/CephTestSupport", swiftSettings: strict),
   .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: strict),
   .testTarget(
     name: "HTTPTests", dependencies: ["CLinux", "COpenSSL", "Execution", "HTTP", "TestSupport", logging, httpTypes],
@@ -169,8 +172,9 @@ let tests: [Target] = [
   .testTarget(
     name: "NodeAgentTests",
     dependencies: [
-      "AloftModel", "Execution", "HTTPClient", "IPAddressing", "JSON", "Libvirt", "LibvirtTestSupport", "NodeAgent",
-      "OVSDB", "OVSDBTestSupport", "SimulatedHypervisor", "TestSupport", crypto, x509, asn1, logging, httpTypes,
+      "AloftModel", "CephTestSupport", "Execution", "HTTPClient", "IPAddressing", "JSON", "Libvirt",
+      "LibvirtTestSupport", "NodeAgent", "OVSDB", "OVSDBTestSupport", "SimulatedHypervisor", "TestSupport", crypto,
+      x509, asn1, logging, httpTypes,
     ], exclude: ["control_plane.py"], swiftSettings: strict),
   .testTarget(
     name: "SimulationTests",
@@ -196,7 +200,7 @@ let tests: [Target] = [
   .testTarget(
     name: "EndToEndTests",
     dependencies: [
-      "AloftModel", "Execution", "HTTP", "HTTPClient", "JSON", "LibvirtTestSupport", "NodeAgent",
+      "AloftModel", "CephTestSupport", "Execution", "HTTP", "HTTPClient", "JSON", "LibvirtTestSupport", "NodeAgent",
       "PostgresTestSupport", "TestSupport",
       "aloft", "aloft-agent", "aloft-inspect", "aloftd", logging, httpTypes,
     ], path: "Tests/EndToEnd", swiftSettings: strict),

@@ -2,6 +2,7 @@ import Execution
 import Foundation
 import JSON
 import LibvirtTestSupport
+import NodeAgent
 import PostgresTestSupport
 import TestSupport
 
@@ -32,6 +33,8 @@ final class Cloud: Sendable {
     var nodeDiskMiB: Int?
     /// Storage pools that the node has beside `local`, each in a folder of this name.
     var pools: [String] = []
+    /// Storage pools in Ceph that the node reaches, by name.
+    var clusters: [String: CephAccess] = [:]
     /// More arguments of `aloftd serve`.
     var serve: [String] = []
   }
@@ -139,7 +142,11 @@ final class Cloud: Sendable {
         "--ca", ca ?? folder + "/pki/ca.crt", "--data", folder + "/agent", "--libvirt", libvirt.uri, "--name", "node1",
         "--vcpus", "\(shape.vcpus)", "--memory-mib", "\(shape.memoryMiB)", "--disk-gib", "100", "--reserved-disk-gib",
         "0",
-      ] + shape.pools.flatMap { ["--pool", "\($0)=\(folder)/\($0)"] },
+      ] + shape.pools.flatMap { ["--pool", "\($0)=\(folder)/\($0)"] }
+        + shape.clusters.flatMap { name, access in
+          let (configuration, keyring) = (access.configuration, access.keyring)
+          return ["--pool", "\(name)=rbd:\(access.pool):id=\(access.client):conf=\(configuration):keyring=\(keyring)"]
+        },
       environment: ["ALOFT_AGENT_JOIN_TOKEN": joinToken.withLock { $0 }], folder: folder, log: folder + "/agent.log")
     agent.withLock { $0 = daemon }
   }

@@ -1,3 +1,4 @@
+import CephTestSupport
 import Foundation
 import JSON
 import LibvirtTestSupport
@@ -6,17 +7,42 @@ import Testing
 
 extension EndToEnd {
   /// What docs/STORAGE.md promises of volumes and snapshots, by the command line, with real guests.
-  @Suite(.timeLimit(.minutes(8)))
+  @Suite(.timeLimit(.minutes(12)))
   struct VolumeTests {
-    /// How often a volume is plugged into a guest that runs, and out again.
-    private static let rounds = 20
+    /// How often a volume is plugged into a guest that runs, and out again; ALOFT_PLUG_ROUNDS asks for more.
+    private static let rounds = ProcessInfo.processInfo.environment["ALOFT_PLUG_ROUNDS"].flatMap { Int($0) } ?? 20
 
     @Test(
       "old data comes back after a revert and in a clone; a mounted volume grows; volumes come and go while a guest runs"
     )
-    func life() async throws {
+    func folder() async throws {
       let cloud = try await Cloud.start(Cloud.Shape(pools: ["fast"]))
-      try await cloud.aloft("pool", "create", "fast")
+      try await life(in: cloud, kind: "dir") { _ in
+        let layers = try FileManager.default.contentsOfDirectory(atPath: "\(cloud.folder)/fast/layers")
+        #expect(layers.count { $0.hasSuffix(".qcow2") } == 2, "what the snapshot holds, and what was written since")
+      }
+      for folder in ["fast/layers", "fast/volumes"] {
+        #expect(try FileManager.default.contentsOfDirectory(atPath: "\(cloud.folder)/\(folder)") == [])
+      }
+      try await cloud.stop()
+    }
+
+    @Test("volumes in Ceph live the same life", .enabled(if: PrivateCeph.isInstalled, "\(PrivateCeph.missing)"))
+    func ceph() async throws {
+      let ceph = try await PrivateCeph.shared()
+      let access = try await ceph.access()
+      let cloud = try await Cloud.start(Cloud.Shape(clusters: ["fast": access]))
+      try await life(in: cloud, kind: "rbd") { volume in
+        let snapshots = try await ceph.exec("rbd", "snap", "ls", "\(access.pool)/aloft.\(volume).0", "--format", "json")
+        #expect(try JSONValue.parse(snapshots).arrayValue?.count == 1)
+      }
+      try await eventually("nothing is left in Ceph") { try await ceph.exec("rbd", "ls", access.pool) == "" }
+      try await cloud.stop()
+    }
+
+    /// - Parameter hasSnapshot: looks at how the pool keeps a volume, given by its id, that has one snapshot.
+    private func life(in cloud: Cloud, kind: String, hasSnapshot: (String) async throws -> Void) async throws {
+      try await cloud.aloft("pool", "create", "fast", "--kind", kind)
       for name in ["web", "other"] {
         _ = try await cloud.aloft("vm", "create", name, "--image", "tiny", "--memory", "128M")
       }
@@ -49,8 +75,7 @@ extension EndToEnd {
       try await web.run("resize2fs \(disk) && [ $(df -m /mnt | awk 'END { print $2 }') -gt 1800 ]")
       #expect(try await web.run(Self.sum) == new)
 
-      let layers = try FileManager.default.contentsOfDirectory(atPath: cloud.folder + "/fast/layers")
-      #expect(layers.count { $0.hasSuffix(".qcow2") } == 2, "what the snapshot holds, and what was written since")
+      try await hasSnapshot(try await cloud.get("/v1/volumes/data")["id"]?.stringValue ?? "")
 
       // A clone has what the snapshot has, in another guest.
       try await cloud.aloft("volume", "create", "copy", "--snapshot", "before", "--wait")
@@ -98,11 +123,10 @@ extension EndToEnd {
       for volume in ["data", "copy"] { try await cloud.aloft("volume", "detach", volume, "--wait") }
       try await cloud.aloft("volume", "delete", "data", "copy", "--wait")
       try await cloud.aloft("vm", "delete", "web", "other", "--wait")
-      for folder in ["agent/layers", "agent/volumes", "agent/vms", "fast/layers", "fast/volumes"] {
+      for folder in ["agent/layers", "agent/volumes", "agent/vms"] {
         #expect(try FileManager.default.contentsOfDirectory(atPath: "\(cloud.folder)/\(folder)") == [])
       }
       #expect(try await cloud.differences() == "")
-      try await cloud.stop()
     }
 
     /// Fills a file of the mounted volume, and prints its checksum as it is on the disk.

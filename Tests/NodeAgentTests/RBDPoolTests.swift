@@ -1,4 +1,5 @@
 import AloftModel
+import CephTestSupport
 import Crypto
 import Execution
 import Foundation

@@ -1,4 +1,5 @@
 import AloftModel
+import CephTestSupport
 import Foundation
 import LibvirtTestSupport
 import TestSupport

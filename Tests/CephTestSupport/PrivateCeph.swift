@@ -1,19 +1,18 @@
 import Foundation
 import Glibc
 import LibvirtTestSupport
+import NodeAgent
 import TestSupport
-
-@testable import NodeAgent
 
 /// A Ceph cluster of the tests' own (scripts/ceph-private): one for the process, with a pool for each test.
 ///
 /// It ends when the test process does, however it dies: a watchdog shell waits for the end of a pipe that only this process
 /// holds open.
-final class PrivateCeph: Sendable {
-  static let isInstalled = FileManager.default.fileExists(atPath: "/usr/bin/ceph-osd")
-  static let missing = "there is no Ceph on this machine: scripts/install-packages ceph"
+public final class PrivateCeph: Sendable {
+  public static let isInstalled = FileManager.default.fileExists(atPath: "/usr/bin/ceph-osd")
+  public static let missing = "there is no Ceph on this machine: scripts/install-packages ceph"
 
-  let directory: String
+  public let directory: String
   private let watchdogPipe: Int32
 
   private init(_ directory: String, _ watchdogPipe: Int32) {
@@ -21,7 +20,8 @@ final class PrivateCeph: Sendable {
     self.watchdogPipe = watchdogPipe
   }
 
-  static func shared() async throws -> PrivateCeph { try await sharedTask.value }
+  /// The cluster, started by the first test that asks.
+  public static func shared() async throws -> PrivateCeph { try await sharedTask.value }
   private static let sharedTask = Task { try await PrivateCeph.start() }
 
   private static func start() async throws -> PrivateCeph {
@@ -34,7 +34,7 @@ final class PrivateCeph: Sendable {
   }
 
   /// A new pool and a client that may use it.
-  func access() async throws -> CephAccess {
+  public func access() async throws -> CephAccess {
     let name = "p" + UUID().uuidString.prefix(8).lowercased()
     try await run(script("ceph-private"), "start", directory, name)
     return CephAccess(
@@ -42,17 +42,20 @@ final class PrivateCeph: Sendable {
   }
 
   /// Another client of a pool, as another node has; returns its keyring.
-  func client(_ name: String, of pool: String) async throws -> String {
+  public func client(_ name: String, of pool: String) async throws -> String {
     let keyring = try await run(script("ceph-private"), "client", directory, name, pool).trimmingCharacters(
       in: .whitespacesAndNewlines)
-    let access = CephAccess(pool: pool, client: name, configuration: directory + "/ceph.conf", keyring: keyring)
-    TestSecrets.register(Data(try access.key()).base64EncodedString())
+    for line in try String(contentsOfFile: keyring, encoding: .utf8).split(separator: "\n") {
+      // The secret itself may end in `=`.
+      let words = line.split(separator: "=", maxSplits: 1).map { $0.trimmingCharacters(in: .whitespaces) }
+      if words.first == "key" { TestSecrets.register(words[1]) }
+    }
     return keyring
   }
 
   /// Runs a program as the cluster's administrator.
   @discardableResult
-  func exec(_ arguments: String...) async throws -> String {
+  public func exec(_ arguments: String...) async throws -> String {
     try await run([script("ceph-private"), "exec", directory] + arguments)
   }
 
