@@ -118,16 +118,15 @@ struct NodeTests {
 
   @Test("a silent node goes down and its VMs become unknown; when it reports again, both come back")
   func lease() async throws {
-    try await TestPlane.with { test async throws in
+    // Long enough for what is done before the silence, on a machine that is busy.
+    try await TestPlane.with(leaseSeconds: 8) { test async throws in
       try await test.makeImage()
       let agent = try await FakeAgent.join(test)
       _ = try await test.createVM("web")
       try await agent.obey()
       try await test.plane.stepLeases()
       try await test.settle()
-      try await eventually("the node is down") {
-        // Its silence has lasted longer than its lease.
-        try await test.database.execute("UPDATE node_leases SET expires_at = aloft_now() - interval '1 second'")
+      try await eventually("the node is down", within: .seconds(60)) {
         try await test.plane.stepNodeWatch()
         let kinds = try await test.eventKinds(agent.id.uuid)
         return kinds.contains("node.down")
