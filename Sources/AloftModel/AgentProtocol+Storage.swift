@@ -32,7 +32,7 @@ public struct NodeStoragePool: Sendable, Codable, Equatable {
 
 /// The whole desired state of one volume on this node. `deleted` makes it a tombstone.
 public struct VolumeAssignment: Sendable, Codable, Equatable {
-  /// What a volume's first content is: one of the two.
+  /// What a volume's first content is: one of the three.
   public struct Source: Sendable, Codable, Equatable {
     public var image: Assignment.BaseImage?
     /// A snapshot of a volume in the same pool.
@@ -41,7 +41,10 @@ public struct VolumeAssignment: Sendable, Codable, Equatable {
     public var volume: VolumeID?
     /// The snapshot was not reported as taken yet: while the node does not have it, it is waited for. Nil is false.
     public var isAwaited: Bool?
+    /// A backup, whose parts come from the control plane.
+    public var backup: BackupID?
 
+    public init(backup: BackupID) { self.backup = backup }
     public init(image: Assignment.BaseImage) { self.image = image }
     public init(snapshot: SnapshotID, of volume: VolumeID, isAwaited: Bool = false) {
       self.snapshot = snapshot
@@ -79,6 +82,35 @@ public struct VolumeAssignment: Sendable, Codable, Equatable {
     }
   }
 
+  /// A backup that is to be made of what a snapshot of the volume holds.
+  public struct Backup: Sendable, Codable, Equatable, Hashable {
+    public var backup: BackupID
+    public var snapshot: SnapshotID
+    /// An earlier backup of the volume, of whose parts those are taken that are the same. Nil: there is none.
+    public var earlier: BackupID?
+    /// The snapshot that it was made of: only what differs from that is read. Nil: all is read.
+    public var base: SnapshotID?
+    public var chunkBytes: Int
+
+    public init(
+      backup: BackupID, snapshot: SnapshotID, earlier: BackupID? = nil, base: SnapshotID? = nil, chunkBytes: Int
+    ) {
+      self.backup = backup
+      self.snapshot = snapshot
+      self.earlier = earlier
+      self.base = base
+      self.chunkBytes = chunkBytes
+    }
+  }
+
+  /// What an epoch begins with that does not begin with a snapshot.
+  public struct Restoring: Sendable, Codable, Equatable {
+    /// Nil: with whatever is there. Restoring was given up.
+    public var backup: BackupID?
+
+    public init(backup: BackupID?) { self.backup = backup }
+  }
+
   public var volume: VolumeID
   /// Counts the documents.
   public var generation: Int
@@ -105,12 +137,19 @@ public struct VolumeAssignment: Sendable, Codable, Equatable {
   public var fence: Bool?
   /// What is to be sent to the image store, as long as it is listed; see ``ExportReport``. Nil is none.
   public var exports: [Export]?
+  /// What is to be backed up, as long as it is listed; see ``BackupManifest``. Nil is none.
+  public var backups: [Backup]?
+  /// What the newest epoch begins with, where that is no snapshot.
+  public var restoring: Restoring?
 
   public init(
     volume: VolumeID, generation: Int, deleted: Bool, isMade: Bool = false, pool: String, sizeBytes: Int,
     source: Source? = nil, vm: VMID? = nil, snapshots: [Snapshot] = [], epoch: Int = 0, base: SnapshotID? = nil,
-    released: Bool? = nil, fence: Bool? = nil, exports: [Export]? = nil
+    released: Bool? = nil, fence: Bool? = nil, exports: [Export]? = nil, backups: [Backup]? = nil,
+    restoring: Restoring? = nil
   ) {
+    self.backups = backups
+    self.restoring = restoring
     self.released = released
     self.fence = fence
     self.exports = exports

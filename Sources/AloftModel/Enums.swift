@@ -39,11 +39,14 @@ public enum OperationKind: String, Sendable, Codable, CaseIterable {
   case createVolume = "volume.create"
   case growVolume = "volume.grow"
   case deleteVolume = "volume.delete"
+  case restoreVolume = "volume.restore"
   case createSnapshot = "snapshot.create"
   case revertSnapshot = "snapshot.revert"
   case deleteSnapshot = "snapshot.delete"
   case fetchImage = "image.fetch"
   case captureImage = "image.capture"
+  case createBackup = "backup.create"
+  case verifyBackup = "backup.verify"
   case deleteProject = "project.delete"
 }
 
@@ -56,6 +59,12 @@ public enum VolumeState: String, Sendable, Codable, CaseIterable {
 
 /// Whether a snapshot can be used, as users see it. Derived, never stored.
 public enum SnapshotState: String, Sendable, Codable, CaseIterable { case creating, available, deleting, failed }
+
+/// What a backup is good for.
+public enum BackupState: String, Sendable, Codable, CaseIterable { case creating, available, damaged, failed }
+
+/// What a node read for a backup: the whole volume, or what was written since another one.
+public enum BackupReading: String, Sendable, Codable, CaseIterable { case full, incremental }
 
 /// Why an operation failed: a closed list.
 public enum OperationFailure: String, Sendable, Codable, CaseIterable {
@@ -74,6 +83,7 @@ public enum OperationFailure: String, Sendable, Codable, CaseIterable {
   case checksumMismatch = "checksum_mismatch"
   case imageInvalid = "image_invalid"
   case quotaExceeded = "quota_exceeded"
+  case backupDamaged = "backup_damaged"
 }
 
 /// What a user is: a person, or a program that acts for itself (a service account).

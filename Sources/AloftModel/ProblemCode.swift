@@ -50,6 +50,8 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
   case uploadInUse = "upload_in_use"
   case imageInvalid = "image_invalid"
   case imageUnsuitable = "image_unsuitable"
+  case backupDamaged = "backup_damaged"
+  case backupUnsupported = "backup_unsupported"
   case limitsContradict = "limits_contradict"
   case rangeNotSatisfiable = "range_not_satisfiable"
   case urlRefused = "url_refused"
@@ -77,7 +79,8 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .methodNotAllowed: 405
     case .timeout: 408
     case .imageNotReady, .nameTaken, .inUse, .lastAdmin, .limitReached, .noCapacity, .quotaExceeded, .wrongState,
-      .addressTaken, .addressesExhausted, .addressesOverlap, .uploadOffsetMismatch, .uploadInUse, .imageUnsuitable:
+      .addressTaken, .addressesExhausted, .addressesOverlap, .uploadOffsetMismatch, .uploadInUse, .imageUnsuitable,
+      .backupDamaged, .backupUnsupported:
       409
     case .eventsGone: 410
     case .preconditionFailed: 412
@@ -144,6 +147,8 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .uploadInUse: "Somebody else is uploading"
     case .imageInvalid: "Not a disk image"
     case .imageUnsuitable: "Image not suitable"
+    case .backupDamaged: "Backup damaged"
+    case .backupUnsupported: "Cannot be backed up"
     case .limitsContradict: "Limits contradict each other"
     case .rangeNotSatisfiable: "No such range"
     case .urlRefused: "URL not allowed"

@@ -6,6 +6,8 @@ public enum Quota: String, Sendable, Codable, CaseIterable {
   case diskGiB = "disk_gib"
   case volumes
   case snapshots
+  case backups
+  case backupBytes = "backup_bytes"
   case images
   case imageBytes = "image_bytes"
   case tokens

@@ -92,6 +92,8 @@ public enum StoragePoolTag: TypeIDKind { public static var prefix: String { "spo
 public enum VolumeKind: TypeIDKind { public static var prefix: String { "vol" } }
 /// Names a snapshot of one or more volumes.
 public enum SnapshotKind: TypeIDKind { public static var prefix: String { "snap" } }
+/// Names a backup of a volume.
+public enum BackupKind: TypeIDKind { public static var prefix: String { "bkp" } }
 /// Names bytes that a node is asked to bring.
 public enum StreamKind: TypeIDKind { public static var prefix: String { "str" } }
 
@@ -121,6 +123,7 @@ public typealias NetworkPeeringID = TypeID<NetworkPeeringKind>
 public typealias StoragePoolID = TypeID<StoragePoolTag>
 public typealias VolumeID = TypeID<VolumeKind>
 public typealias SnapshotID = TypeID<SnapshotKind>
+public typealias BackupID = TypeID<BackupKind>
 public typealias StreamID = TypeID<StreamKind>
 
 extension UUID {

@@ -71,6 +71,7 @@ public final class ControlPlane: Sendable {
     ImageHandlers(plane: plane).register(in: &handlers)
     VolumeHandlers(plane: plane).register(in: &handlers)
     SnapshotHandlers(plane: plane).register(in: &handlers)
+    BackupHandlers(plane: plane).register(in: &handlers)
     StoragePoolHandlers(plane: plane).register(in: &handlers)
     NetworkHandlers(plane: plane).register(in: &handlers)
     SubnetHandlers(plane: plane).register(in: &handlers)

@@ -18,6 +18,8 @@ public struct AgentFailure: Error, Sendable, Hashable, CustomStringConvertible {
     case imageUnavailable
     /// Something of a volume is missing or cannot be read.
     case volumeDamaged
+    /// Something of a backup is missing or is not what it was.
+    case backupDamaged
     /// A guest has the volume open: look again.
     case volumeInUse
     /// Another failure of the local file system.
@@ -52,6 +54,7 @@ public struct AgentFailure: Error, Sendable, Hashable, CustomStringConvertible {
     case .diskFull: code = .nodeDiskFull
     case .imageCorrupt: code = .imageCorrupt
     case .volumeDamaged: code = .volumeDamaged
+    case .backupDamaged: code = .backupDamaged
     }
     return Observation.Problem(code: code, detail: detail)
   }

@@ -86,6 +86,7 @@ struct OperationWait: Sendable {
       case .fetchRefused, .fetchFailed:
         "Look whether the URL is right and open to everybody; `aloft image delete` and fetch it anew."
       case .checksumMismatch, .imageInvalid: "Look what is at the URL; `aloft image delete` and fetch it anew."
+      case .backupDamaged: "`aloft backup verify` tells how much of it is damaged; restore another backup."
       case .quotaExceeded: "`aloft quota show` shows what is used."
       }
     return CommandFailure(

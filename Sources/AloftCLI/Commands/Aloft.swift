@@ -20,7 +20,8 @@ struct Aloft: ParsableCommand {
       CommandGroup(
         name: "Machines",
         subcommands: [
-          VMCommand.self, VolumeCommand.self, SnapshotCommand.self, ImageCommand.self, PlacementCommand.self,
+          VMCommand.self, VolumeCommand.self, SnapshotCommand.self, BackupCommand.self, ImageCommand.self,
+          PlacementCommand.self,
         ]),
       CommandGroup(
         name: "Networks",

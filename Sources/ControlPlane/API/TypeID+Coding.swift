@@ -34,6 +34,8 @@ extension ImageFirmware: PostgresCodable, JSONWritable {}
 extension VMState: JSONWritable {}
 extension VolumeState: JSONWritable {}
 extension SnapshotState: JSONWritable {}
+extension BackupState: PostgresCodable, JSONWritable {}
+extension BackupReading: PostgresCodable, JSONWritable {}
 extension VolumeObservation.State: PostgresCodable {}
 extension DiskBus: PostgresCodable, JSONWritable {}
 extension StoragePoolKind: PostgresCodable, JSONWritable {}

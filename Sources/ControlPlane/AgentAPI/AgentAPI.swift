@@ -50,6 +50,13 @@ struct AgentAPI: Sendable {
     case (.put, "images", 3) where segments[2] == "export":
       let report = try await decode(ExportReport.self, request, limit: Self.identityBodyLimit)
       return try await take(report, of: segments[1], node: node)
+    case (.put, "backups", 3) where segments[2] == "progress":
+      let report = try await decode(ExportReport.self, request, limit: Self.identityBodyLimit)
+      return try await take(report, ofBackup: segments[1], node: node)
+    case (.post, "backups", 3) where segments[2] == "missing":
+      let list = try await decode(ChunkList.self, request, limit: Self.identityBodyLimit)
+      return try await missing(list, of: segments[1], node: node)
+    case (_, "backups", 3...5): return try await backup(segments, node, request)
     case (.post, "streams", 2):
       guard let id = StreamID(segments[1]) else { throw notFound }
       do {

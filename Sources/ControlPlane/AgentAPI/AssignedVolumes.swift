@@ -29,7 +29,21 @@ struct AssignedVolumes {
     }
   }
 
-  /// The snapshots that a volume `v` is to have: those of users, and those that only the making of an image knows.
+  private struct Backup: Decodable {
+    var backup: UUID
+    var snapshot: UUID
+    var earlier: UUID?
+    var base: UUID?
+    var chunkBytes: Int
+
+    var assigned: VolumeAssignment.Backup {
+      VolumeAssignment.Backup(
+        backup: BackupID(backup), snapshot: SnapshotID(snapshot), earlier: earlier.map { BackupID($0) },
+        base: base.map { SnapshotID($0) }, chunkBytes: chunkBytes)
+    }
+  }
+
+  /// The snapshots that a volume `v` is to have: those of users, and those that only the making of an image, or backups know.
   private static let snapshots: SQL = """
     SELECT jsonb_agg(a.snapshot ORDER BY a.snapshot->>'id') FROM (
       SELECT jsonb_build_object('id', t.id, 'is_taken', m.taken_at IS NOT NULL, 'quiesce', t.quiesce,
@@ -41,6 +55,10 @@ struct AssignedVolumes {
       SELECT jsonb_build_object('id', c.snapshot_id, 'is_taken', c.taken_at IS NOT NULL, 'quiesce', true,
                'volumes', jsonb_build_array(c.volume_id))
         FROM image_captures c WHERE c.volume_id = v.id AND c.is_own AND c.ended_at IS NULL
+      UNION ALL
+      SELECT jsonb_build_object('id', b.snapshot_id, 'is_taken', b.taken_at IS NOT NULL, 'quiesce', true,
+               'volumes', jsonb_build_array(b.volume_id))
+        FROM backups b WHERE b.volume_id = v.id AND b.keeps_snapshot
     ) a (snapshot)
     """
 
@@ -54,7 +72,12 @@ struct AssignedVolumes {
                     WHERE a.snapshot_id = v.source_snapshot_id AND a.volume_id = v.source_volume_id AND a.taken_at IS NULL),
            v.next_node_id IS NOT NULL AND v.deleted_at IS NULL, v.fence,
            (SELECT jsonb_agg(jsonb_build_object('image', c.image_id, 'snapshot', c.snapshot_id) ORDER BY c.image_id)
-              FROM image_captures c WHERE c.volume_id = v.id AND c.ended_at IS NULL)
+              FROM image_captures c WHERE c.volume_id = v.id AND c.ended_at IS NULL),
+           (SELECT jsonb_agg(jsonb_build_object('backup', b.id, 'snapshot', b.snapshot_id, 'earlier', b.earlier_id,
+                       'base', CASE WHEN b.is_incremental THEN e.snapshot_id END, 'chunk_bytes', b.chunk_bytes) ORDER BY b.id)
+              FROM backups b LEFT JOIN backups e ON e.id = b.earlier_id AND e.keeps_snapshot
+             WHERE b.volume_id = v.id AND b.state = 'creating' AND b.deleted_at IS NULL),
+           v.source_backup_id, v.base_backup_id, v.kept_epoch IS NOT DISTINCT FROM v.epoch
       FROM nodes n JOIN volumes v ON v.node_id = n.id JOIN storage_pools s ON s.id = v.pool_id
            LEFT JOIN images i ON i.id = v.image_id
      WHERE n.id = \(node)
@@ -71,15 +94,22 @@ struct AssignedVolumes {
         sizeBytes: try row.get(4, as: Int.self) << 30, source: try Self.source(row), vm: try row.get(5),
         snapshots: try row.list(17, of: Snapshot.self).map(\.assigned), epoch: try row.get(15), base: try row.get(16),
         released: try row.get(19) ? true : nil, fence: try row.get(20) ? true : nil,
-        exports: try row.list(21, of: Export.self).map(\.assigned))
+        exports: try row.list(21, of: Export.self).map(\.assigned),
+        backups: try row.list(22, of: Backup.self).map(\.assigned), restoring: try Self.restoring(row))
     }
     end = try rows.last.flatMap { try $0.get(11, as: Int.self) == rows.count ? nil : try $0.get(10, as: Int.self) }
+  }
+
+  private static func restoring(_ row: Row) throws -> VolumeAssignment.Restoring? {
+    if let backup = try row.get(24, as: BackupID?.self) { return .init(backup: backup) }
+    return try row.get(25) ? .init(backup: nil) : nil
   }
 
   private static func source(_ row: Row) throws -> VolumeAssignment.Source? {
     if let snapshot = try row.get(13, as: SnapshotID?.self), let volume = try row.get(14, as: VolumeID?.self) {
       return VolumeAssignment.Source(snapshot: snapshot, of: volume, isAwaited: try row.get(18))
     }
+    if let backup = try row.get(23, as: BackupID?.self) { return VolumeAssignment.Source(backup: backup) }
     guard let image = try row.get(6, as: ImageID?.self) else { return nil }
     return VolumeAssignment.Source(
       image: Assignment.BaseImage(

@@ -85,7 +85,44 @@ public struct ConsistencyCheck: Sendable {
       """
       SELECT format('volume %s', v.id) FROM volumes v
        WHERE v.deleted_at IS NOT NULL AND v.vm_id IS NULL
-         AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.resource_id = v.id AND o.kind = 'volume.delete')
+         AND NOT EXISTS (SELECT 1 FROM operations o
+                          WHERE o.resource_id = v.id
+                            AND (o.kind = 'volume.delete' OR o.kind = 'volume.create' AND o.status = 'failed'))
+      """
+    ),
+    (
+      "a backup that is being made has its operation",
+      """
+      SELECT format('backup %s', b.id) FROM backups b
+       WHERE b.state = 'creating' AND b.deleted_at IS NULL
+         AND NOT EXISTS (SELECT 1 FROM operations o
+                          WHERE o.resource_id = b.id AND o.kind = 'backup.create' AND o.finished_at IS NULL)
+      """
+    ),
+    (
+      "what is stored of a backup is what its chunks take",
+      """
+      SELECT format('backup %s: %s bytes stored, its chunks have %s', b.id, b.stored_bytes, c.bytes)
+        FROM backups b,
+             LATERAL (SELECT coalesce(sum(bytes), 0) AS bytes FROM backup_chunks WHERE backup_id = b.id AND stored) c
+       WHERE b.stored_bytes <> c.bytes
+      """
+    ),
+    (
+      "a backup that was deleted is needed by later ones, or is cleared away",
+      """
+      SELECT format('backup %s', b.id) FROM backups b
+       WHERE b.deleted_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM work w WHERE w.kind = 'backup' AND w.id = b.id)
+         AND NOT EXISTS (SELECT 1 FROM backups l
+                          WHERE l.volume_id = b.volume_id AND l.project_id = b.project_id AND l.deleted_at IS NULL
+                            AND l.state IN ('creating', 'available', 'damaged'))
+      """
+    ),
+    (
+      "a node keeps one snapshot of a volume for backups, and another one while one is made",
+      """
+      SELECT format('volume %s: %s snapshots', volume_id, count(*)) FROM backups WHERE keeps_snapshot
+       GROUP BY volume_id HAVING count(*) > 2
       """
     ),
     (
@@ -287,6 +324,6 @@ public struct ConsistencyCheck: Sendable {
       if isNeeded { continue }
       findings.append(Finding(rule: "every content belongs to an image", detail: "object \(id) is nobody's"))
     }
-    return findings
+    return try await findings + BackupCheck(database: database, images: images).findings()
   }
 }

@@ -102,7 +102,7 @@ struct VMDecision: Sendable, Equatable {
     case .attachVolume, .detachVolume: return facts.agreesOnDisks
     case .limitVolume: return facts.agreesOnLimits
     case .deleteVM, .deleteProject, .createVolume, .growVolume, .deleteVolume, .createSnapshot, .revertSnapshot,
-      .deleteSnapshot, .fetchImage, .captureImage:
+      .deleteSnapshot, .fetchImage, .captureImage, .restoreVolume, .createBackup, .verifyBackup:
       return purge
     }
   }

@@ -15,7 +15,8 @@ struct OperationHandlers: Sendable {
     let cursor = try call.cursor()
     var resource: UUID?
     if let text = call.string("resource") {
-      guard let id = VMID(text)?.uuid ?? ImageID(text)?.uuid ?? ProjectID(text)?.uuid else {
+      let volumes = VolumeID(text)?.uuid ?? SnapshotID(text)?.uuid ?? BackupID(text)?.uuid
+      guard let id = VMID(text)?.uuid ?? ImageID(text)?.uuid ?? ProjectID(text)?.uuid ?? volumes else {
         throw Problem(
           .badID, "\(text) is not the id of something that operations change; give a `vm_…` or `prj_…` id",
           errors: [.init(code: .badID, detail: "not an id", parameter: "resource")])

@@ -128,6 +128,8 @@ enum ProjectStore {
         SELECT (SELECT count(*) FROM vms WHERE project_id = \(id) AND deleted_at IS NULL),
                (SELECT count(*) FROM vms WHERE project_id = \(id) AND deleted_at IS NOT NULL),
                (SELECT count(*) FROM volumes WHERE project_id = \(id) AND vm_id IS NULL),
+               (SELECT count(*) FROM backups WHERE project_id = \(id) AND deleted_at IS NULL),
+               (SELECT count(*) FROM backups WHERE project_id = \(id) AND deleted_at IS NOT NULL),
                (SELECT count(*) FROM images WHERE project_id = \(id)),
                (SELECT count(*) FROM networks WHERE project_id = \(id)),
                (SELECT count(*) FROM security_groups WHERE project_id = \(id) AND NOT is_default),
@@ -139,6 +141,7 @@ enum ProjectStore {
     else { return nil }
     let words = [
       ("VM", "VMs"), ("VM that is being deleted", "VMs that are being deleted"), ("volume", "volumes"),
+      ("backup", "backups"), ("backup that is being cleared away", "backups that are being cleared away"),
       ("image", "images"),
       ("network", "networks"), ("security group", "security groups"), ("router", "routers"),
       ("floating IP", "floating IPs"), ("load balancer", "load balancers"),

@@ -30,12 +30,14 @@ struct ProjectReconciler: Reconciler {
     }
     if try deleteMachines(of: removal, in: session, &effects) { return now }
     if try deleteVolumes(of: removal, in: session, &effects) { return now }
+    try deleteBackups(of: removal.project, in: session, &effects)
     guard let project = try ProjectStore.lock(removal.project, to: .change, in: session) else { return nil }
     let left = try session.one(
       """
       SELECT (SELECT count(*) FROM vms WHERE project_id = \(project.id)),
              (SELECT count(*) FROM volumes WHERE project_id = \(project.id)),
              (SELECT count(*) FROM snapshots WHERE project_id = \(project.id)),
+             (SELECT count(*) FROM backups WHERE project_id = \(project.id)),
              (SELECT count(*) FROM volumes v JOIN images i ON i.id = v.image_id
                WHERE i.project_id = \(project.id) AND v.project_id <> \(project.id))
       """)
@@ -44,7 +46,8 @@ struct ProjectReconciler: Reconciler {
         (try row.get(0, as: Int.self), "VM", "s to be removed by their nodes"),
         (try row.get(1), "volume", "s to be removed by their nodes"),
         (try row.get(2), "snapshot", "s to be removed by their nodes"),
-        (try row.get(3), "volume", "s that other projects have made from its images"),
+        (try row.get(3), "backup", "s to be cleared away"),
+        (try row.get(4), "volume", "s that other projects have made from its images"),
       ]
     }
     if let what = counts?.first(where: { $0.0 > 0 }) {
@@ -112,6 +115,21 @@ struct ProjectReconciler: Reconciler {
     }
     effects.wake.formUnion([.work, .events])
     return !ids.isEmpty
+  }
+
+  /// Those that nothing is restored from: volumes that are go first.
+  private func deleteBackups(of project: ProjectID, in session: Session, _ effects: inout Effects) throws {
+    let rows = try session.query(
+      "SELECT id, volume_id FROM backups WHERE project_id = \(project) AND deleted_at IS NULL ORDER BY id")
+    if rows.isEmpty { return }
+    try VolumeStore.hold(try rows.map { try $0.get(1) }, and: nil, in: session)
+    for row in rows {
+      let id = try row.get(0, as: BackupID.self)
+      guard try session.one("SELECT 1 FROM volumes WHERE source_backup_id = \(id) OR base_backup_id = \(id)") == nil,
+        let backup = try ResourceStore<BackupRecord>.lock(id, to: .delete, in: session)
+      else { continue }
+      try BackupStore.delete(backup, in: session, &effects)
+    }
   }
 
   private func deleteImages(of project: ProjectID, in session: Session, _ effects: inout Effects) throws {

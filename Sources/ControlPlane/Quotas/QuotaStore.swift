@@ -85,6 +85,10 @@ enum QuotaStore {
              LATERAL (VALUES ('vms', u.vms), ('vcpus', u.vcpus), ('memory_mib', u.memory_mib), ('disk_gib', u.disk_gib),
                              ('volumes', (SELECT count(*) FROM volumes WHERE project_id = \(project))),
                              ('snapshots', (SELECT count(*) FROM snapshots WHERE project_id = \(project))),
+                             ('backups', (SELECT count(*) FROM backups
+                                           WHERE project_id = \(project) AND deleted_at IS NULL)),
+                             ('backup_bytes', (SELECT coalesce(sum(stored_bytes), 0)::bigint FROM backups
+                                                WHERE project_id = \(project))),
                              ('images', i.images), ('image_bytes', i.bytes), ('tokens', t.tokens),
                              ('webhooks', (SELECT count(*) FROM webhooks WHERE project_id = \(project))),
                              ('networks', (SELECT count(*) FROM networks WHERE project_id = \(project))),

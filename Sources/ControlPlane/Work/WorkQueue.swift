@@ -13,6 +13,8 @@ enum WorkKind: String, Sendable, CaseIterable {
   case announcement
   /// An image whose content is to be fetched, or to be finished: for ``ImageWorker``, not for ``Worker``.
   case image
+  /// A backup that is being made, verified or cleared away: for ``ImageWorker`` too.
+  case backup
   /// There is something to send to a webhook: for ``WebhookSender``, not for ``Worker``.
   case webhook
 }

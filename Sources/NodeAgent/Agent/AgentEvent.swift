@@ -11,12 +11,14 @@ public enum AgentEffect: Sendable, Equatable {
   case perform(Step, Assignment, [VolumeAssignment])
   /// → `volumeInspected`
   case inspectVolume(VolumeAssignment)
-  /// With the documents of all volumes that the step is about. → `volumePerformed`
+  /// With the documents of all volumes that the step is about. → any number of `volumeProgress`, then `volumePerformed`
   case performVolume(VolumeStep, VolumeAssignment, [VolumeAssignment])
   /// Into a pool. → any number of `imageProgress`, then `imageFetched`. At most one for one content and pool.
   case fetchImage(Assignment.BaseImage, pool: String)
   /// Sends what a snapshot of a volume holds to the image store. → `exported`. At most one for one image.
   case export(VolumeAssignment.Export, VolumeID, pool: String)
+  /// Sends what a snapshot of a volume holds as a backup. → `backedUp`. At most one for one backup.
+  case backUp(VolumeAssignment.Backup, VolumeID, pool: String)
   /// → `polled`. Only one is under way.
   case poll(number: Int, after: Int, waitSeconds: Int)
   /// → `reported`. Only one is under way.
@@ -52,6 +54,9 @@ public enum AgentEvent: Sendable {
   case imageProgress(sha256: String, pool: String, bytes: Int)
   case imageFetched(sha256: String, pool: String, AgentFailure?)
   case exported(ImageID, AgentFailure?)
+  case backedUp(BackupID, AgentFailure?)
+  /// How much of a volume was restored, in bytes.
+  case volumeProgress(VolumeID, done: Int, total: Int)
   case polled(number: Int, Result<Assignments, AgentFailure>)
   case reported(number: Int, Result<LeaseAnswer, AgentFailure>)
   case heartbeatAnswered(Result<LeaseAnswer, AgentFailure>)

@@ -126,6 +126,16 @@ extension AgentMachine {
       merging += 1
       entry.turn.work = .performing(step)
       effects.append(.performVolume(step, document, documents(of: merge.volumes)))
+    case .restore:
+      // As long as a merge, and one at a time too.
+      guard restoring < options.parallelRestores else {
+        entry.turn.wakeAt = now.uptime + VolumePlan.useLook
+        entry.turn.activity = "waiting for another volume that is being restored"
+        return
+      }
+      restoring += 1
+      entry.turn.work = .performing(step)
+      effects.append(.performVolume(step, document, [document]))
     case .takeSnapshot(_, let all, _):
       entry.turn.work = .performing(step)
       running += 1
@@ -141,7 +151,11 @@ extension AgentMachine {
     _ volume: VolumeID, _ step: VolumeStep, _ failure: AgentFailure?, _ now: AgentTime,
     _ effects: inout [AgentEffect]
   ) {
-    if case .merge = step { merging -= 1 } else { running -= 1 }
+    switch step {
+    case .merge: merging -= 1
+    case .restore: restoring -= 1
+    default: running -= 1
+    }
     guard var entry = volumes[volume], entry.turn.work == .performing(step) else { return }
     end(&entry.turn)
     defer { if case .takeSnapshot(_, let all, _) = step { touch(all.filter { $0 != volume }) } }

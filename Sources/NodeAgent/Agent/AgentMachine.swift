@@ -23,6 +23,9 @@ public struct AgentMachine: Sendable {
     public var parallelDownloads = 2
     /// How many images are made of volumes at a time.
     public var parallelExports = 1
+    /// How many backups are made at a time, and how many volumes restored.
+    public var parallelBackups = 1
+    public var parallelRestores = 1
     /// How long the control plane may hold a poll, in seconds.
     public var pollSeconds = 25
     /// Milliseconds. Libvirt's events come at once; this finds what they did not tell.
@@ -58,8 +61,10 @@ public struct AgentMachine: Sendable {
   var locks: Set<Subject> = []
   var running = 0
   var merging = 0
+  var restoring = 0
   var images = ImageTable()
   var exports = ExportTable()
+  var backups = BackupTable()
 
   /// Deleted incarnations that were confirmed: a late copy of an older document must not bring them back.
   var tombstones: [VMID: (incarnation: Int, at: Int)] = [:]
@@ -135,6 +140,8 @@ public struct AgentMachine: Sendable {
     case .imageProgress(let sha256, let pool, let bytes): takeProgress(sha256, pool, bytes, now)
     case .imageFetched(let sha256, let pool, let failure): takeImage(sha256, pool, failure, now)
     case .exported(let image, let failure): takeExport(image, failure, now)
+    case .backedUp(let backup, let failure): takeBackup(backup, failure, now)
+    case .volumeProgress(let volume, let done, let total): takeProgress(volume, done, total, now)
     case .polled(let number, let result): takeDocuments(number, result, now, &effects)
     case .reported(let number, let result): takeConfirmation(number, result, now)
     case .heartbeatAnswered(let result): takeHeartbeat(result, now)
@@ -159,7 +166,8 @@ public struct AgentMachine: Sendable {
     for vm in order { if let wake = vms[vm]?.turn.wakeAt { at = min(at, wake) } }
     for volume in volumeOrder { if let wake = volumes[volume]?.turn.wakeAt { at = min(at, wake) } }
     at = min(at, images.wakeAt(limit: options.parallelDownloads) ?? at)
-    return min(at, exports.wakeAt(limit: options.parallelExports) ?? at)
+    at = min(at, exports.wakeAt(limit: options.parallelExports) ?? at)
+    return min(at, backups.wakeAt(limit: options.parallelBackups) ?? at)
   }
 
   private mutating func runTimers(_ now: AgentTime, _ effects: inout [AgentEffect]) {
@@ -189,6 +197,7 @@ public struct AgentMachine: Sendable {
     connect(&effects)
     startImages(uptime, &effects)
     startExports(uptime, &effects)
+    startBackups(uptime, &effects)
     startLooks(uptime, &effects)
     startReport(now, &effects)
   }

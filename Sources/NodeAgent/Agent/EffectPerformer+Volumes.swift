@@ -50,11 +50,12 @@ extension EffectPerformer {
   }
 
   func carryOut(
-    _ step: VolumeStep, _ document: VolumeAssignment, _ all: [VolumeAssignment]
+    _ step: VolumeStep, _ document: VolumeAssignment, _ all: [VolumeAssignment],
+    _ emit: @escaping @Sendable (AgentEvent) -> Void
   ) async -> AgentFailure? {
     let started = clock.now().uptime
     do throws(AgentFailure) {
-      try await run(step, document, all)
+      try await run(step, document, all, emit)
       logger.info(
         "\(step.activity): done",
         metadata: [
@@ -70,7 +71,8 @@ extension EffectPerformer {
   }
 
   private func run(
-    _ step: VolumeStep, _ document: VolumeAssignment, _ all: [VolumeAssignment]
+    _ step: VolumeStep, _ document: VolumeAssignment, _ all: [VolumeAssignment],
+    _ emit: @escaping @Sendable (AgentEvent) -> Void
   ) async throws(AgentFailure) {
     let (pool, volume) = (try self.pool(document.pool), document.volume)
     switch step {
@@ -98,6 +100,11 @@ extension EffectPerformer {
     case .revert(let snapshot, let epoch):
       try await refuseOpen(document)
       try await pool.revert(volume, to: snapshot, epoch: epoch, sizeBytes: document.sizeBytes)
+    case .restore(let backup, let epoch):
+      try await restore(backup, to: document, epoch: epoch) { done, total in
+        emit(.volumeProgress(volume, done: done, total: total))
+      }
+    case .keep(let epoch): try await pool.keep(volume, asEpoch: epoch)
     case .delete:
       try await refuseOpen(document)
       try await pool.delete(volume)

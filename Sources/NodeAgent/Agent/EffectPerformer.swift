@@ -71,11 +71,13 @@ public struct EffectPerformer: Sendable {
       return .volumeInspected(
         document.volume, await attempt { () async throws(AgentFailure) in try await inspect(document) })
     case .performVolume(let step, let document, let all):
-      return .volumePerformed(document.volume, step, await carryOut(step, document, all))
+      return .volumePerformed(document.volume, step, await carryOut(step, document, all, emit))
     case .fetchImage(let image, let pool):
       return .imageFetched(sha256: image.sha256, pool: pool, await fetch(image, pool, emit))
     case .export(let export, let volume, let pool):
       return .exported(export.image, await send(export, of: volume, in: pool))
+    case .backUp(let backup, let volume, let pool):
+      return .backedUp(backup.backup, await backUp(backup, of: volume, in: pool))
     case .poll(let number, let after, let wait):
       let answer = await attempt { () async throws(AgentFailure) in
         try await link.assignments(after: after, waitSeconds: wait)

@@ -24,6 +24,16 @@ public protocol ControlPlaneLink: Sendable {
   func discardUpload(of image: ImageID) async throws(AgentFailure)
   /// Sends the file from `offset` to its end. Returns when the content is the image's.
   func upload(_ file: ExportedFile, as image: ImageID, from offset: Int) async throws(AgentFailure)
+  /// How far a backup is that this node makes, or what has ended this attempt.
+  func tell(_ report: ExportReport, of backup: BackupID) async throws(AgentFailure)
+  /// Which of these chunks the backup does not have yet.
+  func missing(_ chunks: ChunkList, of backup: BackupID) async throws(AgentFailure) -> ChunkList
+  func send(_ bytes: [UInt8], asChunk hash: ChunkHash, of backup: BackupID) async throws(AgentFailure)
+  /// Sends the manifest. Returns when the backup is made.
+  func send(_ manifest: [UInt8], asManifestOf backup: BackupID) async throws(AgentFailure)
+  /// These throw `backupDamaged` for what is missing.
+  func manifest(of backup: BackupID) async throws(AgentFailure) -> [UInt8]
+  func chunk(_ chunk: BackupManifest.Chunk, of backup: BackupID, size: Int) async throws(AgentFailure) -> [UInt8]
   /// Sends `body` for a client that waits on one replica. `start` is the offset of its first byte. Returns when the body
   /// has ended, or when the client has left.
   func send(
@@ -42,6 +52,24 @@ extension ControlPlaneLink {
   public func upload(_ file: ExportedFile, as image: ImageID, from offset: Int) async throws(AgentFailure) {
     throw noExports
   }
+}
+
+/// Links to control planes that keep no backups.
+extension ControlPlaneLink {
+  private var noBackups: AgentFailure { AgentFailure(.unsupported, "no backups are kept here") }
+
+  public func tell(_ report: ExportReport, of backup: BackupID) async throws(AgentFailure) { throw noBackups }
+  public func missing(_ chunks: ChunkList, of backup: BackupID) async throws(AgentFailure) -> ChunkList {
+    throw noBackups
+  }
+  public func send(_ bytes: [UInt8], asChunk hash: ChunkHash, of backup: BackupID) async throws(AgentFailure) {
+    throw noBackups
+  }
+  public func send(_ manifest: [UInt8], asManifestOf backup: BackupID) async throws(AgentFailure) { throw noBackups }
+  public func manifest(of backup: BackupID) async throws(AgentFailure) -> [UInt8] { throw noBackups }
+  public func chunk(
+    _ chunk: BackupManifest.Chunk, of backup: BackupID, size: Int
+  ) async throws(AgentFailure) -> [UInt8] { throw noBackups }
 }
 
 /// Takes the bytes of a stream, no faster than the client does. Throws when the client has left.

@@ -159,6 +159,22 @@ public protocol VolumeBackend: Sendable {
     begin: @escaping @Sendable () async throws(AgentFailure) -> Void,
     progress: @escaping @Sendable (Int, Int) -> Void
   ) async throws(AgentFailure) -> ExportedFile
+  /// Lets `body` read what a snapshot that was taken holds: what differs from the base, if that is named and what the volume was
+  /// since came from it, else everything. Guests may read the snapshot's data meanwhile.
+  func read(
+    _ backup: VolumeAssignment.Backup, of volume: VolumeID,
+    _ body: @Sendable (any BackupSource) async throws(AgentFailure) -> Void
+  ) async throws(AgentFailure)
+  /// Makes a volume, or another content of one that no guest has open, of what `fill` writes. Until that has returned the volume is
+  /// what it was.
+  ///
+  /// - Parameter bytes: how much will be written.
+  func restore(
+    _ volume: VolumeID, sizeBytes: Int, epoch: Int, needing bytes: Int,
+    _ fill: @Sendable (any BackupTarget) async throws(AgentFailure) -> Void
+  ) async throws(AgentFailure)
+  /// Begins an epoch with what is there.
+  func keep(_ volume: VolumeID, asEpoch epoch: Int) async throws(AgentFailure)
   /// Removes the files that were made for other images.
   func removeExports(but wanted: Set<ImageID>) async throws(AgentFailure)
 }

@@ -61,6 +61,7 @@ public struct VolumePlan: Sendable, Equatable {
       if desired.source?.isAwaited == true, !actual.isSourceSettled {
         return VolumePlan(wakeAt: now + useLook, activity: "waiting for the volume that it is cloned from")
       }
+      if let backup = desired.source?.backup { return VolumePlan([.restore(backup, epoch: desired.epoch)]) }
       return VolumePlan([.create])
     case .damaged(let what): return damaged(desired, what, usual)
     case .whole(let stored):
@@ -145,6 +146,10 @@ public struct VolumePlan: Sendable, Equatable {
     private var isBegun: Bool { stored.snapshots.contains { $0.takenAt == nil && isWanted($0.id) } }
 
     private var revert: VolumePlan {
+      if let restoring = desired.restoring {
+        guard let backup = restoring.backup else { return VolumePlan([.keep(epoch: desired.epoch)]) }
+        return isFree ? VolumePlan([.restore(backup, epoch: desired.epoch)]) : VolumePlan.inUse(now)
+      }
       guard let base = desired.base, stored.hasTaken(base) else {
         let what =
           desired.base.map { "the snapshot \($0) to go back to is missing" } ?? "no snapshot to go back to is named"

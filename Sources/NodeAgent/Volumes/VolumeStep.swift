@@ -12,6 +12,10 @@ public enum VolumeStep: Sendable, Hashable {
   case deleteSnapshot(SnapshotID)
   case grow(to: Int)
   case revert(to: SnapshotID, epoch: Int)
+  /// Make a backup's content that of the volume, which need not be there.
+  case restore(BackupID, epoch: Int)
+  /// Begin an epoch with what is there.
+  case keep(epoch: Int)
   /// Make two layers one, of which nobody asks for the lower one.
   case merge(LayerMerge)
   /// Let the guest's QEMU begin to do so while the guest runs.
@@ -28,6 +32,8 @@ public enum VolumeStep: Sendable, Hashable {
     case .catchUp, .takeSnapshot: "taking a snapshot"
     case .deleteSnapshot: "deleting a snapshot"
     case .grow: "growing"
+    case .restore: "restoring the backup"
+    case .keep: "giving up restoring"
     case .revert: "going back to a snapshot"
     case .merge, .pull: "merging the data of deleted snapshots"
     case .delete: "deleting the volume"

@@ -4,7 +4,8 @@ import Foundation
 import Logging
 import Postgres
 
-/// Fetches contents, looks after those that nodes send, and finishes those that came in whole before their replica died. Every
+/// Fetches contents, looks after those that nodes send, and finishes those that came in whole before their replica died; looks after
+/// backups (``BackupWork``). Every
 /// replica has one; they share the images by rows of the work queue.
 ///
 /// Invariants:
@@ -58,7 +59,7 @@ struct ImageWorker: Sendable {
   }
 
   private func take(_ count: Int) async throws -> [WorkItem] {
-    try await plane.database.transaction { session in try WorkQueue.take([.image], limit: count, in: session) }
+    try await plane.database.transaction { session in try WorkQueue.take([.image, .backup], limit: count, in: session) }
   }
 
   /// Does what there is to do for an image, and keeps its row meanwhile.
@@ -71,14 +72,16 @@ struct ImageWorker: Sendable {
     }
     defer { renewing.cancel() }
     do {
-      let pause = try await work(ImageID(item.id))
+      let pause =
+        item.kind == .backup
+        ? try await BackupWork(plane: plane).attend(BackupID(item.id)) : try await work(ImageID(item.id))
       try await plane.database.transaction { session in
         guard let pause else { return try WorkQueue.finish(item, next: nil, in: session) }
         try WorkQueue.retry(item, in: pause, in: session)
       }
     } catch {
       guard !Task.isCancelled else { return }
-      plane.logger.error("an image's content failed", metadata: ["image": "\(ImageID(item.id))", "error": "\(error)"])
+      plane.logger.error("a content failed", metadata: ["of": "\(item.kind) \(item.id)", "error": "\(error)"])
       let pause = Backoff.pause(attempt: item.attempts, random: plane.environment.random())
       _ = try? await plane.database.transaction { session in
         try WorkQueue.fail(item, error: "\(error)", pause: pause, in: session)

@@ -9,6 +9,8 @@ struct VolumeDecision: Sendable, Equatable {
   var purge = false
   /// Another node is to have its document now.
   var handOver: HandOver?
+  /// What it was to be restored from did not come to it in time, or is damaged: it is to stay as it is, or to go if it was not made yet.
+  var giveUpRestoring = false
   /// When to look again, if nothing happens before.
   var nextLook: Date?
 
@@ -28,6 +30,10 @@ struct VolumeDecision: Sendable, Equatable {
     }
     for operation in open {
       let outcome = outcome(of: operation, facts, purge: decision.purge, now: now)
+      if case .failed = outcome, !facts.intent.deleted {
+        let isMaking = operation.kind == .createVolume && facts.intent.isMadeOfBackup
+        if isMaking || operation.kind == .restoreVolume { decision.giveUpRestoring = true }
+      }
       if case .running(let waitingFor, let progress) = outcome {
         decision.nextLook = min(decision.nextLook ?? operation.deadline, operation.deadline)
         let same =
@@ -76,12 +82,20 @@ struct VolumeDecision: Sendable, Equatable {
     of operation: OpenOperation, _ facts: VolumeFacts, purge: Bool, now: Date
   ) -> OperationOutcome {
     let isDeletion = operation.kind == .deleteVolume
-    if isDeletion ? purge : facts.agrees(on: operation.generation) { return .succeeded }
+    let isDone = operation.kind == .restoreVolume ? facts.isRestored(on:) : facts.agrees(on:)
+    if isDeletion ? purge : isDone(operation.generation) { return .succeeded }
     if facts.intent.deleted && !isDeletion {
       return .failed(.superseded, "overtaken by a later request to delete it")
     }
     if facts.isLost { return .failed(.nodeRemoved, "its node was removed") }
     let reason = VolumeDerivedState.of(facts).reason
+    // What is damaged does not mend itself.
+    if let problem = facts.observed?.problem, problem.code == .backupDamaged,
+      operation.kind == .createVolume || operation.kind == .restoreVolume,
+      facts.observed?.generation ?? 0 >= operation.generation
+    {
+      return .failed(.backupDamaged, problem.detail)
+    }
     if now >= operation.deadline {
       let problem = facts.observed?.problem
       return .failed(

@@ -8,6 +8,11 @@ struct VolumeIntent: Sendable, Equatable {
   var sizeGiB: Int
   /// The VM that has it; nil: none.
   var vm: String?
+  /// Counts how often it was put back or restored.
+  var epoch = 0
+  /// A backup is to be its first content, or that of its newest epoch, and is not yet.
+  var isMadeOfBackup = false
+  var isRestored = false
 }
 
 /// What the volume's agent saw last.
@@ -53,6 +58,9 @@ struct VolumeFacts: Sendable, Equatable {
     guard let seen = observed, seen.generation >= generation, seen.state == .ready else { return false }
     return (seen.sizeBytes ?? 0) >= intent.sizeGiB << 30
   }
+
+  /// The same, and the content is of the newest epoch.
+  func isRestored(on generation: Int) -> Bool { agrees(on: generation) && (observed?.epoch ?? 0) >= intent.epoch }
 }
 
 /// A volume's state as users see it, with the reason for it or what it waits for.

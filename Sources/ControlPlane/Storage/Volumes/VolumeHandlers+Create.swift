@@ -12,6 +12,7 @@ extension VolumeHandlers {
     var image: String?
     var snapshot: String?
     var volume: String?
+    var backup: String?
     var pool: String?
     var vm: String?
     var ioLimits: IOLimits?
@@ -28,6 +29,7 @@ extension VolumeHandlers {
     var snapshot: (id: SnapshotID, volume: VolumeID)?
     /// The volume that it is a clone of, as that is when it is made.
     var original: VolumeRecord?
+    var backup: BackupID?
     var sizeGiB: Int
     /// The node that it must be on: that of the VM that it is for, or of what it is cloned from.
     var node: (id: NodeID, name: String)?
@@ -60,6 +62,10 @@ extension VolumeHandlers {
     if body.image != nil, body.volume != nil {
       throw Problem.field(.notOneOf, "/volume", "it is made from an image or from a volume, not from both")
     }
+    if body.backup != nil, body.image != nil || body.snapshot != nil || body.volume != nil {
+      throw Problem.field(
+        .notOneOf, "/backup", "it is made from a backup or from something else that is named, not from both")
+    }
     try body.ioLimits?.requireSense()
     return try await plane.database.run { session in
       _ = try ProjectStore.require(call, in: session)
@@ -68,17 +74,26 @@ extension VolumeHandlers {
       if let volume = body.volume { return try Self.clone(ofVolume: volume, body, call, near: near, in: session) }
       let pool = try ResourceStore<StoragePoolRecord>.require(
         body.pool ?? StoragePoolRecord.localName, call, at: "/pool", in: session)
+      let backup = try body.backup.map { try BackupHandlers.requireWhole($0, call, in: session) }
+      if backup != nil, pool.kind != .directory {
+        throw Problem.field(
+          .backupUnsupported, "/pool",
+          "pool \(pool.name) is of kind \(pool.kind.rawValue); backups are restored in pools of kind dir")
+      }
       let image = try body.image.map { try ImageStore.requireReady($0, call, at: "/image", in: session) }
-      guard let size = body.sizeGib ?? image?.smallestDiskGiB else {
+      if let backup, let size = body.sizeGib, size < backup.sizeGiB {
+        throw Problem.field(.outOfRange, "/size_gib", "the backup is of \(backup.sizeGiB) GiB; say at least as much")
+      }
+      guard let size = body.sizeGib ?? image?.smallestDiskGiB ?? backup?.sizeGiB else {
         throw Problem.field(
           .missingField, "/size_gib",
-          "say how large it is to be; only an image, a snapshot or a volume has a size of its own")
+          "say how large it is to be; only an image, a snapshot, a volume or a backup has a size of its own")
       }
       try image?.requireFits(gib: size, at: "/size_gib")
       if let near, pool.kind.isShared { try Self.requireReach(near, pool.id, pool.name, in: session) }
       return Creation(
         pool: pool.id, isLocal: pool.name == StoragePoolRecord.localName, isShared: pool.kind.isShared, image: image,
-        sizeGiB: size, node: near)
+        backup: backup?.id, sizeGiB: size, node: near)
     }
   }
 
@@ -236,6 +251,7 @@ extension VolumeHandlers {
             "SELECT 1 FROM snapshots WHERE id = \(snapshot) AND deleted_at IS NULL FOR KEY SHARE")
           if living == nil { throw Problem.field(.notFound, "/snapshot", "the snapshot was deleted a moment ago") }
         }
+        if let backup = creation.backup { try BackupHandlers.hold(backup, in: session) }
         // The node's row first: locks are taken in that order, and its sums move with the volume. One that takes nothing new still
         // takes what belongs to what it has.
         let revision = try session.one(
@@ -248,11 +264,12 @@ extension VolumeHandlers {
           try session.execute(
             """
             INSERT INTO volumes (id, project_id, name, labels, pool_id, node_id, size_gib, image_id, source_snapshot_id,
-                                 source_volume_id, head_id, usage_slot, assignment_revision, io_limits)
+                                 source_volume_id, head_id, usage_slot, assignment_revision, io_limits,
+                                 source_backup_id)
             VALUES (\(id), \(project), \(body.name), \(JSONText((body.labels ?? [:]).jsonText))::jsonb, \(creation.pool),
                     \(node), \(creation.sizeGiB), \(creation.image?.id), \(source?.id),
                     \(source?.volume), \(creation.snapshot?.id), aloft_usage_slot(\(id)), \(revision),
-                    \((body.ioLimits ?? IOLimits()).text)::jsonb)
+                    \((body.ioLimits ?? IOLimits()).text)::jsonb, \(creation.backup))
             """)
         } catch {
           if error.isCheckViolation("volumes_within_place") || error.isCheckViolation("volumes_within_pool") {
@@ -266,7 +283,8 @@ extension VolumeHandlers {
         }
         try OperationStore.accept(
           operation, .createVolume, project: project, of: .volume, id.uuid, generation: 1,
-          seconds: Self.operationSeconds, author: call.author, in: session)
+          seconds: creation.backup == nil ? Self.operationSeconds : Self.restoreSeconds, author: call.author,
+          in: session)
         try EventStore.append(
           .volumeCreated, project: project, resource: id.uuid, data: ["name": body.name], in: session)
         var changed = try accepted(id, call, wake: wake, in: session)

@@ -25,6 +25,7 @@ struct VolumeHandlers: Sendable {
     table.on("attachVolume", attach)
     table.on("detachVolume", detach)
     table.on("deleteVolume", delete)
+    table.on("restoreVolume", restore)
   }
 
   /// How long making, growing or deleting a volume may take: an image may have to come first.
@@ -83,6 +84,10 @@ struct VolumeHandlers: Sendable {
         throw Problem(
           .inUse, "images are being made of volume \(volume.name): \(images); wait until that is done, or cancel it")
       }
+      if let backups = try BackupStore.makers(of: volume.id, in: session) {
+        throw Problem(
+          .inUse, "volume \(volume.name) is being backed up: \(backups); wait until that is done, or delete the backup")
+      }
       return try VolumeStore.intend(volume.id, Self.deletion, in: session)
     }
   }
@@ -100,12 +105,64 @@ struct VolumeHandlers: Sendable {
     return intended.node
   }
 
+  private struct RestoreBody: Decodable { var backup: String }
+
+  /// How long restoring may take.
+  static let restoreSeconds = 24 * 3600
+
+  /// Makes the content of a backup that of a volume that no guest has open.
+  private func restore(_ call: Call) async throws -> Reply {
+    let body = try call.decode(RestoreBody.self)
+    return try await change(call, .restoreVolume, seconds: Self.restoreSeconds) { volume, session in
+      try Self.requireLiving(volume, to: "restore")
+      let backup = try BackupHandlers.requireWhole(body.backup, call, in: session)
+      guard volume.pool.kind == .directory else {
+        throw Problem(
+          .backupUnsupported,
+          "volume \(volume.name) is in a pool of kind \(volume.pool.kind.rawValue); backups are restored in pools of kind dir"
+        )
+      }
+      guard volume.facts.wasMade else {
+        throw Problem(.wrongState, "volume \(volume.name) is not made yet; wait until it is")
+      }
+      guard backup.sizeGiB <= volume.facts.intent.sizeGiB else {
+        throw Problem.field(
+          .outOfRange, "/backup",
+          "backup \(backup.name) is of \(backup.sizeGiB) GiB, and volume \(volume.name) has \(volume.facts.intent.sizeGiB); grow it first"
+        )
+      }
+      let busy = try session.one(
+        """
+        SELECT base_snapshot_id IS NOT NULL OR base_backup_id IS NOT NULL FROM volumes WHERE id = \(volume.id)
+        """)
+      if try busy?.get(0, as: Bool.self) == true {
+        throw Problem(
+          .wrongState, "volume \(volume.name) is being put back or restored already; wait until that is done")
+      }
+      let running = try session.someNames(
+        """
+        SELECT v.name FROM volumes d JOIN vms v ON v.id = d.vm_id LEFT JOIN vm_observations o ON o.vm_id = v.id
+         WHERE d.id = \(volume.id)
+           AND (v.desired_power = 'running' OR coalesce(o.power NOT IN ('stopped', 'crashed', 'absent'), false))
+         ORDER BY v.name
+        """)
+      if let running {
+        throw Problem(
+          .inUse, "volume \(volume.name) is in use by VM \(running); stop that, or detach the volume, first")
+      }
+      let intended = try VolumeStore.intend(
+        volume.id, "epoch = epoch + 1, base_backup_id = \(backup.id), head_id = NULL,", in: session)
+      try BackupHandlers.hold(backup.id, in: session)
+      return intended
+    }
+  }
+
   // MARK: Shared
 
   /// One verb: lock, decide, write the intent and its operation, wake the agent; then wait if that is preferred. `intend` returns
   /// nil when there is nothing left to ask for.
   private func change(
-    _ call: Call, _ kind: OperationKind,
+    _ call: Call, _ kind: OperationKind, seconds: Int = operationSeconds,
     _ intend: @escaping @Sendable (VolumeRecord, Session) throws -> (generation: Int, node: NodeID?)?
   ) async throws -> Reply {
     let operation = OperationID(plane.environment.newUUID())
@@ -117,7 +174,7 @@ struct VolumeHandlers: Sendable {
       if let intended = try intend(volume, session) {
         try OperationStore.accept(
           operation, kind, project: volume.project, of: .volume, volume.id.uuid, generation: intended.generation,
-          seconds: Self.operationSeconds, author: call.author, in: session)
+          seconds: seconds, author: call.author, in: session)
         wake = [.work, .events]
         if let node = intended.node { wake.insert(.node(node.uuid)) }
       }

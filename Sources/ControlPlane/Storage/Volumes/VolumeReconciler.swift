@@ -19,6 +19,14 @@ struct VolumeReconciler: Reconciler {
       try VolumeStore.handOver(volume.id, to: node, fence: handOver.fence, in: session)
       effects.wake.formUnion([.node(node.uuid), .work])
     }
+    if decision.giveUpRestoring {
+      let changes: SQL =
+        volume.facts.intent.isMadeOfBackup
+        ? "deleted_at = aloft_now()," : "base_backup_id = NULL, base_snapshot_id = NULL, kept_epoch = epoch,"
+      let intended = try VolumeStore.intend(volume.id, changes, in: session)
+      if let node = intended.node { effects.wake.insert(.node(node.uuid)) }
+      effects.wake.insert(.work)
+    }
     guard decision.purge else { return decision.nextLook }
     try session.execute(SnapshotStore.wakingAll(losing: id))
     try session.execute("DELETE FROM volumes WHERE id = \(id)")

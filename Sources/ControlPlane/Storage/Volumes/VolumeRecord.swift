@@ -55,7 +55,8 @@ struct VolumeRecord: Resource {
     o.problem_detail, o.epoch, o.snapshots,
     p.id, p.kind, p.status, p.project_id, p.resource_id, p.waiting_for, p.progress, p.error_code, p.error_detail,
     p.created_at, p.finished_at, p.deadline, r.io_limits,
-    r.next_node_id, (SELECT t.name FROM nodes t WHERE t.id = r.next_node_id)
+    r.next_node_id, (SELECT t.name FROM nodes t WHERE t.id = r.next_node_id), r.epoch,
+    r.source_backup_id IS NOT NULL, r.base_backup_id IS NOT NULL
     """
 
   static let preference: SQL = "ORDER BY r.deleted_at IS NOT NULL, r.id DESC LIMIT 1"
@@ -86,7 +87,8 @@ struct VolumeRecord: Resource {
     createdAt = try row.get(15)
     updatedAt = try row.get(16)
     let intent = VolumeIntent(
-      deleted: try row.get(17), generation: try row.get(18), sizeGiB: try row.get(19), vm: try row.get(20))
+      deleted: try row.get(17), generation: try row.get(18), sizeGiB: try row.get(19), vm: try row.get(20),
+      epoch: try row.get(49), isMadeOfBackup: try row.get(50), isRestored: try row.get(51))
     var host: VMHost?
     if let nodeName = try row.get(21, as: String?.self) { host = VMHost(name: nodeName, alive: try row.get(22)) }
     nextNodeID = try row.get(47)

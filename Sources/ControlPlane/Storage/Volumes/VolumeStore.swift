@@ -91,6 +91,8 @@ enum VolumeStore {
            SET is_made = is_made OR \(isReady)::boolean,
                source_snapshot_id = CASE WHEN \(isReady)::boolean THEN NULL ELSE source_snapshot_id END,
                source_volume_id = CASE WHEN \(isReady)::boolean THEN NULL ELSE source_volume_id END,
+               source_backup_id = CASE WHEN \(isReady)::boolean THEN NULL ELSE source_backup_id END,
+               base_backup_id = CASE WHEN epoch <= \(observation.epoch)::bigint THEN NULL ELSE base_backup_id END,
                base_snapshot_id = CASE WHEN epoch <= \(observation.epoch)::bigint THEN NULL ELSE base_snapshot_id END,
                head_id = coalesce((SELECT m.snapshot_id FROM volume_snapshots m JOIN snapshots s ON s.id = m.snapshot_id
                                     WHERE m.volume_id = v.id AND m.snapshot_id = ANY(\(taken)) AND NOT s.hidden

@@ -1,0 +1,168 @@
+import ArgumentParser
+import JSON
+
+enum BackupNoun: ProjectNoun {
+  static let collection = "backups"
+  static let word = "backup"
+  static let oneWord = "a backup"
+  static var presentation: Presentation { .backup }
+}
+
+/// `aloft backup`
+struct BackupCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "backup", abstract: "What volumes held, kept apart from them.",
+    subcommands: [
+      List.self, ShowCommand<BackupNoun>.self, Create.self, Restore.self, Verify.self, DeleteCommand<BackupNoun>.self,
+      RenameCommand<BackupNoun>.self, LabelCommand<BackupNoun>.self,
+    ])
+
+  /// `aloft backup list`
+  struct List: ServerCommand {
+    static let configuration = CommandConfiguration(abstract: "List backups.")
+
+    @Option(help: "Keep those of this volume, which may be gone.")
+    var volume: String?
+
+    @OptionGroup var labels: LabelFilterOption
+    @OptionGroup var list: ListOptions
+    @OptionGroup var project: ProjectOption
+    @OptionGroup var common: CommonOptions
+
+    func perform(_ session: Session) async throws(CommandFailure) {
+      let filter = volume.map { [("volume", $0)] } ?? []
+      let items = try await session.api.items(
+        APIPath.path("backups"), query: session.query(project) + labels.query + filter, limit: list.limit)
+      try await session.printer.list(items, as: .backup)
+    }
+  }
+
+  /// What all commands take that take time.
+  struct ChangeOptions: ParsableArguments {
+    @OptionGroup var wait: WaitOptions
+    @OptionGroup var dryRun: DryRunOption
+    @OptionGroup var project: ProjectOption
+
+    func changes(_ session: Session) -> WaitedChanges {
+      WaitedChanges(
+        session: session, wait: wait, isDryRun: dryRun.dryRun, query: session.query(project), deletes: false,
+        collection: "backups", word: BackupNoun.word, presentation: .backup)
+    }
+  }
+
+  /// `aloft backup create`
+  struct Create: ServerCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Back up a volume.",
+      discussion: "The guest may run. Behind the first backup only what was written since is read and sent.")
+
+    @Argument(help: "Its name.")
+    var name: String
+
+    @Option(help: "The volume.")
+    var volume: String
+
+    @Flag(help: "Read the whole volume.")
+    var full = false
+
+    @Option(name: .shortAndLong, help: ArgumentHelp("A label. Can be repeated.", valueName: "key=value"))
+    var label: [LabelPair] = []
+
+    @OptionGroup var key: KeyOption
+    @OptionGroup var options: ChangeOptions
+    @OptionGroup var common: CommonOptions
+
+    func perform(_ session: Session) async throws(CommandFailure) {
+      var body: JSONObject = ["name": .string(name), "volume": .string(volume)]
+      if full { body["full"] = .bool(true) }
+      if !label.isEmpty { body["labels"] = LabelPair.object(label) }
+      let call = APICall(
+        .post, APIPath.path("backups"), query: session.query(options.project, dryRun: options.dryRun),
+        body: .object(body), key: session.key(key))
+      try await options.changes(session).run([name]) { _ in call }
+    }
+  }
+
+  /// `aloft backup restore`
+  struct Restore: ServerCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Restore a backup as a new volume, or over one that there is.",
+      discussion: """
+        Over a volume: what was written since is gone, unless a snapshot has it. A virtual machine that has the volume must be \
+        stopped. Nothing of it is replaced before all of the backup has come and was compared.
+        """)
+
+    @Argument(help: BackupNoun.nameHelp)
+    var name: String
+
+    @Option(name: .customLong("as"), help: "The name of the new volume.")
+    var new: String?
+
+    @Option(help: "The volume whose content it is to be.")
+    var over: String?
+
+    @Option(help: ArgumentHelp("How large the new volume is [as large as the one that was].", valueName: "size"))
+    var size: DiskSize?
+
+    @Option(help: "The new volume's storage pool [local].")
+    var pool: String?
+
+    @Option(help: "The virtual machine that the new volume is for: it is made where that is.")
+    var vm: String?
+
+    @OptionGroup var key: KeyOption
+    @OptionGroup var options: VolumeCommand.ChangeOptions
+    @OptionGroup var common: CommonOptions
+
+    func validate() throws {
+      if (new == nil) == (over == nil) {
+        throw ValidationError("say --as for a new volume, or --over for one that there is")
+      }
+      if over != nil, size != nil || pool != nil || vm != nil {
+        throw ValidationError("--size, --pool and --vm are of a new volume; the one of --over stays what it is")
+      }
+    }
+
+    func perform(_ session: Session) async throws(CommandFailure) {
+      if let over { return try await options.post("restore", over, ["backup": .string(name)], key, session) }
+      let volume = new ?? name
+      var body: JSONObject = ["name": .string(volume), "backup": .string(name)]
+      body.say("size_gib", size?.gibibytes)
+      body.say("pool", pool)
+      body.say("vm", vm)
+      let call = APICall(
+        .post, APIPath.path("volumes"), query: session.query(options.project, dryRun: options.dryRun),
+        body: .object(body), key: session.key(key))
+      try await options.changes(session).run([volume]) { _ in call }
+    }
+  }
+
+  /// `aloft backup verify`
+  struct Verify: ServerCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Read all of backups and compare checksums.",
+      discussion: "One of which something is missing or is not what it was is damaged from then on, and not restored.")
+
+    @Argument(help: "The backups, by id or name.")
+    var names: [String]
+
+    @OptionGroup var options: ChangeOptions
+    @OptionGroup var common: CommonOptions
+
+    func perform(_ session: Session) async throws(CommandFailure) {
+      let query = session.query(options.project, dryRun: options.dryRun)
+      try await options.changes(session).run(names) { name in
+        APICall(.post, APIPath.path("backups", name, "verify"), query: query)
+      }
+    }
+  }
+}
+
+extension Presentation {
+  static let backup = Presentation(
+    columns: [
+      .member("NAME", "name"), .state("STATE", "state"), .member("VOLUME", "volume_name"), .member("KIND", "kind"),
+      .bytes("READ", "read_bytes"), .bytes("STORED", "stored_bytes"), .age("AGE", "created_at"),
+      .member("REASON", "reason"),
+    ], nameMember: "name")
+}

@@ -1,0 +1,145 @@
+import AloftModel
+import Crypto
+import Glibc
+
+// What is read of a snapshot for a backup, and a volume whose content comes from one. Neither leaves anything behind when it is cut off:
+// what is read has no copy here, and what is written has a name only when it is whole.
+
+extension DirectoryPool {
+  func read(
+    _ backup: VolumeAssignment.Backup, of volume: VolumeID,
+    _ body: @Sendable (any BackupSource) async throws(AgentFailure) -> Void
+  ) async throws(AgentFailure) {
+    guard let layer = graph.layer(of: backup.snapshot, of: volume) else {
+      throw AgentFailure(.volumeDamaged, "pool \(name) has no snapshot \(backup.snapshot) of \(volume)")
+    }
+    // Nobody merges what is held.
+    let chain = graph.chain(from: layer)
+    for layer in chain { graph.hold(layer) }
+    let result = await reading(layer, backup, of: volume, body)
+    for layer in chain { graph.release(layer) }
+    try collect()
+    try result.get()
+  }
+
+  private func reading(
+    _ layer: LayerID, _ backup: VolumeAssignment.Backup, of volume: VolumeID,
+    _ body: @Sendable (any BackupSource) async throws(AgentFailure) -> Void
+  ) async -> Result<Void, AgentFailure> {
+    do throws(AgentFailure) {
+      var above: Int?
+      if let base = backup.base, let below = graph.layer(of: base, of: volume) {
+        above = try count(from: layer, downTo: below)
+      }
+      let disk = try await NBDDisk.open(
+        path(of: layer), in: exportsFolder, isWritable: false, asking: above == nil ? .zeros : .depth)
+      let result = await attempt { () async throws(AgentFailure) in
+        try await body(DiskReading(disk: disk, above: above, chunkBytes: backup.chunkBytes))
+      }
+      try await disk.close()
+      return result
+    } catch { return .failure(error) }
+  }
+
+  /// How many layers there are from one down to another, by what the files say; nil when that is not below it.
+  private func count(from top: LayerID, downTo bottom: LayerID) throws(AgentFailure) -> Int? {
+    var (layer, count) = (top, 0)
+    while layer != bottom {
+      guard case .layer(let below)? = try header(of: layer).backing?.target, count < Self.maximumDepth else {
+        return nil
+      }
+      layer = below
+      count += 1
+    }
+    return count
+  }
+
+  private func attempt(_ body: () async throws(AgentFailure) -> Void) async -> Result<Void, AgentFailure> {
+    do throws(AgentFailure) { return .success(try await body()) } catch { return .failure(error) }
+  }
+
+  func restore(
+    _ volume: VolumeID, sizeBytes: Int, epoch: Int, needing bytes: Int,
+    _ fill: @Sendable (any BackupTarget) async throws(AgentFailure) -> Void
+  ) async throws(AgentFailure) {
+    if let known = graph.manifests[volume], known.epoch >= epoch { return }
+    try requireSpace(for: bytes)
+    let layer = LayerID(UInt64.randomName)
+    let temporary = "\(layersFolder)/.\(layer.fileName)"
+    defer { unlink(temporary) }
+    try checkpoint("creating a restored layer")
+    try await Tool.run("qemu-img", ["create", "-q", "-f", "qcow2", temporary, String(sizeBytes)])
+    let disk = try await NBDDisk.open(temporary, in: exportsFolder, isWritable: true)
+    let result = await attempt { () async throws(AgentFailure) in try await fill(disk) }
+    try await disk.close(flushing: (try? result.get()) != nil)
+    try result.get()
+    try FileSystem.sync(file: temporary)
+    try drop([layer])
+    try checkpoint("naming a restored layer")
+    try FileSystem.move(temporary, to: path(of: layer))
+    try FileSystem.syncFolder(layersFolder)
+    graph.set(layer, over: nil)
+    graph.dropped.insert(layer)
+    graph.hold(layer)
+    defer { graph.release(layer) }
+    // It may have been snapshotted, or deleted, meanwhile.
+    var manifest = graph.manifests[volume] ?? VolumeManifest(volume: volume, epoch: epoch, leaf: layer)
+    manifest.leaf = layer
+    manifest.epoch = epoch
+    try write(manifest)
+  }
+
+  func keep(_ volume: VolumeID, asEpoch epoch: Int) async throws(AgentFailure) {
+    var manifest = try manifest(of: volume)
+    guard manifest.epoch < epoch else { return }
+    manifest.epoch = epoch
+    try write(manifest)
+  }
+}
+
+extension UInt64 {
+  /// 32 digits that nothing else has.
+  fileprivate static var randomName: String {
+    (0..<2).map { _ in
+      let digits = String(UInt64.random(in: .min ... .max), radix: 16)
+      return String(repeating: "0", count: 16 - digits.count) + digits
+    }.joined()
+  }
+}
+
+extension NBDDisk: BackupTarget {}
+
+/// The data of a layer and of what is below it.
+struct DiskReading: BackupSource {
+  let disk: NBDDisk
+  /// How many layers from above are read; nil: all.
+  let above: Int?
+  let chunkBytes: Int
+
+  var sizeBytes: Int { disk.sizeBytes }
+  var reading: BackupReading { above == nil ? .full : .incremental }
+
+  func changed() async throws(AgentFailure) -> [Int] {
+    var indices: [Int] = []
+    for extent in try await disk.extents() where isChanged(extent.answer) {
+      let first = max(extent.range.lowerBound / chunkBytes, (indices.last ?? -1) + 1)
+      let last = (extent.range.upperBound - 1) / chunkBytes
+      if first <= last { indices += first...last }
+    }
+    return indices
+  }
+
+  private func isChanged(_ answer: Int) -> Bool {
+    // Bit 1 of `base:allocation`: it reads as zeros.
+    guard let above else { return answer & 2 == 0 }
+    return (1...max(1, above)).contains(answer) && above > 0
+  }
+
+  func chunk(_ index: Int) async throws(AgentFailure) -> BackupChunk {
+    let range = index * chunkBytes..<min(sizeBytes, (index + 1) * chunkBytes)
+    return try await disk.read(range) { bytes in
+      let isZero = bytes.allSatisfy { $0 == 0 }
+      return BackupChunk(bytes: bytes, hash: isZero ? nil : ChunkHash(Array(SHA256.hash(data: bytes))))
+    }
+  }
+}
