@@ -72,6 +72,7 @@ public final class ControlPlane: Sendable {
     VolumeHandlers(plane: plane).register(in: &handlers)
     SnapshotHandlers(plane: plane).register(in: &handlers)
     BackupHandlers(plane: plane).register(in: &handlers)
+    BackupScheduleHandlers(plane: plane).register(in: &handlers)
     StoragePoolHandlers(plane: plane).register(in: &handlers)
     NetworkHandlers(plane: plane).register(in: &handlers)
     SubnetHandlers(plane: plane).register(in: &handlers)
@@ -98,6 +99,7 @@ public final class ControlPlane: Sendable {
         .vm: VMReconciler(), .volume: VolumeReconciler(), .snapshot: SnapshotReconciler(),
         .project: ProjectReconciler(environment: environment),
         .announcement: AnnouncementReconciler(),
+        .backupSchedule: BackupScheduleReconciler(environment: environment),
       ],
       environment: environment, logger: logger)
     dispatcher = WebhookDispatcher(database: database, wakeups: wakeups, environment: environment, logger: logger)

@@ -65,7 +65,9 @@ struct BackupTests {
     return Begun(id: id, operation: operation, document: document, wanted: wanted)
   }
 
-  private func send(_ bytes: [UInt8], of id: BackupID, _ agent: FakeAgent, as name: String? = nil) async throws -> Answer {
+  private func send(_ bytes: [UInt8], of id: BackupID, _ agent: FakeAgent, as name: String? = nil) async throws
+    -> Answer
+  {
     await agent.send(.put, "backups/\(id)/chunks/\(name ?? (try hash(bytes).description))", bytes: bytes)
   }
 
@@ -104,7 +106,8 @@ struct BackupTests {
     try await test.files.store.list(prefix: "backups/").objects.map(\.key.text)
   }
 
-  @Test("a node keeps what the volume holds and sends what is asked for; what was sent before it died is not sent again")
+  @Test(
+    "a node keeps what the volume holds and sends what is asked for; what was sent before it died is not sent again")
   func whole() async throws {
     try await withVolume { test, agent async throws in
       let begun = try await begin("monday", test, agent)
@@ -355,7 +358,8 @@ struct BackupManifestTests {
     let text = String(decoding: manifest.text, as: UTF8.self)
     for bad in [
       "", "\n", text + "1024 0 \(hash)\n", text + "0 0 \(hash)\n", text.replacing("1023 0", with: "1023 1"),
-      text.replacing("aloft-backup 1", with: "aloft-backup 2"), String(text.dropLast(2)) + "\n", String(text.dropLast()),
+      text.replacing("aloft-backup 1", with: "aloft-backup 2"), String(text.dropLast(2)) + "\n",
+      String(text.dropLast()),
       text.replacing("size 1073741824", with: "size 0"), text.replacing("chunk 1048576", with: "chunk 1"),
     ] {
       #expect(BackupManifest(text: Array(bad.utf8)) == nil, "\(bad)")

@@ -145,8 +145,9 @@ extension Cloud {
   fileprivate func isRestoring(_ volume: String) async throws -> Bool {
     let names = try FileManager.default.contentsOfDirectory(atPath: "\(folder)/agent/layers")
     guard let half = names.first(where: { $0.hasPrefix(".") && $0.hasSuffix(".qcow2") }) else { return false }
-    let size = try? FileManager.default.attributesOfItem(atPath: "\(folder)/agent/layers/\(half)")[.size] as? Int
-    return (size ?? 0) ?? 0 > 4 << 20
+    let path = "\(folder)/agent/layers/\(half)"
+    let found = try? FileManager.default.attributesOfItem(atPath: path)
+    return (found?[.size] as? Int ?? 0) > 4 << 20
   }
 
   /// Puts a chunk that a backup has sent somewhere else.

@@ -89,7 +89,8 @@ struct BackupPoolTests {
     #expect(try await read(3, since: 1) == Read(reading: .incremental, chunks: [5: 4, 7: 5, 900: nil]))
   }
 
-  @Test("behind going back to what was before the base everything is read; a volume that grew is read behind its old end")
+  @Test(
+    "behind going back to what was before the base everything is read; a volume that grew is read behind its old end")
   func otherBranches() async throws {
     try await write("write -q -P 1 0 1M")
     try await take(1)

@@ -13,7 +13,8 @@ struct BackupCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "backup", abstract: "What volumes held, kept apart from them.",
     subcommands: [
-      List.self, ShowCommand<BackupNoun>.self, Create.self, Restore.self, Verify.self, DeleteCommand<BackupNoun>.self,
+      List.self, ShowCommand<BackupNoun>.self, Create.self, Restore.self, Verify.self, Schedule.self,
+      DeleteCommand<BackupNoun>.self,
       RenameCommand<BackupNoun>.self, LabelCommand<BackupNoun>.self,
     ])
 
@@ -158,7 +159,58 @@ struct BackupCommand: ParsableCommand {
   }
 }
 
+extension BackupCommand {
+  /// `aloft backup schedule`
+  struct Schedule: ServerCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Have a volume backed up by itself, or show when it is.",
+      discussion: "Of the backups that come of it as many are kept as --keep says; those of `aloft backup create` stay."
+    )
+
+    @Argument(help: VolumeNoun.nameHelp)
+    var volume: String
+
+    @Option(help: ArgumentHelp("Hours from one to the next.", valueName: "hours"))
+    var every: Int?
+
+    @Option(help: ArgumentHelp("How many that can be restored are kept.", valueName: "count"))
+    var keep: Int?
+
+    @Flag(help: "Not any more; what it has made stays.")
+    var off = false
+
+    @OptionGroup var dryRun: DryRunOption
+    @OptionGroup var project: ProjectOption
+    @OptionGroup var common: CommonOptions
+
+    func validate() throws {
+      if (every == nil) != (keep == nil) { throw ValidationError("say both, --every and --keep") }
+      if off, every != nil { throw ValidationError("say --off, or --every and --keep") }
+    }
+
+    func perform(_ session: Session) async throws(CommandFailure) {
+      let path = APIPath.path("volumes", volume, "backup-schedule")
+      let query = session.query(project, dryRun: dryRun)
+      if off {
+        return try await session.delete("backup schedule", [volume], query: query, dryRun: dryRun.dryRun) { _ in path }
+      }
+      var call = APICall(.get, path, query: session.query(project))
+      if let every, let keep {
+        let body: JSONObject = ["interval_hours": .integer(Int64(every)), "keep": .integer(Int64(keep))]
+        call = APICall(.put, path, query: query, body: .object(body))
+      }
+      try await session.printer.details(try await session.api.send(call).json, as: .backupSchedule)
+    }
+  }
+}
+
 extension Presentation {
+  static let backupSchedule = Presentation(
+    columns: [
+      .member("EVERY (HOURS)", "interval_hours"), .member("KEEP", "keep"), .member("NEXT", "next_at"),
+      .member("PROBLEM", "problem"),
+    ], nameMember: "volume_id")
+
   static let backup = Presentation(
     columns: [
       .member("NAME", "name"), .state("STATE", "state"), .member("VOLUME", "volume_name"), .member("KIND", "kind"),

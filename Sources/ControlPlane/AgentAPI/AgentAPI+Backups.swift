@@ -76,8 +76,10 @@ extension AgentAPI {
     }
     let stored = try await plane.database.run { session in
       try session.query(
-        "SELECT encode(sha256, 'hex') FROM backup_chunks WHERE backup_id = \(id) AND stored"
-          + " AND encode(sha256, 'hex') = ANY(\(hashes.map(\.description)))"
+        """
+        SELECT encode(sha256, 'hex') FROM backup_chunks
+         WHERE backup_id = \(id) AND stored AND encode(sha256, 'hex') = ANY(\(hashes.map(\.description)))
+        """
       ).map { try $0.get(0, as: String.self) }
     }
     let known = Set(stored)

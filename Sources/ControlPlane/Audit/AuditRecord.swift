@@ -71,6 +71,7 @@ struct AuditRecord: Sendable, JSONWritable {
     ("ImageContent", { ImageID($0).description }), ("ImageUpload", { ImageID($0).description }),
     ("ImageFetch", { ImageID($0).description }),
     ("StoragePool", { StoragePoolID($0).description }), ("Volume", { VolumeID($0).description }),
+    ("BackupSchedule", { VolumeID($0).description }),
     ("Backup", { BackupID($0).description }),
     ("Snapshot", { SnapshotID($0).description }),
     ("NodePool", { NodePoolID($0).description }), ("NodeToken", { NodeTokenID($0).description }),

@@ -119,6 +119,14 @@ public struct ConsistencyCheck: Sendable {
       """
     ),
     (
+      "a schedule of backups is looked after",
+      """
+      SELECT format('volume %s', s.volume_id) FROM backup_schedules s JOIN volumes v ON v.id = s.volume_id
+       WHERE v.deleted_at IS NULL
+         AND NOT EXISTS (SELECT 1 FROM work w WHERE w.kind = 'backup_schedule' AND w.id = s.volume_id)
+      """
+    ),
+    (
       "a node keeps one snapshot of a volume for backups, and another one while one is made",
       """
       SELECT format('volume %s: %s snapshots', volume_id, count(*)) FROM backups WHERE keeps_snapshot

@@ -278,6 +278,10 @@ extension EventStore.Record: JSONWritable {
     case "node_token": NodeTokenID(resourceID).description
     case "user": UserID(resourceID).description
     case "token": APITokenID(resourceID).description
+    case "storage_pool": StoragePoolID(resourceID).description
+    case "volume": VolumeID(resourceID).description
+    case "snapshot": SnapshotID(resourceID).description
+    case "backup": BackupID(resourceID).description
     case "network": NetworkID(resourceID).description
     case "external_network": ExternalNetworkID(resourceID).description
     case "subnet": SubnetID(resourceID).description

@@ -15,6 +15,8 @@ enum WorkKind: String, Sendable, CaseIterable {
   case image
   /// A backup that is being made, verified or cleared away: for ``ImageWorker`` too.
   case backup
+  /// A volume that is backed up by itself.
+  case backupSchedule = "backup_schedule"
   /// There is something to send to a webhook: for ``WebhookSender``, not for ``Worker``.
   case webhook
 }

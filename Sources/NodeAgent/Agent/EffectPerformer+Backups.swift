@@ -141,6 +141,12 @@ extension EffectPerformer {
     }
   }
 
+  /// A chunk that has come, and where it belongs.
+  private struct Fetched: Sendable {
+    var indices: [Int]
+    var result: Result<[UInt8], AgentFailure>
+  }
+
   private func fetch(
     _ manifest: BackupManifest, of backup: BackupID, into target: any BackupTarget,
     _ progress: @escaping @Sendable (Int, Int) -> Void
@@ -153,19 +159,21 @@ extension EffectPerformer {
     var (done, damagedChunks, damagedBytes) = (0, 0, 0)
     for start in stride(from: 0, to: chunks.count, by: Self.parallelChunks) {
       let part = chunks[start..<min(start + Self.parallelChunks, chunks.count)]
-      let results = await withTaskGroup(of: (indices: [Int], Result<[UInt8], AgentFailure>).self) { group in
+      let results = await withTaskGroup(of: Fetched.self) { group in
         for (chunk, indices) in part {
           group.addTask {
             let size = manifest.bytes(at: indices[0])
-            return (
-              indices, await attempt { () async throws(AgentFailure) in try await whole(chunk, size, of: backup) }
-            )
+            let result = await attempt { () async throws(AgentFailure) in
+              try await whole(chunk, size, of: backup)
+            }
+            return Fetched(indices: indices, result: result)
           }
         }
-        return await group.reduce(into: []) { $0.append($1) }
+        return await group.reduce(into: [Fetched]()) { $0.append($1) }
       }
-      for (indices, result) in results {
-        switch result {
+      for fetched in results {
+        let indices = fetched.indices
+        switch fetched.result {
         case .success(let bytes):
           // What is damaged elsewhere makes all of it worthless; the rest is looked at only to tell how much is.
           if damagedChunks == 0 {

@@ -52,7 +52,8 @@ extension HTTPControlPlaneLink {
   /// Asks the replica that answered last; the next attempt asks another one.
   private func ask(
     _ method: HTTPRequest.Method, _ path: String, _ body: HTTPClientBody,
-    _ headers: HTTPFields = [.contentType: "application/octet-stream"], idle: Duration = backupIdle,
+    _ headers: HTTPFields = [.contentType: "application/octet-stream"],
+    idle: Duration = HTTPControlPlaneLink.backupIdle,
     mostBytes: Int = HTTPClient.defaultBodyLimit
   ) async throws(AgentFailure) -> HTTPClientResponse {
     let (client, url) = reached

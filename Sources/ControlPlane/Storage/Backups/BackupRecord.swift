@@ -38,6 +38,8 @@ struct BackupRecord: Resource {
   var verifiedAt: Date?
   var failure: String?
   var isDeleted: Bool
+  /// The volume's schedule has made it.
+  var isScheduled: Bool
   var revision: Int
   var createdAt: Date
   var updatedAt: Date
@@ -52,7 +54,7 @@ struct BackupRecord: Resource {
     r.id, r.project_id, r.name, r.labels, r.volume_id, r.volume_name, r.size_gib, r.chunk_bytes, r.state, r.snapshot_id,
     r.taken_at, r.quiesced, r.earlier_id, r.is_incremental, r.reading, r.read_bytes, r.chunks, r.manifest_sha256,
     r.stored_bytes, r.damaged_bytes, r.verified_at, r.failure, r.deleted_at IS NOT NULL, r.revision, r.created_at,
-    r.updated_at, \(fragment: OperationRecord.columns)
+    r.updated_at, r.scheduled, \(fragment: OperationRecord.columns)
     """
 
   static let restriction: SQL = " AND r.deleted_at IS NULL"
@@ -89,7 +91,8 @@ struct BackupRecord: Resource {
     revision = try row.get(23)
     createdAt = try row.get(24)
     updatedAt = try row.get(25)
-    operation = try OperationRecord(row, from: 26)
+    isScheduled = try row.get(26)
+    operation = try OperationRecord(row, from: 27)
   }
 
   func write(to writer: inout JSONWriter) {
@@ -105,6 +108,7 @@ struct BackupRecord: Resource {
       writer.field("kind", reading)
       writer.field("read_bytes", readBytes)
       writer.field("stored_bytes", storedBytes)
+      writer.field("scheduled", isScheduled)
       writer.field("taken_at", takenAt)
       writer.field("quiesced", quiesced)
       writer.field("verified_at", verifiedAt)

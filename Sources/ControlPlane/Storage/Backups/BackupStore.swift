@@ -25,6 +25,8 @@ enum BackupStore {
     var labels: String
     /// All of the volume is to be read.
     var full: Bool
+    /// The volume's schedule asks for it.
+    var isScheduled = false
   }
 
   /// Begins a backup of a volume that the caller has locked and found fit. Returns whose agent is to be woken.
@@ -50,10 +52,10 @@ enum BackupStore {
     try session.execute(
       """
       INSERT INTO backups (id, project_id, name, labels, volume_id, volume_name, size_gib, chunk_bytes, snapshot_id, earlier_id,
-                           is_incremental)
+                           is_incremental, scheduled)
       VALUES (\(wish.id), \(volume.project), \(wish.name), \(JSONText(wish.labels))::jsonb, \(volume.id), \(volume.name),
               \(volume.facts.intent.sizeGiB), \(chunkBytes), \(wish.snapshot), \(try earlier?.get(0, as: UUID.self)),
-              \(isIncremental))
+              \(isIncremental), \(wish.isScheduled))
       """
     ) { ResourceStore<BackupRecord>.refusal(of: $0, name: wish.name) }
     try EventStore.append(
@@ -159,6 +161,8 @@ enum BackupStore {
     try settle(backup, outcome, in: session, &effects)
     try EventStore.append(
       .backupUpdated, project: backup.project, resource: backup.id.uuid, data: ["name": backup.name], in: session)
+    try session.execute(WorkQueue.hastening(.backupSchedule, backup.volume.uuid))
+    effects.wake.insert(.work)
     // What a failed one has sent is cleared away.
     try WorkQueue.wake(.backup, backup.id.uuid, in: session)
     effects.wake.formUnion([.images, .events])

@@ -119,7 +119,7 @@ struct BackupWork: Sendable {
     try await contents.removeManifests(of: id)
     guard backup.isDeleted, unneeded.count == sent.count else { return }
     plane.wakeups.signal(
-      try await plane.database.transaction { session in
+      try await plane.database.transaction { session -> Set<Topic> in
         let isEmpty = try session.one("SELECT 1 FROM backup_chunks WHERE backup_id = \(id) LIMIT 1") == nil
         guard isEmpty else { return [] }
         try session.execute("DELETE FROM backups WHERE id = \(id) AND deleted_at IS NOT NULL")

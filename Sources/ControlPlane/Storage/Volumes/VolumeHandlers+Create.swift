@@ -251,7 +251,6 @@ extension VolumeHandlers {
             "SELECT 1 FROM snapshots WHERE id = \(snapshot) AND deleted_at IS NULL FOR KEY SHARE")
           if living == nil { throw Problem.field(.notFound, "/snapshot", "the snapshot was deleted a moment ago") }
         }
-        if let backup = creation.backup { try BackupHandlers.hold(backup, in: session) }
         // The node's row first: locks are taken in that order, and its sums move with the volume. One that takes nothing new still
         // takes what belongs to what it has.
         let revision = try session.one(
@@ -260,6 +259,8 @@ extension VolumeHandlers {
            WHERE id = \(node) AND (schedulable OR \(creation.node != nil)) RETURNING assignment_revision
           """)
         guard let revision = try revision?.get(0, as: Int.self) else { throw LostRace() }
+        // Whoever deletes it holds a node first.
+        if let backup = creation.backup { try BackupHandlers.hold(backup, in: session) }
         do throws(PostgresError) {
           try session.execute(
             """

@@ -162,7 +162,7 @@ struct VolumeHandlers: Sendable {
   /// One verb: lock, decide, write the intent and its operation, wake the agent; then wait if that is preferred. `intend` returns
   /// nil when there is nothing left to ask for.
   private func change(
-    _ call: Call, _ kind: OperationKind, seconds: Int = operationSeconds,
+    _ call: Call, _ kind: OperationKind, seconds: Int = VolumeHandlers.operationSeconds,
     _ intend: @escaping @Sendable (VolumeRecord, Session) throws -> (generation: Int, node: NodeID?)?
   ) async throws -> Reply {
     let operation = OperationID(plane.environment.newUUID())
