@@ -72,6 +72,8 @@ struct BackupScheduleTests {
         let manifest = BackupManifest(sizeBytes: 1 << 30, chunkBytes: 1 << 20, reading: .full)
         #expect(await agent.send(.put, "backups/\(id)/manifest", bytes: manifest.text).status == 204)
         try await wake(test)
+        // Names tell the second.
+        try await test.database.execute("UPDATE backups SET name = 'round-' || id")
       }
       #expect(await test.call(.get, "/v1/backups")["items"]?.arrayValue?.count == 1, "one is kept")
 

@@ -68,7 +68,8 @@ struct BackupTests {
   private func send(_ bytes: [UInt8], of id: BackupID, _ agent: FakeAgent, as name: String? = nil) async throws
     -> Answer
   {
-    await agent.send(.put, "backups/\(id)/chunks/\(name ?? (try hash(bytes).description))", bytes: bytes)
+    let own = try hash(bytes).description
+    return await agent.send(.put, "backups/\(id)/chunks/\(name ?? own)", bytes: bytes)
   }
 
   private func finish(_ manifest: BackupManifest, of id: BackupID, _ agent: FakeAgent) async -> Answer {

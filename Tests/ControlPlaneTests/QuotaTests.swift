@@ -28,7 +28,8 @@ struct QuotaTests {
       _ = await test.call(.post, "/v1/tokens", ["project": "default", "role": "viewer"])
       let used: [(Quota, Int)] = [
         (.vms, 1), (.vcpus, 1), (.memoryMiB, 128), (.diskGiB, 1), (.volumes, 1), (.snapshots, 0),
-        (.images, 1), (.imageBytes, 1024), (.tokens, 1), (.webhooks, 0), (.networks, 0), (.subnets, 0),
+        (.backups, 0), (.backupBytes, 0), (.images, 1), (.imageBytes, 1024), (.tokens, 1), (.webhooks, 0),
+        (.networks, 0), (.subnets, 0),
         (.securityGroups, 0), (.routers, 0), (.floatingIPs, 0),
         (.loadBalancers, 0),
       ]

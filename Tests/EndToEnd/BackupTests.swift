@@ -51,10 +51,11 @@ extension EndToEnd {
       // The volume is gone; each is restored from what is left, in the middle of one of them the agent is killed.
       try await cloud.aloft("volume", "delete", "data", "--wait")
       try await cloud.aloft("volume", "create", "new3", "--size", "1G", "--wait")
-      try await cloud.aloft("backup", "restore", "three", "--over", "new3")
+      async let asked = cloud.aloft("backup", "restore", "three", "--over", "new3")
       try await killAgent(of: cloud, when: "the volume is being restored") {
         try await cloud.isRestoring("new3")
       }
+      _ = try await asked
       try await eventually("the volume is restored", within: .seconds(120)) {
         try await cloud.get("/v1/volumes/new3")["operation"] == .null
       }
