@@ -1,7 +1,10 @@
 import AloftModel
 import Crypto
 import Foundation
+import HTTPClient
 import JSON
+import ObjectStorage
+import ObjectStorageTestSupport
 import Testing
 
 @testable import ControlPlane
@@ -14,8 +17,10 @@ struct BackupTests {
   private func hash(_ bytes: [UInt8]) throws -> ChunkHash { try #require(ChunkHash(Array(SHA256.hash(data: bytes)))) }
 
   /// A plane with one node and a volume of 1 GiB.
-  private func withVolume(_ body: (TestPlane, FakeAgent) async throws -> Void) async throws {
-    try await TestPlane.with { test async throws in
+  private func withVolume(
+    images: ImageContents? = nil, _ body: (TestPlane, FakeAgent) async throws -> Void
+  ) async throws {
+    try await TestPlane.with(images: images) { test async throws in
       let agent = try await FakeAgent.join(test)
       _ = await test.call(.post, "/v1/volumes", ["name": "data", "size_gib": 1])
       try await obey(test, agent)
@@ -143,9 +148,23 @@ struct BackupTests {
     }
   }
 
-  @Test("the next one is told what to start from; each can be deleted, and what others need of it stays")
-  func incremental() async throws {
-    try await withVolume { test, agent async throws in
+  /// An image store in a bucket.
+  private func bucket() async throws -> ImageContents {
+    let http = HTTPClient(logger: quiet)
+    let moto = try await MotoServer.running()
+    let store = try S3Store(
+      configuration: S3Configuration(
+        endpoint: moto.endpoint, bucket: try await moto.makeBucket(http), keyPrefix: "aloft/", partBytes: 5 << 20),
+      credentials: S3Credentials(accessKeyID: "AKIATEST", secretAccessKey: "s3-\(UUID().uuidString)"), http: http,
+      logger: quiet)
+    return ImageContents(store: store, inspector: Programs.inspector, scratch: NSTemporaryDirectory())
+  }
+
+  @Test(
+    "the next one is told what to start from; each can be deleted, and what others need of it stays",
+    arguments: [false, true])
+  func incremental(onS3: Bool) async throws {
+    try await withVolume(images: onS3 ? try await bucket() : nil) { test, agent async throws in
       let first = try await make("one", [0: 1, 1: 2], test, agent)
       let begun = try await begin("two", test, agent)
       #expect(begun.wanted.earlier == first.id && begun.wanted.base != nil)
@@ -341,6 +360,28 @@ struct BackupTests {
       try await obey(test, agent)
       #expect(await test.call(.get, "/v1/volumes/data")["state"] == "available")
       #expect(first.chunks.count == 1)
+    }
+  }
+
+  @Test("a project that is deleted with all that it holds takes its backups and what is stored of them along")
+  func projectRemoval() async throws {
+    try await TestPlane.with { test async throws in
+      let agent = try await FakeAgent.join(test)
+      _ = await test.call(.post, "/v1/volumes", ["name": "data", "size_gib": 1])
+      try await obey(test, agent)
+      let first = try await make("one", [0: 1], test, agent)
+      try await make("two", [1: 2], over: first.chunks, test, agent)
+      let busy = await test.call(.delete, "/v1/projects/default")
+      #expect(busy.code == "in_use" && busy.description.contains("2 backups"), "\(busy)")
+      let accepted = await test.call(.delete, "/v1/projects/default?cascade=true")
+      try #require(accepted.status == 202, "\(accepted)")
+      try await test.settle()
+      try await obey(test, agent)
+      try await clear(test)
+      try await test.settle()
+      #expect(await test.call(.get, "/v1/projects/default").status == 404)
+      #expect(try await objects(test) == [])
+      #expect(try await test.findings() == [])
     }
   }
 }

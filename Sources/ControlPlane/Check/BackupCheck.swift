@@ -11,12 +11,13 @@ struct BackupCheck: Sendable {
   func findings() async throws -> [ConsistencyCheck.Finding] {
     // Objects before rows: what was there and is still named must be there now.
     let before = try await list()
-    let rows = try await rows()
+    let rows = try await rows(whole: true)
+    let known = try await self.rows(whole: false)
     let found = try await list()
     var findings: [ConsistencyCheck.Finding] = []
     for (key, bytes) in rows where found[key] != bytes {
       // It may have been cleared away meanwhile.
-      if try await self.rows()[key] == nil { continue }
+      if try await self.rows(whole: true)[key] == nil { continue }
       let what = found[key].map { "\($0) bytes, not \(bytes)" } ?? "missing"
       findings.append(.init(rule: "every chunk of a backup is there", detail: "object \(key): \(what)"))
     }
@@ -25,7 +26,7 @@ struct BackupCheck: Sendable {
       findings.append(.init(rule: "every backup has its manifest", detail: "object \(name) is missing"))
     }
     let backups = try await folders()
-    for key in before.keys.sorted() where rows[key] == nil && found[key] != nil {
+    for key in before.keys.sorted() where known[key] == nil && found[key] != nil {
       let folder = key[..<(key.lastIndex(of: "/") ?? key.startIndex)]
       let isManifest = key[folder.endIndex...].hasPrefix("/manifest-")
       // One that a retry has written goes with its backup.
@@ -46,12 +47,12 @@ struct BackupCheck: Sendable {
     return objects
   }
 
-  /// The objects of chunks, with their sizes.
-  private func rows() async throws -> [String: Int] {
+  /// The objects of chunks, with their sizes: those that are whole, or also those that are coming.
+  private func rows(whole: Bool) async throws -> [String: Int] {
     let rows = try await database.query(
       """
       SELECT format('backups/%s/%s/%s', b.project_id, b.id, encode(c.sha256, 'hex')), c.bytes
-        FROM backup_chunks c JOIN backups b ON b.id = c.backup_id WHERE c.stored
+        FROM backup_chunks c JOIN backups b ON b.id = c.backup_id WHERE c.stored OR NOT \(whole)
       """)
     return Dictionary(
       try rows.map { (try $0.get(0, as: String.self), try $0.get(1, as: Int.self)) }, uniquingKeysWith: { $1 })

@@ -30,7 +30,7 @@ struct ProjectReconciler: Reconciler {
     }
     if try deleteMachines(of: removal, in: session, &effects) { return now }
     if try deleteVolumes(of: removal, in: session, &effects) { return now }
-    try deleteBackups(of: removal.project, in: session, &effects)
+    if try deleteBackup(of: removal.project, in: session, &effects) { return now }
     guard let project = try ProjectStore.lock(removal.project, to: .change, in: session) else { return nil }
     let left = try session.one(
       """
@@ -117,19 +117,22 @@ struct ProjectReconciler: Reconciler {
     return !ids.isEmpty
   }
 
-  /// Those that nothing is restored from: volumes that are go first.
-  private func deleteBackups(of project: ProjectID, in session: Session, _ effects: inout Effects) throws {
-    let rows = try session.query(
-      "SELECT id, volume_id FROM backups WHERE project_id = \(project) AND deleted_at IS NULL ORDER BY id")
-    if rows.isEmpty { return }
-    try VolumeStore.hold(try rows.map { try $0.get(1) }, and: nil, in: session)
-    for row in rows {
-      let id = try row.get(0, as: BackupID.self)
-      guard try session.one("SELECT 1 FROM volumes WHERE source_backup_id = \(id) OR base_backup_id = \(id)") == nil,
-        let backup = try ResourceStore<BackupRecord>.lock(id, to: .delete, in: session)
-      else { continue }
-      try BackupStore.delete(backup, in: session, &effects)
+  /// The next one of those that nothing is restored from: each changes its volume. False: none was left.
+  private func deleteBackup(of project: ProjectID, in session: Session, _ effects: inout Effects) throws -> Bool {
+    let row = try session.one(
+      """
+      SELECT id, volume_id FROM backups b
+       WHERE project_id = \(project) AND deleted_at IS NULL
+         AND NOT EXISTS (SELECT 1 FROM volumes WHERE source_backup_id = b.id OR base_backup_id = b.id)
+       ORDER BY id LIMIT 1
+      """)
+    guard let row else { return false }
+    try VolumeStore.hold([try row.get(1)], and: nil, in: session)
+    guard let backup = try ResourceStore<BackupRecord>.lock(try row.get(0), to: .delete, in: session) else {
+      return true
     }
+    try BackupStore.delete(backup, in: session, &effects)
+    return true
   }
 
   private func deleteImages(of project: ProjectID, in session: Session, _ effects: inout Effects) throws {
