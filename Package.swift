@@ -200,8 +200,8 @@ let tests: [Target] = [
   .testTarget(
     name: "EndToEndTests",
     dependencies: [
-      "AloftModel", "CephTestSupport", "Execution", "HTTP", "HTTPClient", "JSON", "LibvirtTestSupport", "NodeAgent",
-      "PostgresTestSupport", "TestSupport",
+      "AloftModel", "CephTestSupport", "ControlPlane", "Execution", "HTTP", "HTTPClient", "JSON", "LibvirtTestSupport",
+      "NodeAgent", "Postgres", "PostgresTestSupport", "TestSupport",
       "aloft", "aloft-agent", "aloft-inspect", "aloftd", logging, httpTypes,
     ], path: "Tests/EndToEnd", swiftSettings: strict),
   .testTarget(

@@ -141,15 +141,22 @@ public struct VolumeAssignment: Sendable, Codable, Equatable {
   public var backups: [Backup]?
   /// What the newest epoch begins with, where that is no snapshot.
   public var restoring: Restoring?
+  /// All of its layers are encrypted. Nil: none is.
+  public var encrypted: Bool?
+  /// What they are locked with: the same in all documents of the volume and in those of what was cloned from it. Nil in a document of an
+  /// encrypted volume: it is to be deleted, or the control plane cannot open the key. It is kept in memory only.
+  public var key: VolumeKey?
 
   public init(
     volume: VolumeID, generation: Int, deleted: Bool, isMade: Bool = false, pool: String, sizeBytes: Int,
     source: Source? = nil, vm: VMID? = nil, snapshots: [Snapshot] = [], epoch: Int = 0, base: SnapshotID? = nil,
     released: Bool? = nil, fence: Bool? = nil, exports: [Export]? = nil, backups: [Backup]? = nil,
-    restoring: Restoring? = nil
+    restoring: Restoring? = nil, encrypted: Bool? = nil, key: VolumeKey? = nil
   ) {
     self.backups = backups
     self.restoring = restoring
+    self.encrypted = encrypted
+    self.key = key
     self.released = released
     self.fence = fence
     self.exports = exports

@@ -77,6 +77,7 @@ public enum OperationFailure: String, Sendable, Codable, CaseIterable {
   case guestIgnored = "guest_ignored"
   case networkNotReady = "network_not_ready"
   case volumeDamaged = "volume_damaged"
+  case volumeLocked = "volume_locked"
   case cancelled
   case fetchRefused = "fetch_refused"
   case fetchFailed = "fetch_failed"

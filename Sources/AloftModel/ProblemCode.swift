@@ -53,6 +53,7 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
   case backupDamaged = "backup_damaged"
   case backupUnsupported = "backup_unsupported"
   case limitsContradict = "limits_contradict"
+  case encryptionUnsupported = "encryption_unsupported"
   case rangeNotSatisfiable = "range_not_satisfiable"
   case urlRefused = "url_refused"
   case nodeUnreachable = "node_unreachable"
@@ -80,7 +81,7 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .timeout: 408
     case .imageNotReady, .nameTaken, .inUse, .lastAdmin, .limitReached, .noCapacity, .quotaExceeded, .wrongState,
       .addressTaken, .addressesExhausted, .addressesOverlap, .uploadOffsetMismatch, .uploadInUse, .imageUnsuitable,
-      .backupDamaged, .backupUnsupported:
+      .backupDamaged, .backupUnsupported, .encryptionUnsupported:
       409
     case .eventsGone: 410
     case .preconditionFailed: 412
@@ -150,6 +151,7 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .backupDamaged: "Backup damaged"
     case .backupUnsupported: "Cannot be backed up"
     case .limitsContradict: "Limits contradict each other"
+    case .encryptionUnsupported: "Not possible with encryption"
     case .rangeNotSatisfiable: "No such range"
     case .urlRefused: "URL not allowed"
     case .nodeUnreachable: "Node unreachable"

@@ -20,6 +20,8 @@ public struct AgentFailure: Error, Sendable, Hashable, CustomStringConvertible {
     case volumeDamaged
     /// Something of a backup is missing or is not what it was.
     case backupDamaged
+    /// An encrypted volume cannot be used: its key is missing, or would come to the node's disk.
+    case volumeLocked
     /// A guest has the volume open: look again.
     case volumeInUse
     /// Another failure of the local file system.
@@ -55,6 +57,7 @@ public struct AgentFailure: Error, Sendable, Hashable, CustomStringConvertible {
     case .imageCorrupt: code = .imageCorrupt
     case .volumeDamaged: code = .volumeDamaged
     case .backupDamaged: code = .backupDamaged
+    case .volumeLocked: code = .volumeLocked
     }
     return Observation.Problem(code: code, detail: detail)
   }

@@ -13,6 +13,10 @@ enum AgentSetting {
   static let data = setting(
     "data", "The directory for images, disks, logs and the node's identity. Default: /var/lib/aloft-agent.")
   static let libvirt = setting("libvirt", "The libvirt to use. Default: qemu:///system.")
+  static let libvirtState = setting(
+    "libvirt-state",
+    "Where libvirt keeps what opens secrets of guests; encrypted volumes need a tmpfs there. Default: /var/lib/libvirt/qemu."
+  )
   static let name = setting("name", "The node's name when it joins. Default: the host's name.")
   static let joinToken = setting(
     "join-token", "The one-time token with which a node joins; one that was used is not used again.")
@@ -52,7 +56,7 @@ enum AgentSetting {
   static let logLevel = setting("log-level", "trace, debug, info, notice, warning, error or critical. Default: info.")
 
   static let all = [
-    url, ca, data, libvirt, name, joinToken, accelerator, vcpus, memoryMib, diskGib, reservedMemoryMib,
+    url, ca, data, libvirt, libvirtState, name, joinToken, accelerator, vcpus, memoryMib, diskGib, reservedMemoryMib,
     reservedDiskGib, pool, serialLogKib, parallel, ovs, tunnelAddress, bridgeMapping, datapath, logLevel,
   ]
 
@@ -74,6 +78,8 @@ struct AgentOptions: ParsableArguments {
   var data: String?
   @Option(name: AgentSetting.libvirt.flag, help: AgentSetting.libvirt.help)
   var libvirt: String?
+  @Option(name: AgentSetting.libvirtState.flag, help: AgentSetting.libvirtState.help)
+  var libvirtState: String?
   @Option(name: AgentSetting.name.flag, help: AgentSetting.name.help)
   var name: String?
   @Option(name: AgentSetting.joinToken.flag, help: AgentSetting.joinToken.help)

@@ -15,7 +15,8 @@ struct AgentService {
     defer { withExtendedLifetime(directory) {} }
     let clock = SystemClock()
     let hypervisor = LibvirtHypervisor(
-      uri: settings.libvirt, parallelCalls: settings.parallel, ceph: Array(settings.clusters.values), logger: logger)
+      uri: settings.libvirt, parallelCalls: settings.parallel, ceph: Array(settings.clusters.values),
+      stateDirectory: settings.libvirtState, logger: logger)
     let storage = try await openStorage()
     let directIO = await storage.supportsDirectIO()
     let reporter = NodeReporter(

@@ -11,6 +11,7 @@ struct AgentSettings: Sendable {
   var ca: String?
   var data: String
   var libvirt: String
+  var libvirtState: String
   var name: String?
   var joinToken: String?
   var capacity = CapacitySettings()
@@ -31,6 +32,8 @@ struct AgentSettings: Sendable {
     ca = try reader.text(AgentSetting.ca, options.ca)
     data = try reader.text(AgentSetting.data, options.data) ?? "/var/lib/aloft-agent"
     libvirt = try reader.text(AgentSetting.libvirt, options.libvirt) ?? "qemu:///system"
+    libvirtState =
+      try reader.text(AgentSetting.libvirtState, options.libvirtState) ?? LibvirtHypervisor.usualStateDirectory
     name = try reader.text(AgentSetting.name, options.name)
     joinToken = try reader.text(AgentSetting.joinToken, options.joinToken)
     let large = 1 << 30

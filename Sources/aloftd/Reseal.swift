@@ -17,10 +17,11 @@ extension SealingKeys {
       let key = try sealing.key(source)
       let database = try common.database(source, logger: try common.logger(source))
       var outcome = try await Resealing.webhooks(with: key, in: database)
+      let volumes = try await Resealing.volumes(with: key, in: database)
       let authorities = try await AuthorityCommands(database: database, sealing: key).reseal()
       await database.shutdown()
-      outcome.resealed += authorities.resealed
-      outcome.unreadable += authorities.unreadable
+      outcome.resealed += authorities.resealed + volumes.resealed
+      outcome.unreadable += authorities.unreadable + volumes.unreadable
       print("\(outcome.resealed) sealed anew, \(outcome.unreadable) cannot be read")
       if outcome.unreadable > 0 { throw ExitCode(1) }
     }

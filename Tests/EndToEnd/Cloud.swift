@@ -11,7 +11,7 @@ final class Cloud: Sendable {
   let folder: String
   let postgres: PostgresServer
   let libvirt: PrivateLibvirt
-  private let databaseURL: String
+  let databaseURL: String
   private let ports: [Int]
   /// An admin's token.
   let token: String
@@ -35,6 +35,8 @@ final class Cloud: Sendable {
     var pools: [String] = []
     /// Storage pools in Ceph that the node reaches, by name.
     var clusters: [String: CephAccess] = [:]
+    /// libvirt's state is in memory, as encrypted volumes need it.
+    var keepsSecretsInMemory = false
     /// More arguments of `aloftd serve`.
     var serve: [String] = []
   }
@@ -69,7 +71,8 @@ final class Cloud: Sendable {
     var disk: TemporaryFileSystem?
     if let size = shape.nodeDiskMiB { disk = try await TemporaryFileSystem(at: folder + "/agent", mebibytes: size) }
     let cloud = Cloud(
-      folder: folder, postgres: postgres, libvirt: try await PrivateLibvirt.start(), databaseURL: database,
+      folder: folder, postgres: postgres, libvirt: try await PrivateLibvirt.start(inMemory: shape.keepsSecretsInMemory),
+      databaseURL: database,
       token: try await aloftd("token", "create"), shape: shape, disk: disk)
     for index in 0..<shape.replicas { try await cloud.startReplica(index) }
     try await cloud.renewJoinToken()
@@ -139,7 +142,8 @@ final class Cloud: Sendable {
     let daemon = try await Daemon(
       "aloft-agent",
       urls + [
-        "--ca", ca ?? folder + "/pki/ca.crt", "--data", folder + "/agent", "--libvirt", libvirt.uri, "--name", "node1",
+        "--ca", ca ?? folder + "/pki/ca.crt", "--data", folder + "/agent", "--libvirt", libvirt.uri,
+        "--libvirt-state", libvirt.stateDirectory, "--name", "node1",
         "--vcpus", "\(shape.vcpus)", "--memory-mib", "\(shape.memoryMiB)", "--disk-gib", "100", "--reserved-disk-gib",
         "0",
       ] + shape.pools.flatMap { ["--pool", "\($0)=\(folder)/\($0)"] }

@@ -10,6 +10,8 @@ import TestSupport
 public final class PrivateLibvirt: Sendable {
   /// The folder of the daemon, and a good place for a test's disks.
   public let directory: URL
+  /// Where it keeps what opens the secrets of its guests.
+  public var stateDirectory: String { directory.appending(path: "lib/qemu").path }
   /// For ``Connection/open(_:options:logger:)``.
   public let uri: String
   private let watchdogPipe: Int32
@@ -25,10 +27,18 @@ public final class PrivateLibvirt: Sendable {
   private static let sharedTask = Task { try await PrivateLibvirt.start() }
 
   /// Starts a new one.
-  public static func start() async throws -> PrivateLibvirt {
+  ///
+  /// - Parameter inMemory: its ``stateDirectory`` is in a tmpfs.
+  public static func start(inMemory: Bool = false) async throws -> PrivateLibvirt {
     let directory = FileManager.default.temporaryDirectory
       .appending(path: "aloft-libvirt-\(UUID().uuidString.prefix(8))", directoryHint: .isDirectory)
     try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+    if inMemory {
+      let state = "/dev/shm/" + directory.lastPathComponent
+      try FileManager.default.createDirectory(atPath: state, withIntermediateDirectories: true)
+      try FileManager.default.createSymbolicLink(
+        atPath: directory.appending(path: "lib").path, withDestinationPath: state)
+    }
     let watchdogPipe = try startWatchdog(directory)
     let uri = try await run(script("libvirt-private"), "start", directory.path)
     return PrivateLibvirt(
@@ -40,6 +50,7 @@ public final class PrivateLibvirt: Sendable {
     try await run(script("libvirt-private"), "stop", directory.path, "--guests")
     close(watchdogPipe)
     try? FileManager.default.removeItem(at: directory)
+    try? FileManager.default.removeItem(atPath: "/dev/shm/" + directory.lastPathComponent)
   }
 
   /// Kills libvirtd as a crash would; guests go on.
@@ -62,7 +73,7 @@ public final class PrivateLibvirt: Sendable {
   private static let watchdog = """
     trap '' HUP INT TERM
     read -r _
-    if [ -d "$1" ]; then "$0" stop "$1" --guests; rm -rf "$1"; fi
+    if [ -d "$1" ]; then "$0" stop "$1" --guests; rm -rf "$1" "/dev/shm/${1##*/}"; fi
     """
 
   /// Returns the pipe's writing end.

@@ -29,8 +29,12 @@ final class PoolStorm {
   private var number = 0
   private(set) var crashes = 0
 
-  init(root: String, seed: UInt64) async throws {
+  /// Of all volumes; nil: they are not encrypted.
+  private let key: VolumeKey?
+
+  init(root: String, seed: UInt64, key: VolumeKey? = nil) async throws {
     self.root = root
+    self.key = key
     random = SplitMix(seed: seed)
     pool = try await DirectoryPool.open("storm", root, reserve: 0, logger: quietLogger)
     try await reopen()
@@ -50,6 +54,21 @@ final class PoolStorm {
       }
       if dies { throw AgentFailure(.storage, "simulated: the process died") }
     }
+    for volume in volumes.keys { try await unlock(volume) }
+  }
+
+  private func unlock(_ volume: VolumeID) async throws { if let key { try await pool.unlock(volume, with: key) } }
+
+  /// Lets one of QEMU's programs open a layer.
+  private func use(_ program: [String], _ layer: String, _ rest: [String] = []) async throws {
+    guard let key else {
+      try await run(program + ["-f", "qcow2"] + [layer] + rest)
+      return
+    }
+    let id = LayerID(String((layer.split(separator: "/").last ?? "").dropLast(6)))
+    let name = await pool.opening(id, with: key)
+    try await Tool.run(
+      program[0], Array(program.dropFirst()) + Tool.secretArguments + name + rest, secret: Array(key.text.utf8))
   }
 
   /// Does something, dying in the middle of it as often as chance wants, until it is done. After each death all content is
@@ -101,7 +120,11 @@ final class PoolStorm {
   private func create() async throws {
     number += 1
     let volume = VolumeID.sample(number)
-    try await survive { try await $0.create(volume, sizeBytes: 8 * Self.blockBytes, from: nil) }
+    let key = key
+    try await survive { pool in
+      if let key { try await pool.unlock(volume, with: key) }
+      try await pool.create(volume, sizeBytes: 8 * Self.blockBytes, from: nil)
+    }
     volumes[volume] = Volume(content: Content(repeating: 0, count: 8))
   }
 
@@ -116,7 +139,7 @@ final class PoolStorm {
       commands += ["-c", "write -q \(how) \(block * Self.blockBytes) \(Self.blockBytes)"]
       content[block] = value
     }
-    try await run(["qemu-io", "-f", "qcow2"] + commands + [try await path(of: volume)])
+    try await use(["qemu-io"] + commands, try await path(of: volume))
     volumes[volume]?.content = content
   }
 
@@ -159,7 +182,9 @@ final class PoolStorm {
     number += 1
     let clone = VolumeID.sample(number)
     let blocks = content.count + Int.random(in: 0...2, using: &random)
+    let key = key
     try await survive {
+      if let key { try await $0.unlock(clone, with: key) }
       try await $0.create(clone, sizeBytes: blocks * Self.blockBytes, from: .init(snapshot: snapshot, of: volume))
     }
     volumes[clone] = Volume(content: content + Content(repeating: 0, count: blocks - content.count))
@@ -217,7 +242,7 @@ final class PoolStorm {
 
   private func read(_ path: String) async throws -> Content {
     let raw = root + "/raw"
-    try await run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", path, raw)
+    try await use(["qemu-img", "convert", "-O", "raw"], path, [raw])
     let bytes = try FileSystem.readAll(raw)
     return stride(from: 0, to: bytes.count, by: Self.blockBytes).map { start in
       let block = bytes[start..<min(start + Self.blockBytes, bytes.count)]

@@ -16,10 +16,12 @@ final class RealNode: Sendable {
   /// Pools of Ceph clusters, by Ceph's names.
   let ceph: [String: CephAccess]
 
-  /// - Parameter clusters: pools of Ceph clusters, by their names in the cloud.
-  init(clusters: [String: CephAccess] = [:]) async throws {
+  /// - Parameters:
+  ///   - clusters: pools of Ceph clusters, by their names in the cloud.
+  ///   - inMemory: libvirt's state is, as encrypted volumes need it.
+  init(clusters: [String: CephAccess] = [:], inMemory: Bool = false) async throws {
     ceph = Dictionary(clusters.values.map { ($0.pool, $0) }) { first, _ in first }
-    libvirt = try await PrivateLibvirt.start()
+    libvirt = try await PrivateLibvirt.start(inMemory: inMemory)
     data = libvirt.directory.appending(path: "agent").path
     let content = try Array(Data(contentsOf: URL(fileURLWithPath: try await GuestImage.path())))
     plane.state.withLock { $0.image = content }
@@ -37,7 +39,9 @@ final class RealNode: Sendable {
   func start() async throws -> Task<Void, Never> {
     let clock = SystemClock()
     let performer = EffectPerformer(
-      hypervisor: LibvirtHypervisor(uri: libvirt.uri, ceph: Array(ceph.values), logger: quietLogger), storage: storage,
+      hypervisor: LibvirtHypervisor(
+        uri: libvirt.uri, ceph: Array(ceph.values), stateDirectory: libvirt.stateDirectory, logger: quietLogger),
+      storage: storage,
       journal: try await FileJournal.open(data + "/journal.jsonl"), link: plane, clock: clock,
       platform: { [storage, ceph] () async throws(AgentFailure) in
         DomainPlatform(

@@ -18,6 +18,7 @@ struct AgentSettingsTests {
     #expect(settings.urls == ["https://a:8443"])
     #expect(settings.ca == nil && settings.name == nil && settings.joinToken == nil)
     #expect(settings.data == "/var/lib/aloft-agent" && settings.libvirt == "qemu:///system")
+    #expect(settings.libvirtState == "/var/lib/libvirt/qemu")
     #expect(settings.capacity.accelerator == .auto && settings.capacity.vcpus == nil)
     #expect(settings.serialLogKib == 1024 && settings.parallel == 4 && settings.logLevel == .info)
   }
@@ -26,7 +27,8 @@ struct AgentSettingsTests {
   func places() throws {
     // What each means is looked at once more in the values themselves.
     let values = [
-      "url": "https://a:1", "ca": "/ca.crt", "data": "/data", "libvirt": "qemu+unix:///system", "name": "n1",
+      "url": "https://a:1", "ca": "/ca.crt", "data": "/data", "libvirt": "qemu+unix:///system",
+      "libvirt-state": "/run/state", "name": "n1",
       "join-token": "secret", "accelerator": "tcg", "vcpus": "3", "memory-mib": "4096", "disk-gib": "50",
       "reserved-memory-mib": "7", "reserved-disk-gib": "8", "pool": "fast=/srv/fast", "serial-log-kib": "64",
       "parallel": "2",
@@ -44,6 +46,7 @@ struct AgentSettingsTests {
       try settings(environment: ["ALOFT_AGENT_CONFIG": file.path]),
     ] {
       #expect(found.urls == ["https://a:1"] && found.ca == "/ca.crt" && found.data == "/data")
+      #expect(found.libvirtState == "/run/state")
       #expect(found.libvirt == "qemu+unix:///system" && found.name == "n1" && found.joinToken == "secret")
       #expect(found.capacity.accelerator == .tcg && found.capacity.vcpus == 3)
       #expect(found.capacity.memoryMib == 4096 && found.capacity.diskGib == 50)

@@ -77,6 +77,7 @@ struct OperationWait: Sendable {
     let hint: String? =
       switch OperationFailure(rawValue: code) {
       case .volumeDamaged: "A file of the volume is missing or damaged on its node; restore it, or delete the volume."
+      case .volumeLocked: "An operator has to see to it; docs/STORAGE.md says what encrypted volumes need."
       case .superseded: "Something newer was asked for in the meantime; `aloft vm show` tells the state."
       case .deadlineExceeded, .nodeRemoved, .hypervisorRefused, .guestIgnored, .networkNotReady, .none:
         "`aloft vm show` tells the state, `aloft vm serial-log` what the guest wrote."

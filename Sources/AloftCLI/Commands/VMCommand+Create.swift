@@ -28,6 +28,9 @@ extension VMCommand {
     @Option(help: "The storage pool of its boot disk [local].")
     var diskPool: String?
 
+    @Flag(help: "What is written to its boot disk is encrypted on its node.")
+    var diskEncrypted = false
+
     @Option(
       help: ArgumentHelp(
         "A volume that there is, which it gets. Can be repeated. Without an image it boots from the one with the lowest boot.",
@@ -104,6 +107,7 @@ extension VMCommand {
       var body: JSONObject = ["name": .string(name)]
       body.say("image", image)
       body.say("disk_pool", diskPool)
+      if diskEncrypted { body["disk_encrypted"] = true }
       if !volume.isEmpty { body["volumes"] = .array(volume.map { .object($0.body) }) }
       body["vcpus"] = vcpus.map { .integer(Int64($0)) }
       body["memory_mib"] = memory.map { .integer(Int64($0.mebibytes)) }

@@ -91,6 +91,9 @@ struct VolumeCommand: ParsableCommand {
     @Option(help: "The virtual machine that it is for: it is made where that is.")
     var vm: String?
 
+    @Flag(help: "What is written to it is encrypted on its node. A clone is as what it is cloned from.")
+    var encrypted = false
+
     @Option(
       help: ArgumentHelp(
         "An I/O limit, as of `aloft volume limit`. Can be repeated.", valueName: "measure=rate[:burst[:seconds]]"))
@@ -118,6 +121,7 @@ struct VolumeCommand: ParsableCommand {
       body.say("volume", of)
       body.say("pool", pool)
       body.say("vm", vm)
+      if encrypted { body["encrypted"] = true }
       if !label.isEmpty { body["labels"] = LabelPair.object(label) }
       if !limit.isEmpty { body["io_limits"] = IOLimitArgument.object(limit) }
       let call = APICall(

@@ -21,7 +21,7 @@ extension AgentAPI {
     while true {
       let ticket = plane.wakeups.ticket(.node(node.uuid))
       let answer = try await plane.database.transaction { session in
-        try Self.read(node, after: after, in: session)
+        try read(node, after: after, in: session)
       }
       let left = deadline - plane.environment.uptime()
       let isDue = left <= 0 || answer.revision < after || plane.wakeups.isDraining
@@ -36,7 +36,7 @@ extension AgentAPI {
   }
 
   /// The node's count is read before the documents: what is committed in between comes twice rather than never.
-  private static func read(_ node: NodeID, after: Int, in session: Session) throws -> Assignments {
+  private func read(_ node: NodeID, after: Int, in session: Session) throws -> Assignments {
     // A count from the future is of a database that was restored: everything is sent again.
     let results = try session.pipeline([
       "SELECT assignment_revision FROM nodes WHERE id = \(node)",
@@ -56,16 +56,16 @@ extension AgentAPI {
              p.assignment_revision, p.all_documents, EXISTS (SELECT 1 FROM nics c WHERE c.vm_id = v.id),
              \(fragment: VMDisk.column)
         FROM changed p JOIN vms v ON v.id = p.id
-       WHERE p.bytes_before < \(pageBytes)
-       ORDER BY p.assignment_revision LIMIT \(pageDocuments)
+       WHERE p.bytes_before < \(Self.pageBytes)
+       ORDER BY p.assignment_revision LIMIT \(Self.pageDocuments)
       """,
-      AssignedVolumes.changed(on: node, after: after, limit: pageDocuments),
+      AssignedVolumes.changed(on: node, after: after, limit: Self.pageDocuments),
     ])
-    guard let revision = try results[0].first?.get(0, as: Int.self) else { throw removed(node) }
+    guard let revision = try results[0].first?.get(0, as: Int.self) else { throw Self.removed(node) }
     let rows = results[1]
     let isComplete = try rows.last.map { try $0.get(16, as: Int.self) == rows.count } ?? true
-    let volumes = try AssignedVolumes(results[2])
-    let sequence = after == 0 || after > revision ? try highestSequence(of: node, in: session) : nil
+    let volumes = try AssignedVolumes(results[2], open: openKey)
+    let sequence = after == 0 || after > revision ? try Self.highestSequence(of: node, in: session) : nil
     let connected = try rows.filter { try $0.get(17) }.map { try $0.get(0, as: UUID.self) }
     let plugs = try AssignedNICs.read(of: connected, in: session)
     let streams = try session.commit(
@@ -81,8 +81,17 @@ extension AgentAPI {
     // What is behind the end of the shorter of two lists that are cut off comes again.
     let end = isComplete ? revision : try rows.last?.get(15) ?? revision
     return Assignments(
-      revision: min(end, volumes.end ?? revision), documents: try rows.map { try assignment($0, plugs) },
+      revision: min(end, volumes.end ?? revision), documents: try rows.map { try Self.assignment($0, plugs) },
       volumes: volumes.documents, streams: streams, sequence: sequence, complete: isComplete && volumes.end == nil)
+  }
+
+  /// Only the agent whose node has the volume gets its key.
+  private func openKey(of volume: VolumeID, _ sealed: [UInt8]) -> VolumeKey? {
+    do { return try plane.sealing.open(sealed, of: volume) } catch {
+      plane.logger.error(
+        "the key of a volume cannot be opened", metadata: ["volume": "\(volume)", "failure": "\(error)"])
+      return nil
+    }
   }
 
   /// What an agent that starts anew has to count from: older sequences are old news.

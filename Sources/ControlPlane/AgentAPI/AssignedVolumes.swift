@@ -77,7 +77,8 @@ struct AssignedVolumes {
                        'base', CASE WHEN b.is_incremental THEN e.snapshot_id END, 'chunk_bytes', b.chunk_bytes) ORDER BY b.id)
               FROM backups b LEFT JOIN backups e ON e.id = b.earlier_id AND e.keeps_snapshot
              WHERE b.volume_id = v.id AND b.state = 'creating' AND b.deleted_at IS NULL),
-           v.source_backup_id, v.base_backup_id, v.kept_epoch IS NOT DISTINCT FROM v.epoch
+           v.source_backup_id, v.base_backup_id, v.kept_epoch IS NOT DISTINCT FROM v.epoch,
+           v.encrypted, CASE WHEN v.deleted_at IS NULL THEN v.sealed_key END
       FROM nodes n JOIN volumes v ON v.node_id = n.id JOIN storage_pools s ON s.id = v.pool_id
            LEFT JOIN images i ON i.id = v.image_id
      WHERE n.id = \(node)
@@ -86,16 +87,21 @@ struct AssignedVolumes {
     """
   }
 
-  init(_ rows: Rows) throws {
+  /// - Parameter open: opens a volume's key; nil if that cannot be done here.
+  init(_ rows: Rows, open: (VolumeID, [UInt8]) -> VolumeKey?) throws {
     documents = try rows.map { row in
-      VolumeAssignment(
-        volume: try row.get(0), generation: try row.get(1), deleted: try row.get(2), isMade: try row.get(12),
+      let isEncrypted = try row.get(26, as: Bool.self)
+      let sealed = try row.get(27, as: [UInt8]?.self)
+      let id = try row.get(0, as: VolumeID.self)
+      return VolumeAssignment(
+        volume: id, generation: try row.get(1), deleted: try row.get(2), isMade: try row.get(12),
         pool: try row.get(3),
         sizeBytes: try row.get(4, as: Int.self) << 30, source: try Self.source(row), vm: try row.get(5),
         snapshots: try row.list(17, of: Snapshot.self).map(\.assigned), epoch: try row.get(15), base: try row.get(16),
         released: try row.get(19) ? true : nil, fence: try row.get(20) ? true : nil,
         exports: try row.list(21, of: Export.self).map(\.assigned),
-        backups: try row.list(22, of: Backup.self).map(\.assigned), restoring: try Self.restoring(row))
+        backups: try row.list(22, of: Backup.self).map(\.assigned), restoring: try Self.restoring(row),
+        encrypted: isEncrypted ? true : nil, key: sealed.flatMap { open(id, $0) })
     }
     end = try rows.last.flatMap { try $0.get(11, as: Int.self) == rows.count ? nil : try $0.get(10, as: Int.self) }
   }

@@ -81,6 +81,10 @@ public struct ConsistencyCheck: Sendable {
       """
     ),
     (
+      "an encrypted volume has a key",
+      "SELECT format('volume %s', v.id) FROM volumes v WHERE v.encrypted AND v.sealed_key IS NULL"
+    ),
+    (
       "a deleted volume is of a VM or has an operation",
       """
       SELECT format('volume %s', v.id) FROM volumes v

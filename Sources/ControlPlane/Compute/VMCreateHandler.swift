@@ -18,6 +18,7 @@ extension VMHandlers {
     var nodeSelector: [String: String]?
     var nics: [NICWish]?
     var diskPool: String?
+    var diskEncrypted: Bool?
     var volumes: [VolumeWish]?
   }
 
@@ -155,7 +156,8 @@ extension VMHandlers {
       let size = body.diskGib ?? image.smallestDiskGiB
       try image.requireFits(gib: size, at: "/disk_gib")
       try image.requireRuns(memoryMiB: memoryMiB)
-      let made = try newBootDisk(body.diskPool, sizeGiB: size, call, in: session)
+      let made = try newBootDisk(
+        body.diskPool, isEncrypted: body.diskEncrypted ?? false, sizeGiB: size, call, in: session)
       return Disks(project: image.viewer ?? image.projectID, image: image, made: made, plugged: plugged)
     }
     let bootable = plugged.filter { $0.bootIndex != nil }
@@ -163,7 +165,11 @@ extension VMHandlers {
       throw Problem.field(
         .missingField, "/image", "say what it boots from: an image, or a volume that has a boot_index in volumes")
     }
-    for (pointer, isSaid) in [("/disk_gib", body.diskGib != nil), ("/disk_pool", body.diskPool != nil)] where isSaid {
+    for (pointer, isSaid) in [
+      ("/disk_gib", body.diskGib != nil), ("/disk_pool", body.diskPool != nil),
+      ("/disk_encrypted", body.diskEncrypted == true),
+    ]
+    where isSaid {
       throw Problem.field(
         .notOneOf, pointer, "no boot disk is made: it boots from volume \(boot.name); name an image, or leave this out")
     }
@@ -173,14 +179,17 @@ extension VMHandlers {
   }
 
   private func newBootDisk(
-    _ pool: String?, sizeGiB: Int, _ call: Call, in session: Session
+    _ pool: String?, isEncrypted: Bool, sizeGiB: Int, _ call: Call, in session: Session
   ) throws -> VMCreation.BootDisk {
     let pool = try ResourceStore<StoragePoolRecord>.require(
       pool ?? StoragePoolRecord.localName, call, at: "/disk_pool", in: session)
     let isLocal = pool.name == StoragePoolRecord.localName
+    if isEncrypted { try VolumeHandlers.requireEncryptable(pool, at: "/disk_encrypted") }
+    let volume = VolumeID(plane.environment.newUUID())
     return VMCreation.BootDisk(
-      volume: VolumeID(plane.environment.newUUID()), pool: pool.id, isLocal: isLocal,
+      volume: volume, pool: pool.id, isLocal: isLocal,
       isShared: pool.kind.isShared, sizeGiB: sizeGiB,
+      sealedKey: isEncrypted ? try plane.sealing.newKey(of: volume, plane.environment) : nil,
       places: isLocal ? nil : try StoragePlaces.all(withRoomFor: sizeGiB, in: pool.id, session))
   }
 

@@ -38,6 +38,8 @@ struct VMCreation: Sendable {
     /// It is in a pool that nodes share.
     var isShared: Bool
     var sizeGiB: Int
+    /// It is encrypted if there is one.
+    var sealedKey: [UInt8]?
     /// The nodes with room for it, if it is in another pool.
     var places: Set<UUID>?
   }
@@ -83,11 +85,12 @@ struct VMCreation: Sendable {
         SELECT vm.id, vm.incarnation, node.id, \(vcpus), \(memoryMiB) FROM vm, node
       ), volume AS (
         INSERT INTO volumes (id, project_id, name, pool_id, node_id, size_gib, image_id, vm_id, position, boot_index,
-                             delete_with_vm, usage_slot, assignment_revision)
+                             delete_with_vm, usage_slot, assignment_revision, encrypted, sealed_key)
         SELECT b.id, vm.project_id, \(fragment: volumeName), b.pool_id, node.id, b.size_gib, vm.image_id, vm.id, 0, 1,
-               true, aloft_usage_slot(vm.id), node.assignment_revision
-          FROM vm, node, (SELECT \(bootDisk?.volume)::uuid, \(bootDisk?.pool)::uuid, \(bootDisk?.sizeGiB)::bigint)
-               b (id, pool_id, size_gib)
+               true, aloft_usage_slot(vm.id), node.assignment_revision, b.sealed_key IS NOT NULL, b.sealed_key
+          FROM vm, node, (SELECT \(bootDisk?.volume)::uuid, \(bootDisk?.pool)::uuid, \(bootDisk?.sizeGiB)::bigint,
+                                 \(bootDisk?.sealedKey)::bytea)
+               b (id, pool_id, size_gib, sealed_key)
          WHERE b.id IS NOT NULL
         RETURNING *
       ), operation AS (

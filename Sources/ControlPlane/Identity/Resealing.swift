@@ -12,6 +12,39 @@ public enum Resealing {
     public var unreadable = 0
   }
 
+  /// Goes through all keys of encrypted volumes, some in a transaction. Harmless to repeat, and while replicas run.
+  public static func volumes(with key: SealingKey, in database: Database) async throws -> Outcome {
+    var outcome = Outcome()
+    var last: UUID?
+    while true {
+      let after = last
+      let (end, part) = try await database.transaction { session -> (UUID?, Outcome) in
+        let rows = try session.query(
+          """
+          SELECT id, sealed_key FROM volumes WHERE sealed_key IS NOT NULL AND (\(after)::uuid IS NULL OR id > \(after))
+           ORDER BY id LIMIT \(batch) FOR NO KEY UPDATE
+          """)
+        var part = Outcome()
+        for row in rows {
+          let id: VolumeID = try row.get(0)
+          let sealed: [UInt8] = try row.get(1)
+          if key.isCurrent(sealed) { continue }
+          guard let secret = try? key.open(sealed, of: id) else {
+            part.unreadable += 1
+            continue
+          }
+          try session.execute("UPDATE volumes SET sealed_key = \(try key.seal(secret, of: id)) WHERE id = \(id)")
+          part.resealed += 1
+        }
+        return (try rows.last?.get(0), part)
+      }
+      outcome.resealed += part.resealed
+      outcome.unreadable += part.unreadable
+      guard let end else { return outcome }
+      last = end
+    }
+  }
+
   /// Goes through all webhooks, some in a transaction. Harmless to repeat, and while replicas run.
   public static func webhooks(with key: SealingKey, in database: Database) async throws -> Outcome {
     var outcome = Outcome()

@@ -12,6 +12,7 @@ import Glibc
 public enum SealingPurpose: String, Sendable, CaseIterable {
   case authorityKey = "authority key"
   case webhookSecret = "webhook secret"
+  case volumeKey = "volume key"
 }
 
 /// The operator's keys, with which secrets that Aloft needs again lie in the database (AES-256-GCM).

@@ -88,12 +88,15 @@ extension AgentMachine {
   }
 
   private mutating func take(_ document: VolumeAssignment) {
+    var document = document
     let volume = document.volume
     if let tombstone = volumeTombstones[volume] {
       guard document.generation > tombstone.generation || document.deleted else { return }
       volumeTombstones[volume] = nil
     }
     var entry = volumes[volume] ?? VolumeEntry()
+    // It never changes: a replica that cannot open it takes nothing away.
+    if document.isLocked { document.key = entry.document?.key }
     if let known = entry.document {
       guard document.replaces(known), document != known else { return }
       entry.turn.forgetFailures()

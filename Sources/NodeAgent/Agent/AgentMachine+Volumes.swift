@@ -194,10 +194,12 @@ extension AgentMachine {
   func situation(of document: Assignment, _ looks: [VolumeID: VolumeLook]) -> DiskSituation {
     var situation = DiskSituation()
     var sources: [VolumeID: DiskSource] = [:]
+    var encryption: [VolumeID: DiskEncryption] = [:]
     for volume in document.disks.map(\.volume) {
       let entry = volumes[volume]
       if let wanted = entry?.document, let look = looks[volume], wanted.isReady(look), case .whole(let stored) = look {
         sources[volume] = stored.source
+        encryption[volume] = stored.encryption
         situation.ready.insert(volume)
         continue
       }
@@ -206,7 +208,7 @@ extension AgentMachine {
       situation.progress = entry?.transfer.flatMap { $0.total > 0 ? min(100, $0.done * 100 / $0.total) : nil }
       situation.problem = entry?.problem
     }
-    situation.sources = document.sourceDigest(sources)
+    situation.sources = document.sourceDigest(sources, encryption)
     return situation
   }
 

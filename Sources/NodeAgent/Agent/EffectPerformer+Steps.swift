@@ -27,33 +27,38 @@ extension EffectPerformer {
     switch step {
     case .createSeed: try await storage.createSeed(Seed(document))
     case .define(let tag):
-      let sources = try await self.sources(of: volumes)
-      guard document.sourceDigest(sources) == tag.disks else {
+      let (sources, encryption) = try await self.sources(of: volumes)
+      guard document.sourceDigest(sources, encryption) == tag.disks else {
         throw AgentFailure(.changedMeanwhile, "the volumes of \(vm) are not what they were")
       }
       try await hypervisor.define(
         DomainSpecification(
-          document, sources: sources, paths: storage.paths(of: vm), platform: try await platform(), tag: tag))
+          document, sources: sources, encryption: encryption, paths: storage.paths(of: vm),
+          platform: try await platform(), tag: tag))
     case .start:
       try await refuseOpenElsewhere(volumes)
-      try await hypervisor.start(vm, held: false)
+      try await withKeys(of: volumes) { () async throws(AgentFailure) in try await hypervisor.start(vm, held: false) }
     case .startHeld:
       try await refuseOpenElsewhere(volumes)
       try await networks.removeLeftovers(of: (document.nics ?? []).map(\.id))
-      try await hypervisor.start(vm, held: true)
+      try await withKeys(of: volumes) { () async throws(AgentFailure) in try await hypervisor.start(vm, held: true) }
     case .release, .resume: try await hypervisor.resume(vm)
     case .plug(let nic):
       try await networks.removeLeftovers(of: [nic.id])
       try await hypervisor.plug(NICSpecification(nic, in: document, platform: try await platform()), into: vm)
     case .unplug(let nic): try await hypervisor.unplug(nic, from: vm)
     case .attach(let disk):
-      let (platform, sources) = (try await self.platform(), try await self.sources(of: volumes))
+      let platform = try await self.platform()
+      let (sources, encryption) = try await self.sources(of: volumes)
       guard
-        let specification = document.specifications(of: sources, on: platform).first(
+        let specification = document.specifications(of: sources, encryption, on: platform).first(
           where: { $0.volume == disk.volume })
       else { throw AgentFailure(.changedMeanwhile, "\(disk.volume) is not ready") }
-      try await refuseOpenElsewhere(volumes.filter { $0.volume == disk.volume })
-      try await hypervisor.attach(specification, to: vm)
+      let plugged = volumes.filter { $0.volume == disk.volume }
+      try await refuseOpenElsewhere(plugged)
+      try await withKeys(of: plugged) { () async throws(AgentFailure) in
+        try await hypervisor.attach(specification, to: vm)
+      }
     case .detach(let volume): try await hypervisor.detach(volume, from: vm)
     case .limit(let disk):
       guard let plugged = try await hypervisor.disks(of: vm).first(where: { $0.volume == disk.volume }) else {
@@ -87,15 +92,33 @@ extension EffectPerformer {
   }
 
   /// What QEMU is to open for volumes that are there.
-  private func sources(of volumes: [VolumeAssignment]) async throws(AgentFailure) -> [VolumeID: DiskSource] {
+  private func sources(
+    of volumes: [VolumeAssignment]
+  ) async throws(AgentFailure) -> (sources: [VolumeID: DiskSource], encryption: [VolumeID: DiskEncryption]) {
     var sources: [VolumeID: DiskSource] = [:]
+    var encryption: [VolumeID: DiskEncryption] = [:]
     for document in volumes {
       guard let look = try await storage.pool(document.pool)?.look(document.volume), document.isReady(look),
         case .whole(let stored) = look
       else { continue }
       sources[document.volume] = stored.source
+      encryption[document.volume] = stored.encryption
     }
-    return sources
+    return (sources, encryption)
+  }
+
+  /// Does what opens layers of volumes, of which some may be encrypted.
+  func withKeys<Value: Sendable>(
+    of volumes: [VolumeAssignment], _ body: () async throws(AgentFailure) -> Value
+  ) async throws(AgentFailure) -> Value {
+    let keys = Dictionary(volumes.compactMap { document in document.key.map { (document.volume, $0) } }) { first, _ in
+      first
+    }
+    if keys.isEmpty { return try await body() }
+    try await hypervisor.provide(keys)
+    let result = await attempt(body)
+    await hypervisor.forget(Array(keys.keys))
+    return try result.get()
   }
 
   func serve(_ stream: StreamRequest) async {

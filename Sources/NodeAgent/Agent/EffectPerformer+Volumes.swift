@@ -75,6 +75,9 @@ extension EffectPerformer {
     _ emit: @escaping @Sendable (AgentEvent) -> Void
   ) async throws(AgentFailure) {
     let (pool, volume) = (try self.pool(document.pool), document.volume)
+    for document in all {
+      if let key = document.key { try await self.pool(document.pool).unlock(document.volume, with: key) }
+    }
     switch step {
     case .ensureImage:
       // The machine asks for images apart from the volumes that wait for them.
@@ -219,13 +222,17 @@ extension EffectPerformer {
       guard disk.source == stored.below else {
         throw AgentFailure(.volumeDamaged, "\(document.volume): its guest runs on \(disk.source.path)")
       }
-      switches[vm, default: []].append(DiskSwitch(disk: disk, to: stored.source))
+      switches[vm, default: []].append(
+        DiskSwitch(disk: disk, to: stored.source, isEncrypted: stored.encryption != nil))
     }
     guard isPlugged else { return nil }
     guard switches.count <= 1 else {
       throw AgentFailure(.unsupported, "the volumes of one snapshot belong to several guests")
     }
     guard let (vm, all) = switches.first else { return false }
-    return try await hypervisor.switchDisks(all, of: vm, quiesce: quiesce)
+    let switched = documents.filter { document in all.contains { $0.disk.volume == document.volume } }
+    return try await withKeys(of: switched) { () async throws(AgentFailure) in
+      try await hypervisor.switchDisks(all, of: vm, quiesce: quiesce)
+    }
   }
 }

@@ -27,6 +27,8 @@ public struct DiskSpecification: Sendable, Hashable {
   public var source: DiskSource
   /// How the source's cluster is reached.
   public var ceph: CephAccess?
+  /// Nil: it is not encrypted.
+  public var encryption: DiskEncryption?
   /// From 1; nil: the guest does not boot from it.
   public var bootOrder: Int?
   /// The page cache is bypassed, which would hold the guest's blocks twice.
@@ -34,8 +36,10 @@ public struct DiskSpecification: Sendable, Hashable {
   public var limits: IOLimits
 
   public init(
-    _ disk: Assignment.Disk, source: DiskSource, ceph: CephAccess? = nil, bootOrder: Int? = nil, directIO: Bool
+    _ disk: Assignment.Disk, source: DiskSource, ceph: CephAccess? = nil, encryption: DiskEncryption? = nil,
+    bootOrder: Int? = nil, directIO: Bool
   ) {
+    self.encryption = encryption
     self.ceph = ceph
     volume = disk.volume
     bus = disk.bus
@@ -111,7 +115,8 @@ extension DiskSpecification {
       XML.element(
         "driver",
         ["name": "qemu", "type": "qcow2", "cache": directIO ? "none" : "writeback", "discard": "unmap"])
-      XML.element("source", ["file": path])
+      XML.element("source", ["file": path]) { if encryption != nil { DiskEncryption.element(of: volume) } }
+      if let encryption { encryption.backing(of: volume) }
     case .rbd(let name):
       // The cache is librbd's own, which is written back when the guest asks for that.
       XML.element("driver", ["name": "qemu", "type": "raw", "cache": "writeback", "discard": "unmap"])
@@ -129,7 +134,9 @@ extension DiskSpecification {
 
 extension Assignment {
   /// Its disks with what QEMU is to open; only those that have a source.
-  func specifications(of sources: [VolumeID: DiskSource], on platform: DomainPlatform) -> [DiskSpecification] {
+  func specifications(
+    of sources: [VolumeID: DiskSource], _ encryption: [VolumeID: DiskEncryption] = [:], on platform: DomainPlatform
+  ) -> [DiskSpecification] {
     // No two may have the same: libvirt refuses that.
     let order = disks.enumerated().filter { $0.element.bootIndex != nil }.sorted {
       ($0.element.bootIndex ?? 0, $0.offset) < ($1.element.bootIndex ?? 0, $1.offset)
@@ -137,16 +144,20 @@ extension Assignment {
     return disks.compactMap { disk in
       sources[disk.volume].map { source in
         DiskSpecification(
-          disk, source: source, ceph: platform.access(to: source),
+          disk, source: source, ceph: platform.access(to: source), encryption: encryption[disk.volume],
           bootOrder: order.firstIndex(of: disk.volume).map { $0 + 1 }, directIO: platform.directIO)
       }
     }
   }
 
   /// A digest of what QEMU would open; nil while a source is missing.
-  func sourceDigest(_ sources: [VolumeID: DiskSource]) -> String? {
+  func sourceDigest(_ sources: [VolumeID: DiskSource], _ encryption: [VolumeID: DiskEncryption] = [:]) -> String? {
     guard disks.allSatisfy({ sources[$0.volume] != nil }) else { return nil }
-    let lines = disks.map { "\($0.volume) \(sources[$0.volume]?.path ?? "")" }
+    let lines = disks.map { disk in
+      (["\(disk.volume) \(sources[disk.volume]?.path ?? "")"]
+        + (encryption[disk.volume].map { ["luks"] + $0.names } ?? []))
+        .joined(separator: " ")
+    }
     return lines.isEmpty ? "" : Digest.short(lines.joined(separator: "\n"))
   }
 }

@@ -54,11 +54,15 @@ public struct DomainSpecification: Sendable, Hashable {
   /// Nil: of a control plane that knows no networks.
   public var nics: [NICSpecification]?
 
-  /// - Parameter sources: what QEMU is to open for each volume; those without are left out.
+  /// - Parameters:
+  ///   - sources: what QEMU is to open for each volume; those without are left out.
+  ///   - encryption: of those that are encrypted.
   public init(
-    _ document: Assignment, sources: [VolumeID: DiskSource], paths: VMPaths, platform: DomainPlatform, tag: DomainTag
+    _ document: Assignment, sources: [VolumeID: DiskSource], encryption: [VolumeID: DiskEncryption] = [:],
+    paths: VMPaths,
+    platform: DomainPlatform, tag: DomainTag
   ) {
-    disks = document.specifications(of: sources, on: platform)
+    disks = document.specifications(of: sources, encryption, on: platform)
     vm = document.vm
     name = document.name
     vcpus = document.vcpus

@@ -18,8 +18,10 @@ public struct DiskSwitch: Sendable, Hashable {
   public var disk: DomainDisk
   /// An empty layer over what the guest writes to now.
   public var source: DiskSource
+  public var isEncrypted: Bool
 
-  public init(disk: DomainDisk, to source: DiskSource) {
+  public init(disk: DomainDisk, to source: DiskSource, isEncrypted: Bool = false) {
+    self.isEncrypted = isEncrypted
     self.disk = disk
     self.source = source
   }
@@ -48,6 +50,10 @@ public protocol Hypervisor: Sendable {
   func domain(_ vm: VMID) async throws(AgentFailure) -> VMDomain?
   /// Stores a definition or replaces it. A running guest keeps the old one until it ends.
   func define(_ specification: DomainSpecification) async throws(AgentFailure)
+  /// Has the keys of encrypted volumes ready for what opens their layers next; ``forget(_:)`` ends that. Throws
+  /// ``AgentFailure/Kind/volumeLocked`` where the hypervisor would write them, or what opens them, to a disk.
+  func provide(_ keys: [VolumeID: VolumeKey]) async throws(AgentFailure)
+  func forget(_ volumes: [VolumeID]) async
   /// Starts the guest; `held`: with its processors standing still until ``resume(_:)``.
   func start(_ vm: VMID, held: Bool) async throws(AgentFailure)
   /// The NICs that are plugged into the guest; none if it does not run.
@@ -109,6 +115,8 @@ extension Hypervisor {
   public func define(_ specification: DomainSpecification) async throws(AgentFailure) {
     throw .unsupported("defining")
   }
+  public func provide(_ keys: [VolumeID: VolumeKey]) async throws(AgentFailure) { throw .unsupported("encryption") }
+  public func forget(_ volumes: [VolumeID]) async {}
   public func start(_ vm: VMID, held: Bool) async throws(AgentFailure) { throw .unsupported("starting") }
   public func nics(of vm: VMID) async throws(AgentFailure) -> [DomainNIC] { throw .unsupported("network interfaces") }
   public func plug(_ nic: NICSpecification, into vm: VMID) async throws(AgentFailure) {

@@ -105,7 +105,9 @@ extension LibvirtHypervisor {
           if let disk = disks.first(where: { $0.disk.target == target }) {
             XML.element("disk", ["name": target, "snapshot": "external", "type": "file"]) {
               XML.element("driver", ["type": "qcow2"])
-              XML.element("source", ["file": disk.source.path])
+              XML.element("source", ["file": disk.source.path]) {
+                if disk.isEncrypted { DiskEncryption.element(of: disk.disk.volume) }
+              }
             }
           } else {
             XML.element("disk", ["name": target, "snapshot": "no"])

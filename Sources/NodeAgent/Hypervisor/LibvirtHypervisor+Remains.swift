@@ -54,6 +54,23 @@ extension LibvirtHypervisor {
     if count < nodes.count(where: { $0["node-name"]?.stringValue?.hasPrefix("libvirt-") == true }) {
       logger.warning("libvirt had forgotten files that QEMU had open; they are closed", metadata: ["vm": "\(vm)"])
     }
+    try await clearSecrets(of: vm)
+  }
+
+  /// What libvirt names the secret of a file behind that file's own name.
+  private static let secretSuffix = "-encryption-secret0"
+
+  /// Secrets of files that are not open: libvirt would give their names again, and QEMU refuse them.
+  private func clearSecrets(of vm: VMID) async throws(AgentFailure) {
+    guard let nodes = try await ask(vm, "query-named-block-nodes", ["flat": true])?.arrayValue else { return }
+    let open = Set(nodes.compactMap { $0["node-name"]?.stringValue })
+    for object in try await ask(vm, "qom-list", ["path": "/objects"])?.arrayValue ?? [] {
+      guard let name = object["name"]?.stringValue, name.hasPrefix("libvirt-"), name.hasSuffix(Self.secretSuffix),
+        !open.contains(String(name.dropLast(Self.secretSuffix.utf8.count)))
+      else { continue }
+      logger.warning("removing a secret that libvirt has forgotten", metadata: ["vm": "\(vm)", "secret": "\(name)"])
+      _ = try await ask(vm, "object-del", ["id": .string(name)])
+    }
   }
 
   /// What QEMU's monitor returns; nil where it refuses.

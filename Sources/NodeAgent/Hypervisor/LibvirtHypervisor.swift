@@ -10,13 +10,22 @@ public actor LibvirtHypervisor: Hypervisor {
   let logger: Logger
   /// The clusters whose images guests may have.
   let ceph: [CephAccess]
+  /// Where libvirtd keeps what opens the secrets of guests that run.
+  let stateDirectory: String
   private var opening: Task<Result<Connection, LibvirtError>, Never>?
   private var connection: Connection?
   /// Whose QEMU was cleared of what an earlier libvirtd had left there, since libvirt was connected to; see ``clearRemains(of:knowing:)``.
   private var cleared: Set<VMID> = []
 
+  /// Where libvirtd of a distribution keeps ``stateDirectory``.
+  public static let usualStateDirectory = "/var/lib/libvirt/qemu"
+
   /// - Parameter parallelCalls: how many calls that take long may run at once.
-  public init(uri: String, parallelCalls: Int = 4, ceph: [CephAccess] = [], logger: Logger) {
+  public init(
+    uri: String, parallelCalls: Int = 4, ceph: [CephAccess] = [], stateDirectory: String = usualStateDirectory,
+    logger: Logger
+  ) {
+    self.stateDirectory = stateDirectory
     self.uri = uri
     self.ceph = ceph
     self.logger = logger

@@ -20,6 +20,9 @@ extension DirectoryPool {
       guard let layer = graph.layer(of: export.snapshot, of: volume) else {
         throw AgentFailure(.volumeDamaged, "pool \(name) has no snapshot \(export.snapshot) of \(volume)")
       }
+      if try header(of: layer).isEncrypted {
+        throw AgentFailure(.unsupported, "\(volume) is encrypted; an image of it would not be")
+      }
       let chain = graph.chain(from: layer)
       for layer in chain { graph.hold(layer) }
       let result = await made(of: layer, path, begin, progress)

@@ -72,7 +72,7 @@ extension DirectoryPool {
       snapshots: manifest.snapshots.map { .init(id: $0.id, takenAt: $0.takenAt, quiesced: $0.quiesced) },
       source: .file(path(of: manifest.leaf)),
       below: chain.dropFirst().first.map { .file(path(of: $0)) }, earlier: earlier(manifest), depth: chain.count,
-      merge: graph.merge(below: manifest).map { merge($0.layer, $0.child) })
+      merge: graph.merge(below: manifest).map { merge($0.layer, $0.child) }, encryption: try encryption(of: manifest))
   }
 
   private func earlier(_ manifest: VolumeManifest) -> [DiskSource] {

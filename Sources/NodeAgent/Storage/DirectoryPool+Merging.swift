@@ -1,3 +1,5 @@
+import AloftModel
+
 // A layer that nobody names and that has one layer above it becomes one with that. What is read through either never changes,
 // at no moment: the host may die anywhere, and whoever comes next may merge the other way.
 
@@ -7,7 +9,9 @@ extension DirectoryPool {
     guard unreadable.isEmpty, graph.canMerge(layer, child) else { return }
     graph.hold(layer)
     graph.hold(child)
-    let result = await result { () async throws(AgentFailure) in try await mergeHeld(layer, child) }
+    let result = await result { () async throws(AgentFailure) in
+      try await mergeHeld(layer, child, readBy: merge.volumes)
+    }
     graph.release(layer)
     graph.release(child)
     try result.get()
@@ -18,10 +22,14 @@ extension DirectoryPool {
     do throws(AgentFailure) { return .success(try await body()) } catch { return .failure(error) }
   }
 
-  private func mergeHeld(_ layer: LayerID, _ child: LayerID) async throws(AgentFailure) {
+  private func mergeHeld(
+    _ layer: LayerID, _ child: LayerID, readBy volumes: [VolumeID]
+  ) async throws(AgentFailure) {
     let below = graph.backing(of: layer)
-    if FileSystem.blocks(of: path(of: child)) < FileSystem.blocks(of: path(of: layer)) {
-      try await commit(child, into: layer)
+    let key = try key(of: child, readBy: volumes)
+    // `qemu-img rebase` opens what is below anew by its name, and so without its key.
+    if key != nil || FileSystem.blocks(of: path(of: child)) < FileSystem.blocks(of: path(of: layer)) {
+      try await commit(child, into: layer, key)
       // Who names the upper one finds everything there.
       try checkpoint("putting a merged layer in place")
       try FileSystem.move(path(of: layer), to: path(of: child))
@@ -37,11 +45,11 @@ extension DirectoryPool {
   }
 
   /// Copies what the upper layer has into the lower one, which then reads as the upper one does.
-  private func commit(_ child: LayerID, into layer: LayerID) async throws(AgentFailure) {
+  private func commit(_ child: LayerID, into layer: LayerID, _ key: VolumeKey?) async throws(AgentFailure) {
     try requireSpace(for: FileSystem.blocks(of: path(of: child)))
     try checkpoint("committing a layer")
     // `-d`: the upper one keeps its data, so that it reads the same until it is replaced.
-    try await Tool.run("qemu-img", ["commit", "-q", "-d", "-f", "qcow2", path(of: child)])
+    try await qemuImage("commit", ["-d"] + opening(child, with: key), key: key)
     try FileSystem.sync(file: path(of: layer))
   }
 

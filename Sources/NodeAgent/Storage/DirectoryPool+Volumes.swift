@@ -23,7 +23,12 @@ extension DirectoryPool {
       throw AgentFailure(
         .hypervisorRefused, "\(volume) is to have \(sizeBytes) bytes, but what it is cloned from has \(least)")
     }
-    let leaf = try await makeLayer(over: backing, sizeBytes: sizeBytes)
+    let key = keys[volume]
+    if case .layer(let below)? = backing?.target, try header(of: below).isEncrypted != (key != nil) {
+      throw AgentFailure(
+        .volumeLocked, "\(volume) and what it is cloned from must both be encrypted, with one key, or neither")
+    }
+    let leaf = try await makeLayer(over: backing, sizeBytes: sizeBytes, key: key)
     defer { graph.release(leaf) }
     try write(VolumeManifest(volume: volume, epoch: 0, leaf: leaf))
   }
@@ -42,7 +47,9 @@ extension DirectoryPool {
   }
 
   /// A new empty layer. The caller has to release it when it is named; it is marked as dropped until then.
-  private func makeLayer(over backing: LayerGraph.Backing?, sizeBytes: Int) async throws(AgentFailure) -> LayerID {
+  private func makeLayer(
+    over backing: LayerGraph.Backing?, sizeBytes: Int, key: VolumeKey?
+  ) async throws(AgentFailure) -> LayerID {
     try requireSpace(for: 0)
     var held: [LayerID] = []
     // What lies below must stay while this goes on.
@@ -54,8 +61,9 @@ extension DirectoryPool {
     let over = backing.map { ["-F", $0.format, "-b", $0.name] } ?? []
     try checkpoint("creating a layer")
     // `-u`: what is below is not opened; a guest may be writing to it.
-    try await Tool.run(
-      "qemu-img", ["create", "-q", "-u", "-f", "qcow2"] + over + [temporary, String(sizeBytes)])
+    try await qemuImage(
+      "create",
+      ["-u", "-f", "qcow2"] + (key == nil ? [] : Self.encryptedLayer) + over + [temporary, String(sizeBytes)], key: key)
     try FileSystem.sync(file: temporary)
     try drop([layer])
     try checkpoint("naming a layer")
@@ -71,7 +79,8 @@ extension DirectoryPool {
     let leaf = try manifest(of: volume).leaf
     guard try header(of: leaf).sizeBytes < sizeBytes else { return }
     try checkpoint("growing a layer")
-    try await Tool.run("qemu-img", ["resize", "-q", "-f", "qcow2", path(of: leaf), String(sizeBytes)])
+    let key = try key(of: leaf, readBy: volume)
+    try await qemuImage("resize", opening(leaf, with: key) + [String(sizeBytes)], key: key)
     try FileSystem.sync(file: path(of: leaf))
   }
 
@@ -86,7 +95,8 @@ extension DirectoryPool {
         )
       }
       let leaf = try await makeLayer(
-        over: LayerGraph.Backing(target: .layer(below), format: "qcow2"), sizeBytes: try header(of: below).sizeBytes)
+        over: LayerGraph.Backing(target: .layer(below), format: "qcow2"), sizeBytes: try header(of: below).sizeBytes,
+        key: try key(of: below, readBy: volume))
       defer { graph.release(leaf) }
       manifest.leaf = leaf
       manifest.snapshots.append(.init(id: snapshot, layer: below, takenAt: nil, quiesced: false))
@@ -124,7 +134,7 @@ extension DirectoryPool {
     }
     let leaf = try await makeLayer(
       over: LayerGraph.Backing(target: .layer(base.layer), format: "qcow2"),
-      sizeBytes: max(sizeBytes, try header(of: base.layer).sizeBytes))
+      sizeBytes: max(sizeBytes, try header(of: base.layer).sizeBytes), key: try key(of: base.layer, readBy: volume))
     defer { graph.release(leaf) }
     manifest.leaf = leaf
     manifest.epoch = epoch
@@ -138,6 +148,7 @@ extension DirectoryPool {
     try FileSystem.delete(path(of: volume))
     try FileSystem.syncFolder(volumesFolder)
     graph.remove(volume)
+    keys[volume] = nil
     unreadable.remove("\(volume).json")
     // A layer may have a name from another volume only after damage; then it is not dropped.
     for layer in names where graph.isNamed(layer) { graph.dropped.remove(layer) }

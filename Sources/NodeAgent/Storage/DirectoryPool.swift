@@ -19,6 +19,8 @@ import Logging
 // - A manifest names only layers that are whole. What it lets go of is marked as dropped before.
 // - What nobody names is deleted only if it is marked: a manifest that was lost does not take its data with it. While a
 //   manifest or a layer cannot be read, no layer is deleted at all.
+// - The layers of an encrypted volume are all locked with its key, which is in memory only; images below them are not. What is read
+//   through them comes to no other file.
 // - Only one process uses a directory at a time (``DataDirectory``); who calls takes care of guests that have files open.
 
 /// A storage pool of qcow2 files.
@@ -36,6 +38,8 @@ actor DirectoryPool: VolumeBackend {
   var unreadable: Set<String> = []
   /// Since when nothing has needed an image, by the clock of ``removeImages(but:uptime:)``.
   var unusedImages: [String: Int] = [:]
+  /// Of encrypted volumes, as far as they were told.
+  var keys: [VolumeID: VolumeKey] = [:]
   /// What is known of files that are to be sent.
   var exported: [ImageID: ExportedFile] = [:]
 
@@ -125,18 +129,19 @@ actor DirectoryPool: VolumeBackend {
   }
 
   /// What a layer's file says of itself.
-  func header(of layer: LayerID) throws(AgentFailure) -> (sizeBytes: Int, backing: LayerGraph.Backing?) {
+  func header(of layer: LayerID) throws(AgentFailure) -> LayerHeader {
     let path = path(of: layer)
     return try FileSystem.withFile(path, O_RDONLY) { file throws(AgentFailure) in
       guard let header = QCOW2Header(try FileSystem.read(file, path, from: 0, count: QCOW2Header.length)),
         !header.hasDataFile
       else { throw AgentFailure(.volumeDamaged, "\(path) is not a layer of a volume") }
-      guard let backing = header.backingFile else { return (header.sizeBytes, nil) }
+      let own = LayerHeader(sizeBytes: header.sizeBytes, isEncrypted: header.isEncrypted)
+      guard let backing = header.backingFile else { return own }
       let name = String(
         decoding: try FileSystem.read(file, path, from: backing.offset, count: backing.length), as: UTF8.self)
       let format = header.backingFormat ?? "qcow2"
       if name.hasPrefix("../images/") {
-        return (header.sizeBytes, LayerGraph.Backing(target: .image(String(name.dropFirst(10))), format: format))
+        return own.over(LayerGraph.Backing(target: .image(String(name.dropFirst(10))), format: format))
       }
       // QEMU writes whole paths when it merges by itself.
       let file = name.hasPrefix(layersFolder + "/") ? String(name.dropFirst(layersFolder.utf8.count + 1)) : name
@@ -144,7 +149,7 @@ actor DirectoryPool: VolumeBackend {
         throw AgentFailure(.volumeDamaged, "\(path) lies over \(name), which is no file of this pool")
       }
       let below = LayerID(String(file.dropLast(6)))
-      return (header.sizeBytes, LayerGraph.Backing(target: .layer(below), format: format))
+      return own.over(LayerGraph.Backing(target: .layer(below), format: format))
     }
   }
 

@@ -9,6 +9,8 @@ struct QCOW2Header {
   var backingFormat: String?
   /// The guest's data is in yet another file.
   var hasDataFile: Bool
+  /// The guest's data is encrypted.
+  var isEncrypted: Bool
   /// The size that a guest sees.
   var sizeBytes: Int
 
@@ -27,6 +29,7 @@ struct QCOW2Header {
     let offset = number(at: 8, bytes: 8)
     backingFile = offset == 0 ? nil : (offset, number(at: 16, bytes: 4))
     sizeBytes = number(at: 24, bytes: 8)
+    isEncrypted = number(at: 32, bytes: 4) != 0
     hasDataFile = version == 3 && bytes[79] & 4 != 0
     var position = version == 3 ? number(at: 100, bytes: 4) : 72
     while position + 8 <= bytes.count {

@@ -7,18 +7,26 @@ enum Tool {
   /// How much of a program's complaint is kept.
   private static let errorLimit = 4096
 
+  /// What QEMU's programs call the key that they are given.
+  static let secretName = "key"
+  private static let secretDescriptor: Int32 = 3
+  /// Lets QEMU's programs read it: it is neither among the arguments, which all users see, nor in a file.
+  static let secretArguments = ["--object", "secret,id=\(secretName),file=/dev/fd/\(secretDescriptor)"]
+
   /// Finds `program` by PATH and waits for it, on a thread of its own.
   ///
   /// Throws `diskFull` when it says that no space is left, else `hypervisorRefused` with the end of what it wrote to its
   /// standard error.
   ///
-  /// - Parameter progress: how much of the work is done, from 0 to 1, where the program tells (`qemu-img -p`).
+  /// - Parameters:
+  ///   - secret: what the program reads by ``secretArguments``; less than a pipe takes at once.
+  ///   - progress: how much of the work is done, from 0 to 1, where the program tells (`qemu-img -p`).
   static func run(
-    _ program: String, _ arguments: [String], progress: (@Sendable (Double) -> Void)? = nil
+    _ program: String, _ arguments: [String], secret: [UInt8]? = nil, progress: (@Sendable (Double) -> Void)? = nil
   ) async throws(AgentFailure) {
     try await DedicatedThread(name: program).run { () throws(AgentFailure) in
       let (status, complaint) = try runBlocking(
-        program, arguments, capturesOutput: progress != nil, onText: progress.map { Self.reading($0) })
+        program, arguments, secret: secret, capturesOutput: progress != nil, onText: progress.map { Self.reading($0) })
       guard status != 0 else { return }
       let detail = "\(program) failed (\(status)): \(complaint)"
       let isFull =
@@ -106,20 +114,24 @@ enum Tool {
   }
 
   private static func runBlocking(
-    _ program: String, _ arguments: [String], capturesOutput: Bool = false, onText: ((String) -> Void)? = nil
+    _ program: String, _ arguments: [String], secret: [UInt8]? = nil, capturesOutput: Bool = false,
+    onText: ((String) -> Void)? = nil
   ) throws(AgentFailure) -> (status: Int32, complaint: String) {
     let pipe = try Self.pipe(for: program)
     defer { close(pipe[0]) }
-    let process = try start(program, arguments, output: capturesOutput ? pipe[1] : nil, error: pipe[1])
+    let process = try start(
+      program, arguments, secret: secret, output: capturesOutput ? pipe[1] : nil, error: pipe[1])
     let complaint = readToEnd(pipe[0], onText)
     return (wait(for: process), complaint)
   }
 
   /// Starts a program, and closes what it is given for its output here. Without, that is thrown away.
   private static func start(
-    _ program: String, _ arguments: [String], output: Int32?, error: Int32
+    _ program: String, _ arguments: [String], secret: [UInt8]? = nil, output: Int32?, error: Int32
   ) throws(AgentFailure) -> pid_t {
     defer { for end in Set([output, error].compactMap { $0 }) { close(end) } }
+    let key = try secret.map { bytes throws(AgentFailure) in try filled(bytes, for: program) }
+    defer { if let key { close(key) } }
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
@@ -129,6 +141,8 @@ enum Tool {
       posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
     }
     posix_spawn_file_actions_adddup2(&actions, error, 2)
+    // Last: whatever has this number here has been passed on by now.
+    if let key { posix_spawn_file_actions_adddup2(&actions, key, secretDescriptor) }
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     var signals = sigset_t()
@@ -154,6 +168,17 @@ enum Tool {
         "\(program) could not be started: \(String(cString: strerror(code))); is it installed?")
     }
     return process
+  }
+
+  /// The reading end of a pipe that holds these bytes and no more.
+  private static func filled(_ bytes: [UInt8], for program: String) throws(AgentFailure) -> Int32 {
+    let pipe = try pipe(for: program)
+    defer { close(pipe[1]) }
+    do throws(AgentFailure) { try FileSystem.writeAll(bytes, to: pipe[1], "a pipe for \(program)") } catch {
+      close(pipe[0])
+      throw error
+    }
+    return pipe[0]
   }
 
   private static func wait(for process: pid_t) -> Int32 {

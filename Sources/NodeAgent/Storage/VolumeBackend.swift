@@ -54,11 +54,15 @@ public struct StoredVolume: Sendable, Hashable {
   public var depth: Int
   /// Data that nobody can ask for any more, and that can be made part of the layer above it.
   public var merge: LayerMerge?
+  /// What QEMU has to be told of its layers; nil: they are not encrypted.
+  public var encryption: DiskEncryption?
 
   public init(
     epoch: Int = 0, sizeBytes: Int, usedBytes: Int = 0, snapshots: [Snapshot] = [], source: DiskSource,
-    below: DiskSource? = nil, earlier: [DiskSource] = [], depth: Int = 1, merge: LayerMerge? = nil
+    below: DiskSource? = nil, earlier: [DiskSource] = [], depth: Int = 1, merge: LayerMerge? = nil,
+    encryption: DiskEncryption? = nil
   ) {
+    self.encryption = encryption
     self.epoch = epoch
     self.sizeBytes = sizeBytes
     self.usedBytes = usedBytes
@@ -107,6 +111,8 @@ public protocol VolumeBackend: Sendable {
   /// A snapshot is not a new layer that guests go over to, but is taken where they write: see ``captureSnapshot(_:of:)``.
   var takesSnapshotsInPlace: Bool { get }
   func status() async -> NodeStoragePool
+  /// What a volume's layers are locked with, before anything is done for which they are opened or made. It is kept in memory only.
+  func unlock(_ volume: VolumeID, with key: VolumeKey) async throws(AgentFailure)
   func hasImage(_ sha256: String) async -> Bool
   /// Brings an image into the cache; what does not have the promised digest is not kept.
   func fetch(
@@ -195,6 +201,9 @@ public struct ExportedFile: Sendable, Hashable {
 extension VolumeBackend {
   public var access: CephAccess? { nil }
   public var takesSnapshotsInPlace: Bool { false }
+  public func unlock(_ volume: VolumeID, with key: VolumeKey) async throws(AgentFailure) {
+    throw AgentFailure(.unsupported, "this pool does not encrypt volumes")
+  }
   public func captureSnapshot(_ snapshot: SnapshotID, of volume: VolumeID) async throws(AgentFailure) {
     throw AgentFailure(.unsupported, "this pool takes snapshots by new layers")
   }

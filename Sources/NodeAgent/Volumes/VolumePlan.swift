@@ -7,6 +7,7 @@ import AloftModel
 // - Nothing is deleted, reverted or merged while a guest has it open, and nothing is done at rest to what a guest has open.
 // - A snapshot that was begun is finished, or its guest is switched, before anything else is done with the volume.
 // - It never shrinks.
+// - Nothing is read from or written to an encrypted volume whose key is not there.
 // - What another node is to have is only let go of, and what a node that was given up may have open is cut off from it first.
 // - The plan is made anew after each step, so a step never relies on the one before it.
 
@@ -49,6 +50,15 @@ public struct VolumePlan: Sendable, Equatable {
     if desired.deleted {
       if actual.look == .absent { return VolumePlan() }
       return actual.use == .nobody ? VolumePlan([.delete]) : inUse(now)
+    }
+    if desired.isLocked {
+      return VolumePlan(
+        wakeAt: usual,
+        problem: Observation.Problem(
+          code: .volumeLocked,
+          detail:
+            "the control plane has not sent the key of \(desired.volume); a replica lacks the sealing key, its log says which"
+        ))
     }
     switch actual.look {
     case .absent:

@@ -97,6 +97,9 @@ extension VolumeAssignment {
     return generation >= other.generation
   }
 
+  /// It is encrypted, and its key is not known.
+  var isLocked: Bool { encrypted == true && key == nil }
+
   /// It was there once.
   var mustExist: Bool { isMade || epoch > 0 || snapshots.contains { $0.isTaken } }
 
@@ -108,7 +111,7 @@ extension VolumeAssignment {
 
   /// Whether a guest may use what is stored now.
   func isReady(_ look: VolumeLook) -> Bool {
-    guard !deleted, released != true, case .whole(let stored) = look else { return false }
+    guard !deleted, released != true, !isLocked, case .whole(let stored) = look else { return false }
     return stored.epoch == epoch && stored.snapshots.allSatisfy { $0.takenAt != nil }
   }
 }

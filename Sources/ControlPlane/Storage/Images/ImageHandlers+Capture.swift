@@ -42,6 +42,12 @@ extension ImageHandlers {
         "volume \(volume.name) is in a pool of kind \(volume.pool.kind.rawValue); images are made of those in pools of kind dir"
       )
     }
+    if volume.isEncrypted {
+      throw Problem.field(
+        .encryptionUnsupported, pointer,
+        "volume \(volume.name) is encrypted, and an image of it would not be; copy what it is to hold to a volume that is not"
+      )
+    }
     let architecture = try volume.imageID.flatMap { try ImageStore.find($0, in: session)?.architecture }
     return Captured(volume: volume, snapshot: snapshot, architecture: architecture)
   }

@@ -16,6 +16,7 @@ extension VolumeHandlers {
     var pool: String?
     var vm: String?
     var ioLimits: IOLimits?
+    var encrypted: Bool?
   }
 
   /// What a create asks for, with every default filled in.
@@ -31,6 +32,7 @@ extension VolumeHandlers {
     var original: VolumeRecord?
     var backup: BackupID?
     var sizeGiB: Int
+    var isEncrypted = false
     /// The node that it must be on: that of the VM that it is for, or of what it is cloned from.
     var node: (id: NodeID, name: String)?
   }
@@ -90,11 +92,30 @@ extension VolumeHandlers {
           "say how large it is to be; only an image, a snapshot, a volume or a backup has a size of its own")
       }
       try image?.requireFits(gib: size, at: "/size_gib")
+      if body.encrypted == true { try Self.requireEncryptable(pool, at: "/encrypted") }
       if let near, pool.kind.isShared { try Self.requireReach(near, pool.id, pool.name, in: session) }
       return Creation(
         pool: pool.id, isLocal: pool.name == StoragePoolRecord.localName, isShared: pool.kind.isShared, image: image,
-        backup: backup?.id, sizeGiB: size, node: near)
+        backup: backup?.id, sizeGiB: size, isEncrypted: body.encrypted ?? false, node: near)
     }
+  }
+
+  /// Only in directories a volume's layers can be locked.
+  static func requireEncryptable(_ pool: StoragePoolRecord, at pointer: String) throws {
+    guard pool.kind.isShared else { return }
+    throw Problem.field(
+      .encryptionUnsupported, pointer,
+      "pool \(pool.name) is of kind \(pool.kind.rawValue); volumes are encrypted in pools of kind dir: choose one of those"
+    )
+  }
+
+  /// A clone reads the layers of what it is cloned from.
+  private static func requireSameEncryption(_ body: CreateBody, as volume: VolumeRecord) throws {
+    guard let wanted = body.encrypted, wanted != volume.isEncrypted else { return }
+    throw Problem.field(
+      .encryptionUnsupported, "/encrypted",
+      "a clone shares data with volume \(volume.name), which is \(volume.isEncrypted ? "" : "not ")encrypted, and is like it: leave this out"
+    )
   }
 
   /// The node of the VM that the volume is for.
@@ -160,6 +181,7 @@ extension VolumeHandlers {
     of volume: VolumeRecord, snapshot: SnapshotID?, leastGiB: Int, _ body: CreateBody,
     near: (id: NodeID, name: String)?, in session: Session
   ) throws -> Creation {
+    try requireSameEncryption(body, as: volume)
     var place = near
     if volume.pool.isLocal {
       guard let node = volume.nodeID, let host = volume.facts.host else {
@@ -181,7 +203,7 @@ extension VolumeHandlers {
     return Creation(
       pool: volume.pool.id, isLocal: volume.pool.name == StoragePoolRecord.localName, isShared: !volume.pool.isLocal,
       snapshot: snapshot.map { (id: $0, volume: volume.id) }, original: snapshot == nil ? volume : nil, sizeGiB: size,
-      node: place)
+      isEncrypted: volume.isEncrypted, node: place)
   }
 
   /// Locks the volume that is cloned, and has the snapshot taken through which that is done.
@@ -230,6 +252,12 @@ extension VolumeHandlers {
     )
   }
 
+  /// A new key, or that of what it is a clone of.
+  private func sealedKey(of id: VolumeID, as original: VolumeID?, in session: Session) throws -> [UInt8] {
+    if let original { return try plane.sealing.key(of: original, for: id, in: session) }
+    return try plane.sealing.newKey(of: id, plane.environment)
+  }
+
   /// Nil, and nothing written, when the node has no room any more.
   private func accept(_ call: Call, _ body: CreateBody, _ creation: Creation, on node: NodeID) async throws -> Reply? {
     struct LostRace: Error {}
@@ -251,6 +279,7 @@ extension VolumeHandlers {
             "SELECT 1 FROM snapshots WHERE id = \(snapshot) AND deleted_at IS NULL FOR KEY SHARE")
           if living == nil { throw Problem.field(.notFound, "/snapshot", "the snapshot was deleted a moment ago") }
         }
+        let key = try creation.isEncrypted ? sealedKey(of: id, as: source?.volume, in: session) : nil
         // The node's row first: locks are taken in that order, and its sums move with the volume. One that takes nothing new still
         // takes what belongs to what it has.
         let revision = try session.one(
@@ -266,11 +295,11 @@ extension VolumeHandlers {
             """
             INSERT INTO volumes (id, project_id, name, labels, pool_id, node_id, size_gib, image_id, source_snapshot_id,
                                  source_volume_id, head_id, usage_slot, assignment_revision, io_limits,
-                                 source_backup_id)
+                                 source_backup_id, encrypted, sealed_key)
             VALUES (\(id), \(project), \(body.name), \(JSONText((body.labels ?? [:]).jsonText))::jsonb, \(creation.pool),
                     \(node), \(creation.sizeGiB), \(creation.image?.id), \(source?.id),
                     \(source?.volume), \(creation.snapshot?.id), aloft_usage_slot(\(id)), \(revision),
-                    \((body.ioLimits ?? IOLimits()).text)::jsonb, \(creation.backup))
+                    \((body.ioLimits ?? IOLimits()).text)::jsonb, \(creation.backup), \(creation.isEncrypted), \(key))
             """)
         } catch {
           if error.isCheckViolation("volumes_within_place") || error.isCheckViolation("volumes_within_pool") {

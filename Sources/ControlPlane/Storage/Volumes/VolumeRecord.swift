@@ -27,6 +27,7 @@ struct VolumeRecord: Resource {
   var bootIndex: Int?
   var deletesWithVM: Bool
   var limits: IOLimits
+  var isEncrypted: Bool
   var revision: Int
   var createdAt: Date
   var updatedAt: Date
@@ -56,7 +57,7 @@ struct VolumeRecord: Resource {
     p.id, p.kind, p.status, p.project_id, p.resource_id, p.waiting_for, p.progress, p.error_code, p.error_detail,
     p.created_at, p.finished_at, p.deadline, r.io_limits,
     r.next_node_id, (SELECT t.name FROM nodes t WHERE t.id = r.next_node_id), r.epoch,
-    r.source_backup_id IS NOT NULL, r.base_backup_id IS NOT NULL
+    r.source_backup_id IS NOT NULL, r.base_backup_id IS NOT NULL, r.encrypted
     """
 
   static let preference: SQL = "ORDER BY r.deleted_at IS NOT NULL, r.id DESC LIMIT 1"
@@ -97,6 +98,7 @@ struct VolumeRecord: Resource {
       next: try row.get(48))
     operation = try OperationRecord(row, from: 34)
     limits = try IOLimits(row, at: 46)
+    isEncrypted = try row.get(52)
   }
 
   func write(to writer: inout JSONWriter) {
@@ -117,6 +119,7 @@ struct VolumeRecord: Resource {
       writer.field("boot_index", bootIndex)
       writer.field("delete_with_vm", deletesWithVM)
       writer.field("io_limits", limits)
+      writer.field("encrypted", isEncrypted)
       writer.field("serial", id.serial)
       writer.key("labels")
       writer.raw(labels)

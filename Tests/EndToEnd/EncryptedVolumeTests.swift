@@ -1,0 +1,112 @@
+import AloftModel
+import ControlPlane
+import Foundation
+import JSON
+import LibvirtTestSupport
+import Postgres
+import TestSupport
+import Testing
+
+extension EndToEnd {
+  /// What docs/STORAGE.md promises of encrypted volumes, by the command line, with a real guest.
+  @Suite(.timeLimit(.minutes(8)))
+  struct EncryptedVolumeTests {
+    private static let pattern = "aloft-pattern-that-is-found"
+
+    @Test(
+      "an encrypted volume is used, kept, cloned and put back over deaths of the agent and libvirtd; the disk and the logs tell nothing"
+    )
+    func life() async throws {
+      let cloud = try await Cloud.start(Cloud.Shape(keepsSecretsInMemory: true))
+      _ = try await cloud.aloft(
+        "vm", "create", "web", "--image", "tiny", "--memory", "128M", "--disk-encrypted", "--wait")
+      try await cloud.aloft("volume", "create", "data", "--size", "1G", "--encrypted", "--vm", "web", "--wait")
+      #expect(try await cloud.get("/v1/volumes/data")["encrypted"]?.boolValue == true)
+      #expect(try await cloud.get("/v1/volumes/web-boot")["encrypted"]?.boolValue == true)
+      let web = try await cloud.guest("web")
+      try await web.answers()
+
+      // The one that starts has no key, and asks for it; libvirtd has forgotten all secrets.
+      try await cloud.killAgent()
+      try await cloud.libvirt.kill9()
+      try await cloud.libvirt.restart()
+      try await cloud.startAgent()
+      try await cloud.aloft("volume", "attach", "data", "web", "--wait")
+      var disk = try await web.disk(try await cloud.serial("data"))
+      let write = "yes \(Self.pattern) | head -c 8000000 >/mnt/file && sync && sha256sum /mnt/file"
+      let old = try await web.run("/usr/sbin/mke2fs -q -t ext4 \(disk) && mount \(disk) /mnt && \(write)")
+      try await cloud.aloft("snapshot", "create", "before", "--volume", "data", "--wait")
+      try await web.run("yes other | head -c 8000000 >/mnt/file && sync")
+      try await cloud.aloft("volume", "grow", "data", "2G", "--wait")
+      #expect(try await web.run("blockdev --getsize64 \(disk)") == "\(2 << 30)\n")
+
+      // Both die while a snapshot is taken: it is taken, or withdrawn.
+      let taking = Task { try? await cloud.aloft("snapshot", "create", "cut", "--volume", "data", "--wait") }
+      try await cloud.killAgent()
+      try await cloud.libvirt.kill9()
+      try await cloud.libvirt.restart()
+      try await cloud.startAgent()
+      _ = await taking.value
+      try await cloud.aloft("snapshot", "delete", "cut", "--wait")
+
+      try await cloud.aloft("volume", "create", "copy", "--snapshot", "before", "--of", "data", "--wait")
+      #expect(try await cloud.get("/v1/volumes/copy")["encrypted"]?.boolValue == true)
+      try await cloud.aloft("volume", "attach", "copy", "web", "--wait")
+      let copy = try await web.disk(try await cloud.serial("copy"))
+      #expect(try await web.run("umount /mnt; mount \(copy) /mnt && sha256sum /mnt/file && umount /mnt") == old)
+      try await cloud.aloft("volume", "detach", "copy", "--wait")
+
+      try await cloud.aloft("vm", "stop", "web", "--wait")
+      try await cloud.aloft("snapshot", "revert", "before", "--wait")
+      try await cloud.libvirt.kill9()
+      try await cloud.libvirt.restart()
+      try await cloud.aloft("vm", "start", "web", "--wait")
+      try await web.answers()
+      disk = try await web.disk(try await cloud.serial("data"))
+      #expect(try await web.run("mount \(disk) /mnt && sha256sum /mnt/file && umount /mnt") == old)
+
+      let keys = try await cloud.volumeKeys()
+      #expect(keys.count == 3 && Set(keys).count == 2, "the clone has its original's")
+      for text in keys.map(\.text) + [Self.pattern] {
+        await #expect(throws: CommandFailure.self, "found on the disk") {
+          try await run("grep", "-rqaF", text, cloud.folder + "/agent", "--exclude=serial.log")
+        }
+        await #expect(throws: CommandFailure.self, "found in what libvirt keeps") {
+          try await run("grep", "-rqaF", text, cloud.libvirt.directory.path)
+        }
+      }
+      #expect(try await cloud.aloftd("sealing-key", "reseal").hasPrefix("0 sealed anew, 0 cannot be read"))
+      #expect(try await cloud.differences() == "")
+
+      try await cloud.aloft("snapshot", "delete", "before", "--wait")
+      try await cloud.aloft("vm", "stop", "web", "--wait")
+      for volume in ["data"] { try await cloud.aloft("volume", "detach", volume, "--wait") }
+      try await cloud.aloft("volume", "delete", "data", "copy", "--wait")
+      try await cloud.aloft("vm", "delete", "web", "--wait")
+      for folder in ["layers", "volumes"] {
+        #expect(try FileManager.default.contentsOfDirectory(atPath: "\(cloud.folder)/agent/\(folder)") == [])
+      }
+      #expect(try await cloud.differences() == "")
+      try await cloud.stop()
+    }
+  }
+}
+
+extension Cloud {
+  /// The keys of all encrypted volumes, which must not come to a log.
+  fileprivate func volumeKeys() async throws -> [VolumeKey] {
+    let sealing = try SealingKey(file: folder + "/sealing.key")
+    let database = try Database(
+      configuration: DatabaseConfiguration(url: databaseURL, poolSize: 1), logger: TestLogs.logger())
+    let rows = try await database.query("SELECT id, sealed_key FROM volumes WHERE encrypted")
+    await database.shutdown()
+    return try rows.map { row in
+      let id = VolumeID(try row.get(0, as: UUID.self))
+      let sealed = try row.get(1, as: [UInt8].self)
+      let bytes = try sealing.open(sealed, for: .volumeKey, of: id.description)
+      let key = try #require(VolumeKey(bytes))
+      TestSecrets.register(key.text)
+      return key
+    }
+  }
+}
