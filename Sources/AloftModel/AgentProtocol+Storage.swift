@@ -174,6 +174,28 @@ public struct VolumeAssignment: Sendable, Codable, Equatable {
   }
 }
 
+extension VolumeAssignment {
+  /// What stands behind the pool's name in the document of an encrypted volume. No pool has such a name: an agent that knows nothing of
+  /// encryption finds none, and so writes nothing in the clear.
+  private static let encryptedMark = "#luks"
+
+  /// As it is sent.
+  public var marked: VolumeAssignment {
+    guard encrypted == true else { return self }
+    var document = self
+    document.pool += Self.encryptedMark
+    return document
+  }
+
+  /// As an agent works with it that can encrypt.
+  public var unmarked: VolumeAssignment {
+    guard encrypted == true, pool.hasSuffix(Self.encryptedMark) else { return self }
+    var document = self
+    document.pool.removeLast(Self.encryptedMark.count)
+    return document
+  }
+}
+
 /// One volume as its agent sees it.
 public struct VolumeObservation: Sendable, Codable, Equatable {
   /// `absent` ends a deletion: nothing of the volume is left. `released` says that no guest of this node has it, nor will have it

@@ -37,6 +37,9 @@ struct VolumeEncryptionTests {
       let key = try #require(document.key)
       register(key)
       #expect(document.encrypted == true && key.bytes.count == VolumeKey.length)
+      #expect(
+        document.pool != "local" && document.unmarked.pool == "local",
+        "an agent that cannot encrypt has no such pool, and writes nothing in the clear")
       #expect(!"\(document)".contains(key.text), "what is printed of a document does not show it")
 
       let row = try #require(try await test.database.one("SELECT sealed_key, volumes::text FROM volumes"))

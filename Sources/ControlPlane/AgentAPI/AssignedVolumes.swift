@@ -101,7 +101,8 @@ struct AssignedVolumes {
         released: try row.get(19) ? true : nil, fence: try row.get(20) ? true : nil,
         exports: try row.list(21, of: Export.self).map(\.assigned),
         backups: try row.list(22, of: Backup.self).map(\.assigned), restoring: try Self.restoring(row),
-        encrypted: isEncrypted ? true : nil, key: sealed.flatMap { open(id, $0) })
+        encrypted: isEncrypted ? true : nil, key: sealed.flatMap { open(id, $0) }
+      ).marked
     }
     end = try rows.last.flatMap { try $0.get(11, as: Int.self) == rows.count ? nil : try $0.get(10, as: Int.self) }
   }

@@ -88,7 +88,7 @@ extension AgentMachine {
   }
 
   private mutating func take(_ document: VolumeAssignment) {
-    var document = document
+    var document = document.unmarked
     let volume = document.volume
     if let tombstone = volumeTombstones[volume] {
       guard document.generation > tombstone.generation || document.deleted else { return }
