@@ -121,6 +121,12 @@ extension EffectPerformer {
       guard let vm = document.vm, let disk = try await liveDisk(volume, of: vm), disk.source == merge.childSource else {
         throw AgentFailure(.changedMeanwhile, "no guest runs on the newest layer of \(volume)")
       }
+      // QEMU 7.2 may crash when it is asked about its disks while one of several merges comes to its end.
+      for other in try await hypervisor.disks(of: vm) where other.volume != volume {
+        if try await hypervisor.isMerging(other, of: vm) {
+          throw AgentFailure(.changedMeanwhile, "layers of another volume of the same guest are being merged")
+        }
+      }
       try await hypervisor.pull(merge.layerSource, into: disk, of: vm)
     }
   }
