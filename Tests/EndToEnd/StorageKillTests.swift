@@ -26,8 +26,12 @@ extension EndToEnd {
           Issue.record("seed \(seed): \(error)\n\(story.told.joined(separator: "\n"))")
         }
       }
-      for folder in ["layers", "volumes", "vms"] {
+      for folder in ["layers", "volumes", "vms", "exports"] {
         #expect(try FileManager.default.contentsOfDirectory(atPath: "\(cloud.folder)/agent/\(folder)") == [])
+      }
+
+      try await eventually("nothing of backups is left in the store", within: .seconds(90)) {
+        !FileManager.default.fileExists(atPath: cloud.folder + "/images/backups")
       }
 
       // A new agent looks through its pool at once. What it cannot know of shows that it has looked.

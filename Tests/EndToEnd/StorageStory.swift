@@ -15,7 +15,9 @@ struct StorageStory {
   /// A mebibyte each.
   private static let places = [0, 512 << 20]
 
-  private enum Act: CaseIterable { case snapshot, unsnapshot, revert, clone, delete, grow, attach, detach }
+  private enum Act: CaseIterable {
+    case snapshot, unsnapshot, revert, clone, delete, grow, attach, detach, backup, restore, renew
+  }
   private enum Part: String, CaseIterable { case agent, libvirtd, qemu, aloftd, postgres }
 
   private struct Volume {
@@ -31,12 +33,18 @@ struct StorageStory {
     var content: Content
   }
 
+  private struct Backup {
+    var gib: Int
+    var content: Content
+  }
+
   private let cloud: Cloud
   private let vm: String
   private var vmID = ""
   private var random: SplitMix
   private var volumes: [String: Volume] = [:]
   private var snapshots: [String: Snapshot] = [:]
+  private var backups: [String: Backup] = [:]
   private var made = 0
   /// What has happened so far, for people.
   private(set) var told: [String] = []
@@ -107,6 +115,26 @@ struct StorageStory {
       let body: JSONValue = ["size_gib": .integer(Int64(known.gib + 1))]
       try await killing { try await $0.done("POST", "/v1/volumes/\(volume)/grow", body, expecting: true) }
       volumes[volume]?.gib += 1
+    case .backup:
+      guard backups.count < 4 else { return }
+      let body: JSONValue = ["name": .string(name), "volume": .string(volume)]
+      try await killing { try await $0.done("POST", "/v1/backups", body, expecting: true) }
+      backups[name] = Backup(gib: known.gib, content: known.content)
+    case .restore:
+      guard let backup = backups.keys.sorted().randomElement(using: &random), let kept = backups[backup],
+        kept.gib <= known.gib
+      else { return }
+      if known.isAttached { try await detach(volume) }
+      let body: JSONValue = ["backup": .string(backup)]
+      try await killing { try await $0.done("POST", "/v1/volumes/\(volume)/restore", body, expecting: true) }
+      volumes[volume]?.content = kept.content
+    case .renew:
+      guard let backup = backups.keys.sorted().randomElement(using: &random), let kept = backups[backup],
+        volumes.count < 4
+      else { return }
+      try await make(name, ["backup": .string(backup)], kept.content)
+      volumes[name]?.gib = kept.gib
+      try await discard(backup)
     case .attach: if !known.isAttached { try await attach(volume) }
     case .detach: if known.isAttached { try await detach(volume) }
     }
@@ -168,11 +196,26 @@ struct StorageStory {
       String.init)
   }
 
+  /// Deletes a backup; others that were built on it stay whole.
+  private mutating func discard(_ backup: String) async throws {
+    let cloud = cloud
+    try await eventually("\(backup) is deleted", within: .seconds(90)) {
+      do {
+        try await cloud.curl("/v1/backups/\(backup)", "-X", "DELETE")
+        return true
+      } catch let failure as CommandFailure {
+        return failure.output.contains("\"not_found\"")
+      }
+    }
+    backups[backup] = nil
+  }
+
   /// Deletes everything.
   private mutating func end() async throws {
     for snapshot in snapshots.keys.sorted(by: >) {
       try await killing { try await $0.done("DELETE", "/v1/snapshots/\(snapshot)", expecting: true) }
     }
+    for backup in backups.keys.sorted() { try await discard(backup) }
     for (name, volume) in volumes.sorted(by: { $0.key < $1.key }) {
       if volume.isAttached { try await detach(name) }
       try await killing { try await $0.done("DELETE", "/v1/volumes/\(name)", expecting: true) }
