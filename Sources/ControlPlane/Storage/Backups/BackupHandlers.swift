@@ -76,6 +76,11 @@ struct BackupHandlers: Sendable {
         "volume \(volume.name) is in a pool of kind \(volume.pool.kind.rawValue); those in pools of kind dir are backed up"
       )
     }
+    if volume.isEncrypted {
+      throw Problem.field(
+        .encryptionUnsupported, "/volume",
+        "volume \(volume.name) is encrypted, and a backup of it would not be; back it up from inside its guest")
+    }
     let most = BackupManifest.mostBytes >> 30
     guard volume.facts.intent.sizeGiB <= most else {
       throw Problem.field(

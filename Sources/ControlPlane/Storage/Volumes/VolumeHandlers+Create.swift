@@ -93,6 +93,12 @@ extension VolumeHandlers {
       }
       try image?.requireFits(gib: size, at: "/size_gib")
       if body.encrypted == true { try Self.requireEncryptable(pool, at: "/encrypted") }
+      if body.encrypted == true, backup != nil {
+        throw Problem.field(
+          .encryptionUnsupported, "/encrypted",
+          "what is restored from a backup is not encrypted; leave this out, or copy it to an encrypted volume in a guest"
+        )
+      }
       if let near, pool.kind.isShared { try Self.requireReach(near, pool.id, pool.name, in: session) }
       return Creation(
         pool: pool.id, isLocal: pool.name == StoragePoolRecord.localName, isShared: pool.kind.isShared, image: image,

@@ -122,6 +122,11 @@ struct VolumeHandlers: Sendable {
           "volume \(volume.name) is in a pool of kind \(volume.pool.kind.rawValue); backups are restored in pools of kind dir"
         )
       }
+      if volume.isEncrypted {
+        throw Problem(
+          .encryptionUnsupported,
+          "volume \(volume.name) is encrypted, and what is restored is not; restore the backup as a new volume")
+      }
       guard volume.facts.wasMade else {
         throw Problem(.wrongState, "volume \(volume.name) is not made yet; wait until it is")
       }
