@@ -157,6 +157,9 @@ public struct SimulatedPool: VolumeBackend {
   }
 
   public func merge(_ merge: LayerMerge) async throws(AgentFailure) {}
+  public func beginPull(_ merge: LayerMerge) async throws(AgentFailure) {}
+  public func settlePull(_ merge: LayerMerge) async throws(AgentFailure) {}
+  public func undoPull(_ merge: LayerMerge) async throws(AgentFailure) {}
 
   public func export(
     _ export: VolumeAssignment.Export, of volume: VolumeID,

@@ -142,6 +142,26 @@ struct VolumePlanTests {
     #expect(busy.steps == [] && busy.wakeAt == VolumePlan.mergeLook)
   }
 
+  @Test("what QEMU has merged is written down before anything else, or is undone when the guest has ended")
+  func settle() {
+    var merge = Self.merge
+    merge.childSource = Self.leaf
+    var stored = stored(merge: merge)
+    stored.pull = LayerPull(merge: merge, isCopied: false)
+    #expect(plan(.sample(), stored, use: guest()).steps == [.pull(merge)])
+    #expect(plan(.sample(), stored).steps == [.undoPull(merge)])
+    stored.pull?.isCopied = true
+    let wanted = VolumeAssignment.sample(mib: 4096, snapshots: [.sample(1)])
+    #expect(plan(wanted, stored, use: guest()).steps == [.settlePull(merge)])
+    #expect(plan(wanted, stored).steps == [.undoPull(merge)])
+    let ending = VolumePlan.make(
+      wanted, ActualVolume(look: .whole(stored), use: guest(), isMerging: true), now: 0, usual: 300_000)
+    #expect(ending.steps == [] && ending.wakeAt == VolumePlan.mergeLook)
+    #expect(plan(wanted, stored, use: .other).steps == [])
+    stored.merge = nil
+    #expect(VolumePlan.mustKnowUse(.sample(), .whole(stored)))
+  }
+
   @Test("who has it open is asked for where it matters, and only there")
   func use() {
     func asks(_ desired: VolumeAssignment, _ stored: StoredVolume?) -> Bool {

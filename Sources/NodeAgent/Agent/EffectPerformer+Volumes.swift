@@ -30,7 +30,9 @@ extension EffectPerformer {
     }
     if let vm = document.vm, let disk = try await liveDisk(document.volume, of: vm) {
       actual.use = .guest(disk)
-      if stored.merge != nil { actual.isMerging = try await hypervisor.isMerging(disk, of: vm) }
+      if stored.merge != nil || stored.pull != nil {
+        actual.isMerging = try await hypervisor.isMerging(disk, of: vm)
+      }
     } else if VolumePlan.mustKnowUse(document, actual.look) {
       let open = try await hypervisor.openSources()
       if open.isDisjoint(with: [stored.source] + stored.earlier) {
@@ -127,7 +129,19 @@ extension EffectPerformer {
           throw AgentFailure(.changedMeanwhile, "layers of another volume of the same guest are being merged")
         }
       }
+      try await pool.beginPull(merge)
       try await hypervisor.pull(merge.layerSource, into: disk, of: vm)
+    case .settlePull(let merge):
+      guard let vm = document.vm, let disk = try await liveDisk(volume, of: vm), disk.source == merge.childSource else {
+        throw AgentFailure(.changedMeanwhile, "no guest runs on the newest layer of \(volume)")
+      }
+      try await hypervisor.flush(disk.source, of: vm)
+      try await pool.settlePull(merge)
+    case .undoPull(let merge):
+      guard try await hypervisor.openSources().isDisjoint(with: merge.tops) else {
+        throw AgentFailure(.volumeInUse, "a guest that reads through the layers of \(volume) runs")
+      }
+      try await pool.undoPull(merge)
     }
   }
 

@@ -81,6 +81,8 @@ public protocol Hypervisor: Sendable {
   func pull(_ layer: DiskSource, into disk: DomainDisk, of vm: VMID) async throws(AgentFailure)
   /// Whether that is under way.
   func isMerging(_ disk: DomainDisk, of vm: VMID) async throws(AgentFailure) -> Bool
+  /// Has a guest's QEMU write down all that it knows of a file that it has open.
+  func flush(_ source: DiskSource, of vm: VMID) async throws(AgentFailure)
   /// Lets the guest's agent bring its file systems to rest; false if there is none that does.
   func freeze(_ vm: VMID) async throws(AgentFailure) -> Bool
   /// Ends that.
@@ -146,6 +148,7 @@ extension Hypervisor {
     throw .unsupported("merging layers")
   }
   public func isMerging(_ disk: DomainDisk, of vm: VMID) async throws(AgentFailure) -> Bool { false }
+  public func flush(_ source: DiskSource, of vm: VMID) async throws(AgentFailure) { throw .unsupported("flushing") }
   public func freeze(_ vm: VMID) async throws(AgentFailure) -> Bool { false }
   public func thaw(_ vm: VMID) async throws(AgentFailure) {}
   public func suspend(_ vm: VMID) async throws(AgentFailure) { throw .unsupported("suspending") }

@@ -73,6 +73,23 @@ extension LibvirtHypervisor {
     }
   }
 
+  /// By the monitor, too: libvirt has no call for it. All that the guest can write to is flushed: what QEMU calls an image depends on
+  /// how it was told of what lies below.
+  public func flush(_ source: DiskSource, of vm: VMID) async throws(AgentFailure) {
+    let nodes = try await ask(vm, "query-named-block-nodes", ["flat": true])?.arrayValue ?? []
+    let open = nodes.filter { $0["ro"]?.boolValue == false }
+    guard open.contains(where: { $0["drv"]?.stringValue == "file" && $0["file"]?.stringValue == source.path }) else {
+      throw AgentFailure(.changedMeanwhile, "the guest has not opened \(source.path) to write to it")
+    }
+    for node in open where node["drv"]?.stringValue == "qcow2" {
+      // What it prints goes to QEMU's standard output; a flush prints nothing.
+      let line = "qemu-io \(node["node-name"]?.stringValue ?? "") \"flush\""
+      guard let answer = try await ask(vm, "human-monitor-command", ["command-line": .string(line)])?.stringValue,
+        answer.isEmpty
+      else { throw AgentFailure(.hypervisorRefused, "QEMU does not flush what \(vm) writes") }
+    }
+  }
+
   /// What QEMU's monitor returns; nil where it refuses.
   private func ask(_ vm: VMID, _ command: String, _ arguments: JSONValue) async throws(AgentFailure) -> JSONValue? {
     if Task.isCancelled { throw AgentFailure(.hypervisorUnavailable, "QEMU did not answer in time") }

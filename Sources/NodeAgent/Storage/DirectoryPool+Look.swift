@@ -35,9 +35,7 @@ extension DirectoryPool {
     guard FileSystem.exists(path(of: layer)) else { return "its layer \(path(of: layer)) is missing" }
     do throws(AgentFailure) {
       let backing = try header(of: layer).backing
-      var isKnown = graph.backing(of: layer) == backing
-      if !isKnown { isKnown = try adopt(backing, under: layer) }
-      guard isKnown else {
+      guard isExpected(backing, of: layer) else {
         return "its layer \(path(of: layer)) lies over \(backing?.name ?? "nothing"), which was not so before"
       }
       if case .image(let sha256)? = backing?.target, !FileSystem.exists(path(ofImage: sha256)) {
@@ -45,23 +43,6 @@ extension DirectoryPool {
       }
       return nil
     } catch { return error.detail }
-  }
-
-  /// A guest's QEMU has merged layers that nobody names into the one above them.
-  private func adopt(_ backing: LayerGraph.Backing?, under layer: LayerID) throws(AgentFailure) -> Bool {
-    let chain = graph.chain(from: layer).dropFirst()
-    var skipped: [LayerID] = []
-    for next in chain {
-      if backing?.target == .layer(next) { break }
-      skipped.append(next)
-    }
-    let below = skipped.last.map { graph.backing(of: $0) } ?? nil
-    guard !skipped.isEmpty, below == backing,
-      skipped.allSatisfy({ graph.dropped.contains($0) && !graph.isNamed($0) && graph.children(of: $0).count == 1 })
-    else { return false }
-    graph.set(layer, over: backing)
-    try collect()
-    return true
   }
 
   private func stored(_ manifest: VolumeManifest) throws(AgentFailure) -> StoredVolume {
@@ -72,14 +53,15 @@ extension DirectoryPool {
       snapshots: manifest.snapshots.map { .init(id: $0.id, takenAt: $0.takenAt, quiesced: $0.quiesced) },
       source: .file(path(of: manifest.leaf)),
       below: chain.dropFirst().first.map { .file(path(of: $0)) }, earlier: earlier(manifest), depth: chain.count,
-      merge: graph.merge(below: manifest).map { merge($0.layer, $0.child) }, encryption: try encryption(of: manifest))
+      merge: graph.merge(below: manifest).map { merge($0.layer, $0.child) }, pull: try pull(of: manifest),
+      encryption: try encryption(of: manifest))
   }
 
   private func earlier(_ manifest: VolumeManifest) -> [DiskSource] {
     manifest.snapshots.filter { $0.takenAt == nil }.map { .file(path(of: $0.layer)) }
   }
 
-  private func merge(_ layer: LayerID, _ child: LayerID) -> LayerMerge {
+  func merge(_ layer: LayerID, _ child: LayerID) -> LayerMerge {
     let readers = graph.readers(of: child)
     let tops = readers.flatMap { volume -> [DiskSource] in
       graph.manifests[volume].map { [.file(path(of: $0.leaf))] + earlier($0) } ?? []

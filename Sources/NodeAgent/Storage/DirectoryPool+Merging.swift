@@ -6,7 +6,7 @@ import AloftModel
 extension DirectoryPool {
   func merge(_ merge: LayerMerge) async throws(AgentFailure) {
     let (layer, child) = (LayerID(merge.layer), LayerID(merge.child))
-    guard unreadable.isEmpty, graph.canMerge(layer, child) else { return }
+    guard unreadable.isEmpty, graph.canMerge(layer, child), graph.pulled[child] == nil else { return }
     graph.hold(layer)
     graph.hold(child)
     let result = await result { () async throws(AgentFailure) in

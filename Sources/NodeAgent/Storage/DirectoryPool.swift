@@ -76,6 +76,7 @@ actor DirectoryPool: VolumeBackend {
   var volumesFolder: String { root + "/volumes" }
   func path(of layer: LayerID) -> String { layersFolder + "/" + layer.fileName }
   func marker(of layer: LayerID) -> String { "\(layersFolder)/\(layer).dropped" }
+  func pullMarker(of layer: LayerID) -> String { "\(layersFolder)/\(layer).pulled" }
   func path(of volume: VolumeID) -> String { "\(volumesFolder)/\(volume).json" }
   func path(ofImage sha256: String) -> String { "\(root)/images/\(sha256)" }
 
@@ -108,6 +109,7 @@ actor DirectoryPool: VolumeBackend {
         logger.error("a layer cannot be read", metadata: ["pool": "\(self.name)", "failure": "\(error)"])
       }
     }
+    try loadPulls(names)
     for name in names where name.hasSuffix(".dropped") {
       let layer = LayerID(String(name.dropLast(8)))
       if graph.isNamed(layer) || !names.contains(layer.fileName) {
@@ -164,6 +166,7 @@ actor DirectoryPool: VolumeBackend {
       try checkpoint("deleting a layer")
       try FileSystem.delete(path(of: layer))
       graph.remove(layer)
+      try FileSystem.delete(pullMarker(of: layer))
       try checkpoint("deleting a marker")
       try FileSystem.delete(marker(of: layer))
     }

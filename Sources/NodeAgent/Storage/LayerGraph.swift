@@ -31,6 +31,8 @@ struct LayerGraph: Sendable {
   private(set) var manifests: [VolumeID: VolumeManifest] = [:]
   /// Layers that the volume which named them has let go of.
   var dropped: Set<LayerID> = []
+  /// The layers that QEMUs copy into others, by those. They lie under them until all that was copied is written down.
+  var pulled: [LayerID: LayerID] = [:]
   /// Layers that somebody works with just now, and how many do.
   private var held: [LayerID: Int] = [:]
   private var children: [LayerID: Set<LayerID>] = [:]
@@ -46,6 +48,7 @@ struct LayerGraph: Sendable {
     unlink(layer)
     layers[layer] = nil
     dropped.remove(layer)
+    pulled = pulled.filter { $0.key != layer && $0.value != layer }
   }
 
   private mutating func unlink(_ layer: LayerID) {

@@ -54,14 +54,17 @@ public struct StoredVolume: Sendable, Hashable {
   public var depth: Int
   /// Data that nobody can ask for any more, and that can be made part of the layer above it.
   public var merge: LayerMerge?
+  /// What a guest's QEMU makes one, or made one and may not have written down.
+  public var pull: LayerPull?
   /// What QEMU has to be told of its layers; nil: they are not encrypted.
   public var encryption: DiskEncryption?
 
   public init(
     epoch: Int = 0, sizeBytes: Int, usedBytes: Int = 0, snapshots: [Snapshot] = [], source: DiskSource,
     below: DiskSource? = nil, earlier: [DiskSource] = [], depth: Int = 1, merge: LayerMerge? = nil,
-    encryption: DiskEncryption? = nil
+    pull: LayerPull? = nil, encryption: DiskEncryption? = nil
   ) {
+    self.pull = pull
     self.encryption = encryption
     self.epoch = epoch
     self.sizeBytes = sizeBytes
@@ -97,6 +100,18 @@ public struct LayerMerge: Sendable, Hashable {
     self.childSource = childSource
     self.volumes = volumes
     self.tops = tops
+  }
+}
+
+/// Two layers that a guest's QEMU was told to make one.
+public struct LayerPull: Sendable, Hashable {
+  public var merge: LayerMerge
+  /// The upper one's file says that it has all: QEMU may still have a part of that in its memory alone.
+  public var isCopied: Bool
+
+  public init(merge: LayerMerge, isCopied: Bool) {
+    self.merge = merge
+    self.isCopied = isCopied
   }
 }
 
@@ -154,6 +169,13 @@ public protocol VolumeBackend: Sendable {
   func delete(_ volume: VolumeID) async throws(AgentFailure)
   /// Merges two layers that no guest has open.
   func merge(_ merge: LayerMerge) async throws(AgentFailure)
+  /// A guest's QEMU is about to merge two layers: until ``settlePull(_:)`` the upper one counts as lying over the lower one, whatever
+  /// its file says.
+  func beginPull(_ merge: LayerMerge) async throws(AgentFailure)
+  /// QEMU has merged two layers, and written all of it down.
+  func settlePull(_ merge: LayerMerge) async throws(AgentFailure)
+  /// The guest whose QEMU merged two layers has ended: they are two again.
+  func undoPull(_ merge: LayerMerge) async throws(AgentFailure)
   /// Makes one qcow2 file of what a snapshot that was taken holds, if there is none yet; guests may read the snapshot's data meanwhile.
   /// The file is kept until ``removeExports(but:)``, over restarts too.
   ///

@@ -6,6 +6,7 @@ import AloftModel
 // - A volume that was there is never made anew, nor a snapshot that was taken: what is missing is a problem to report.
 // - Nothing is deleted, reverted or merged while a guest has it open, and nothing is done at rest to what a guest has open.
 // - A snapshot that was begun is finished, or its guest is switched, before anything else is done with the volume.
+// - What a guest's QEMU has merged counts as two layers until it was written down, or is made two again.
 // - It never shrinks.
 // - Nothing is read from or written to an encrypted volume whose key is not there.
 // - What another node is to have is only let go of, and what a node that was given up may have open is cut off from it first.
@@ -96,7 +97,7 @@ public struct VolumePlan: Sendable, Equatable {
     guard case .whole(let stored) = look else { return desired.deleted && look != .absent }
     if desired.released == true || desired.fence == true { return true }
     let wanted = Set(desired.snapshots.map(\.id))
-    return desired.deleted || stored.merge != nil || stored.epoch < desired.epoch
+    return desired.deleted || stored.merge != nil || stored.pull != nil || stored.epoch < desired.epoch
       || stored.sizeBytes < desired.sizeBytes || !stored.earlier.isEmpty
       || wanted != Set(stored.snapshots.map(\.id))
   }
@@ -120,6 +121,10 @@ public struct VolumePlan: Sendable, Equatable {
     }
 
     var plan: VolumePlan {
+      if let pull = stored.pull {
+        if isFree { return VolumePlan([.undoPull(pull.merge)]) }
+        if pull.isCopied { return settled(pull.merge) }
+      }
       if stored.epoch < desired.epoch { return revert }
       if case .guest(let disk) = actual.use, disk.source != stored.source {
         guard disk.source == stored.below else {
@@ -148,6 +153,13 @@ public struct VolumePlan: Sendable, Equatable {
         return waiting
       }
       return plan
+    }
+
+    private func settled(_ merge: LayerMerge) -> VolumePlan {
+      guard case .guest(let disk) = actual.use, disk.source == merge.childSource else { return VolumePlan.inUse(now) }
+      let step = VolumeStep.settlePull(merge)
+      return actual.isMerging
+        ? VolumePlan(wakeAt: now + VolumePlan.mergeLook, activity: step.activity) : VolumePlan([step])
     }
 
     private func isWanted(_ snapshot: SnapshotID) -> Bool { desired.snapshots.contains { $0.id == snapshot } }

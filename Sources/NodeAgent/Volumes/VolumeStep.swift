@@ -20,6 +20,10 @@ public enum VolumeStep: Sendable, Hashable {
   case merge(LayerMerge)
   /// Let the guest's QEMU begin to do so while the guest runs.
   case pull(LayerMerge)
+  /// Have the QEMU that has done so write all of it down.
+  case settlePull(LayerMerge)
+  /// Make two layers of them again: the guest has ended before that.
+  case undoPull(LayerMerge)
   case delete
   /// Cut off whoever has it open elsewhere.
   case fence
@@ -35,7 +39,7 @@ public enum VolumeStep: Sendable, Hashable {
     case .restore: "restoring the backup"
     case .keep: "giving up restoring"
     case .revert: "going back to a snapshot"
-    case .merge, .pull: "merging the data of deleted snapshots"
+    case .merge, .pull, .settlePull, .undoPull: "merging the data of deleted snapshots"
     case .delete: "deleting the volume"
     case .fence: "cutting off the node that had the volume"
     }
@@ -112,6 +116,6 @@ extension VolumeAssignment {
   /// Whether a guest may use what is stored now.
   func isReady(_ look: VolumeLook) -> Bool {
     guard !deleted, released != true, !isLocked, case .whole(let stored) = look else { return false }
-    return stored.epoch == epoch && stored.snapshots.allSatisfy { $0.takenAt != nil }
+    return stored.epoch == epoch && stored.snapshots.allSatisfy { $0.takenAt != nil } && stored.pull?.isCopied != true
   }
 }

@@ -181,4 +181,7 @@ extension RBDPool {
 
   /// There is nothing to merge: Ceph keeps what clones need.
   func merge(_ merge: LayerMerge) async throws(AgentFailure) {}
+  func beginPull(_ merge: LayerMerge) async throws(AgentFailure) {}
+  func settlePull(_ merge: LayerMerge) async throws(AgentFailure) {}
+  func undoPull(_ merge: LayerMerge) async throws(AgentFailure) {}
 }
