@@ -4,6 +4,7 @@ import HTTPClient
 import HTTPTypes
 import JSON
 import Logging
+import TestSupport
 import Testing
 
 @testable import AloftCLI
@@ -297,11 +298,7 @@ private final class TestBrowser: Sendable {
   func end() async { await visit.withLock { $0 }?.value }
 
   func sawPage() async throws {
-    let end = ContinuousClock.now + .seconds(60)
-    while visit.withLock({ $0 == nil }) {
-      try #require(ContinuousClock.now < end, "no page was printed")
-      try await Task.sleep(for: .milliseconds(5))
-    }
+    try await eventually("a page is printed", within: .seconds(60)) { visit.withLock { $0 != nil } }
   }
 
   private func go(_ page: String) async {
