@@ -1,4 +1,5 @@
 import AloftModel
+import Foundation
 import JSON
 import TestSupport
 import Testing
@@ -76,6 +77,29 @@ struct PullTests {
     #expect(await pools.reads(2, stored.source.path))
     #expect(pools.names("/layers").count == 2)
     #expect(try await pools.stored(volume, in: try await reopened()) == stored)
+  }
+
+  @Test(
+    "an image below is known by whatever path QEMU writes", arguments: ["../images", "%/layers/../images", "%/images"])
+  func image(folder: String) async throws {
+    let image = Assignment.BaseImage.sample
+    let file = URL(fileURLWithPath: pools.directory.path + "/images/" + image.sha256)
+    try Data([UInt8](repeating: 7, count: 1 << 20)).write(to: file)
+    try await pools.pool.create(volume, sizeBytes: 64 << 20, from: .init(image: image))
+    try await pools.take(1, of: volume)
+    try await pools.pool.deleteSnapshot(.sample(1), of: volume)
+    let merge = try #require(try await pools.stored(volume).merge)
+    try await pools.pool.beginPull(merge)
+    let name = folder.replacing("%", with: pools.directory.path) + "/" + image.sha256
+    try await run(
+      "qemu-img", "rebase", "-q", "-f", "qcow2", "-F", image.format.rawValue, "-b", name, merge.childSource.path)
+    #expect(try await pools.stored(volume).pull?.isCopied == true)
+    try await pools.pool.settlePull(merge)
+    for pool in [pools.pool, try await reopened()] {
+      let stored = try await pools.stored(volume, in: pool)
+      #expect(stored.merge == nil && stored.depth == 1)
+    }
+    #expect(await pools.reads(7, merge.childSource.path))
   }
 
   @Test("a volume that is deleted in between leaves nothing")

@@ -142,11 +142,11 @@ actor DirectoryPool: VolumeBackend {
       let name = String(
         decoding: try FileSystem.read(file, path, from: backing.offset, count: backing.length), as: UTF8.self)
       let format = header.backingFormat ?? "qcow2"
-      if name.hasPrefix("../images/") {
-        return own.over(LayerGraph.Backing(target: .image(String(name.dropFirst(10))), format: format))
-      }
       // QEMU writes whole paths when it merges by itself.
       let file = name.hasPrefix(layersFolder + "/") ? String(name.dropFirst(layersFolder.utf8.count + 1)) : name
+      for images in ["../images/", root + "/images/"] where file.hasPrefix(images) {
+        return own.over(LayerGraph.Backing(target: .image(String(file.dropFirst(images.count))), format: format))
+      }
       guard file.hasSuffix(".qcow2"), !file.contains("/") else {
         throw AgentFailure(.volumeDamaged, "\(path) lies over \(name), which is no file of this pool")
       }
