@@ -62,9 +62,7 @@ struct MemberTests {
         await test.call(.get, "/v1/vms", headers: TestPlane.bearer(token)).code == "not_found"
       }
       #expect(try await test.eventKinds(id.uuid) == ["member.added", "member.updated", "member.removed"])
-      let events = try await test.database.run { session in
-        try EventStore.after(.oldest, .everything, limit: 10, in: session).records
-      }
+      let events = try await test.firstEvents(3)
       #expect(events.allSatisfy { $0.projectID != nil })
       #expect(String(decoding: events[0].jsonBytes, as: UTF8.self).contains("\"resource_id\":\"\(id)\""))
       let audited = try await test.database.query(

@@ -174,9 +174,7 @@ struct ProjectTests {
       let id = try await Self.create(test, "shop")
       _ = await test.call(.patch, "/v1/projects/shop", ["name": "store"])
       _ = await test.call(.patch, "/v1/projects/default", ["name": "home"])
-      let page = try await test.database.run { session in
-        try EventStore.after(.oldest, .everything, limit: 10, in: session).records
-      }
+      let page = try await test.firstEvents(3)
       #expect(page.map(\.kind) == ["project.created", "project.updated", "project.updated"])
       #expect(page.map { $0.projectID != nil } == [false, true, true])
       let text = String(decoding: page[0].jsonBytes, as: UTF8.self)

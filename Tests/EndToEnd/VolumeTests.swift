@@ -55,6 +55,15 @@ extension EndToEnd {
       try await web.answers()
       try await cloud.aloft("volume", "attach", "data", "web", "--wait")
 
+      // The disk that the guest runs on loses its only snapshot, so that its layers become one over the image.
+      let first = try await web.run(Self.fill("first", in: "/data"))
+      try await cloud.aloft("snapshot", "create", "whole", "--vm", "web", "--wait")
+      let second = try await web.run(Self.fill("second", in: "/data"))
+      #expect(first != second)
+      try await cloud.aloft("snapshot", "delete", "whole", "--wait")
+      #expect(try await web.run(Self.sum(in: "/data")) == second)
+      #expect(try await cloud.differences() == "")
+
       // The guest that runs is held to limits, and let go of.
       try await cloud.aloft("volume", "limit", "data", "total_iops=4000:8000:20", "write_bytes=64M", "--wait")
       let limits = try await cloud.get("/v1/volumes/data")["io_limits"]
@@ -73,7 +82,7 @@ extension EndToEnd {
       try await cloud.aloft("volume", "grow", "data", "2G", "--wait")
       #expect(try await web.run("blockdev --getsize64 \(disk)") == "\(2 << 30)\n")
       try await web.run("resize2fs \(disk) && [ $(df -m /mnt | awk 'END { print $2 }') -gt 1800 ]")
-      #expect(try await web.run(Self.sum) == new)
+      #expect(try await web.run(Self.sum()) == new)
 
       try await hasSnapshot(try await cloud.get("/v1/volumes/data")["id"]?.stringValue ?? "")
 
@@ -82,13 +91,13 @@ extension EndToEnd {
       try await cloud.aloft("volume", "attach", "copy", "other", "--wait")
       try await other.answers()
       let copy = try await other.disk(try await cloud.serial("copy"))
-      #expect(try await other.run("mount \(copy) /mnt && \(Self.sum)") == old)
+      #expect(try await other.run("mount \(copy) /mnt && \(Self.sum())") == old)
 
       // A clone of what is there now, through no snapshot that anybody sees.
       try await cloud.aloft("volume", "create", "now", "--of", "data", "--wait")
       try await cloud.aloft("volume", "attach", "now", "other", "--wait")
       let now = try await other.disk(try await cloud.serial("now"))
-      #expect(try await other.run("umount /mnt && mount \(now) /mnt && \(Self.sum) && umount /mnt") == new)
+      #expect(try await other.run("umount /mnt && mount \(now) /mnt && \(Self.sum()) && umount /mnt") == new)
       #expect(try await cloud.get("/v1/snapshots")["items"]?.arrayValue?.count == 1)
       try await other.run("mount \(copy) /mnt")
       try await cloud.aloft("volume", "detach", "now", "--wait")
@@ -100,12 +109,12 @@ extension EndToEnd {
       try await cloud.aloft("snapshot", "revert", "before", "--wait")
       try await cloud.aloft("volume", "attach", "data", "web", "--wait")
       let reverted = try await web.disk(try await cloud.serial("data"))
-      #expect(try await web.run("mount \(reverted) /mnt && \(Self.sum)") == old)
+      #expect(try await web.run("mount \(reverted) /mnt && \(Self.sum())") == old)
       #expect(try await web.run("blockdev --getsize64 \(reverted)") == "\(2 << 30)\n")
 
       // The clone does not need the snapshot.
       try await cloud.aloft("snapshot", "delete", "before", "--wait")
-      #expect(try await other.run("umount /mnt && mount \(copy) /mnt && \(Self.sum)") == old)
+      #expect(try await other.run("umount /mnt && mount \(copy) /mnt && \(Self.sum())") == old)
       try await other.run("umount /mnt")
 
       let serial = try await cloud.serial("copy")
@@ -116,7 +125,7 @@ extension EndToEnd {
         try await cloud.aloft("volume", "attach", "copy", "other", "--bus", bus, "--wait")
         _ = try await other.disk(serial)
       }
-      #expect(try await other.run("mount \(try await other.disk(serial)) /mnt && \(Self.sum) && umount /mnt") == old)
+      #expect(try await other.run("mount \(try await other.disk(serial)) /mnt && \(Self.sum()) && umount /mnt") == old)
 
       #expect(try await cloud.differences() == "")
       try await web.run("umount /mnt")
@@ -130,11 +139,13 @@ extension EndToEnd {
     }
 
     /// Fills a file of the mounted volume, and prints its checksum as it is on the disk.
-    private static func fill(_ word: String) -> String {
-      "yes \(word) | head -c 8000000 >/mnt/pattern && sync && \(sum)"
+    private static func fill(_ word: String, in folder: String = "/mnt") -> String {
+      "yes \(word) | head -c 8000000 >\(folder)/pattern && sync && \(sum(in: folder))"
     }
 
-    private static let sum = "echo 3 >/proc/sys/vm/drop_caches; sha256sum /mnt/pattern"
+    private static func sum(in folder: String = "/mnt") -> String {
+      "echo 3 >/proc/sys/vm/drop_caches; sha256sum \(folder)/pattern"
+    }
   }
 }
 

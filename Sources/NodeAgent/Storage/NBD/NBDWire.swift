@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// The client's side of the NBD protocol (github.com/NetworkBlockDevice/nbd, doc/proto.md), as far as it is needed to read and write
