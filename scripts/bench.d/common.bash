@@ -75,6 +75,7 @@ stop_all() {
   local index
   if [ -n "${libvirt_directory:-}" ]; then "$here/libvirt-private" stop "$libvirt_directory" --guests || true; fi
   libvirt_directory=
+  [ -z "${ceph_directory:-}" ] || stop_ceph
   [ ! -d "$work/ovn" ] || "$here/ovn-private" stop "$work/ovn" >/dev/null || true
   for ((index = ${#started[@]} - 1; index >= 0; index--)); do
     if [ "${started[index]}" = "${postgres_pid:-}" ]; then stop "${started[index]}" INT; else stop "${started[index]}"; fi

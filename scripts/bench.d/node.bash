@@ -1,7 +1,7 @@
 # A node for the sections that measure a real agent and libvirt: what starts it, and the same things by hand. To be sourced.
 # shellcheck shell=bash
 
-# start_agent: a libvirtd and a node of their own; sets libvirt_uri and agent_pid
+# start_agent [OPTION…]: a libvirtd and a node of their own; sets libvirt_uri and agent_pid
 start_agent() {
   local secret
   libvirt_directory=$work/libvirt
@@ -10,7 +10,7 @@ start_agent() {
     | python3 -c 'import json, sys; print(json.load(sys.stdin)["secret"])')
   export ALOFT_AGENT_JOIN_TOKEN=$secret
   launch agent "$programs/aloft-agent" --url "$url" --ca "$work/pki/ca.crt" --data "$work/agent" \
-    --libvirt "$libvirt_uri" --name bench-node --accelerator tcg
+    --libvirt "$libvirt_uri" --name bench-node --accelerator tcg "$@"
   unset ALOFT_AGENT_JOIN_TOKEN
   agent_pid=$launched
   node_is_ready() { api "$url/v1/nodes/bench-node" | grep -q '"state":"ready"'; }
@@ -37,6 +37,13 @@ define_by_hand() {
   cp "$seed" "$work/raw/"
   sed -e "s|<uuid>.*</uuid>||; s|<name>.*</name>|<name>$2</name>|; s|${disk%/*}/|$work/raw/|; s|${seed%/*}/|$work/raw/|" \
     -e "/<metadata>/,/<\/metadata>/d" "$work/definition" >"$work/raw.xml"
+}
+
+# start_by_hand VM: the guest "raw", with what VM has
+start_by_hand() {
+  define_by_hand "$1" raw
+  qemu-img create -q -f qcow2 -b "$(base_of "$disk")" -F "$(format_of_base "$disk")" "$by_hand_disk" 1G
+  virsh "define $work/raw.xml; start raw"
 }
 
 # base_of LAYER and format_of_base LAYER: the file below it, and what that is

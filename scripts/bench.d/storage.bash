@@ -117,13 +117,10 @@ disk_kib() { du -k "$1" | cut -f1; }
 # --- the disks of a guest that runs
 
 disks_of_a_guest() {
-  local round vm
+  local round
   upload_image
   done_by /v1/vms '{"name":"guest","image":"bench","memory_mib":128}'
-  vm=$(virsh list --name | head -n 1)
-  define_by_hand "$vm" raw
-  qemu-img create -q -f qcow2 -b "$(base_of "$disk")" -F "$(format_of_base "$disk")" "$by_hand_disk" 1G
-  virsh "define $work/raw.xml; start raw"
+  start_by_hand "$(virsh list --name | head -n 1)"
   for round in $rounds; do
     time_of "$work/create.aloft" done_by /v1/volumes "{\"name\":\"data-$round\",\"size_gib\":1}"
     time_of "$work/create.by-hand" qemu-img create -q -f qcow2 "$work/raw/data-$round.qcow2" 1G

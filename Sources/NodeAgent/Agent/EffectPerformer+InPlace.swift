@@ -1,6 +1,6 @@
 import AloftModel
 
-// Snapshots of pools that take them where guests write.
+// Snapshots of pools that take them where guests write, and of volumes in such pools and in others together.
 
 extension EffectPerformer {
   /// First each volume says that it is begun; then their guest stands still, and all are captured; then, and only then, it counts as
@@ -18,7 +18,7 @@ extension EffectPerformer {
     var quiesced = taken?.quiesced ?? false
     if taken == nil {
       let isAtRest = try await wereShutDown(documents)
-      for document in documents { _ = try await pool(document.pool).beginSnapshot(snapshot, of: document.volume) }
+      for document in documents { try await begin(snapshot, of: document) }
       quiesced = try await capture(snapshot, of: documents, quiesce: quiesce) ?? isAtRest
     }
     let takenAt = taken?.takenAt ?? clock.now().wall
@@ -26,6 +26,22 @@ extension EffectPerformer {
       try await pool(document.pool).finishSnapshot(
         snapshot, of: document.volume, takenAt: takenAt, quiesced: quiesced)
     }
+  }
+
+  /// One that was begun before is of another instant. Of a volume that gets a new layer it goes where the layer may have been written
+  /// to: the guest has it already, or may have had it.
+  private func begin(_ snapshot: SnapshotID, of document: VolumeAssignment) async throws(AgentFailure) {
+    let pool = try self.pool(document.pool)
+    if !pool.takesSnapshotsInPlace, case .whole(let stored) = try await pool.look(document.volume),
+      stored.snapshots.contains(where: { $0.id == snapshot })
+    {
+      var disk: DomainDisk?
+      if let vm = document.vm { disk = try await liveDisk(document.volume, of: vm) }
+      if disk == nil || disk?.source != stored.below {
+        try await pool.deleteSnapshot(snapshot, of: document.volume)
+      }
+    }
+    _ = try await pool.beginSnapshot(snapshot, of: document.volume)
   }
 
   /// Nil: none of the volumes is plugged in anywhere; else whether the guest's file systems were at rest.
@@ -65,15 +81,16 @@ extension EffectPerformer {
     return isQuiet
   }
 
-  /// All at once: the guest stands still meanwhile.
+  /// All at once: the guest stands still meanwhile. Those that get new layers come last, in one call.
   private func captureAll(
     _ snapshot: SnapshotID, _ documents: [VolumeAssignment]
   ) async -> Result<Void, AgentFailure> {
-    await withTaskGroup(of: Result<Void, AgentFailure>.self) { group in
+    let captured = await withTaskGroup(of: Result<Void, AgentFailure>.self) { group in
       for document in documents {
         group.addTask {
           do throws(AgentFailure) {
-            try await pool(document.pool).captureSnapshot(snapshot, of: document.volume)
+            let pool = try self.pool(document.pool)
+            if pool.takesSnapshotsInPlace { try await pool.captureSnapshot(snapshot, of: document.volume) }
             return .success(())
           } catch { return .failure(error) }
         }
@@ -82,6 +99,13 @@ extension EffectPerformer {
       for await result in group { if case .failure = result { all = result } }
       return all
     }
+    guard case .success = captured else { return captured }
+    do throws(AgentFailure) {
+      var layered: [VolumeAssignment] = []
+      for document in documents where try !pool(document.pool).takesSnapshotsInPlace { layered.append(document) }
+      try await switchGuest(to: layered, quiesce: false)
+      return .success(())
+    } catch { return .failure(error) }
   }
 
   /// A snapshot that was begun and is not wanted any more: its guest may still hold its file systems still.

@@ -186,12 +186,7 @@ extension EffectPerformer {
   private func take(
     _ snapshot: SnapshotID, of documents: [VolumeAssignment], quiesce: Bool
   ) async throws(AgentFailure) {
-    let inPlace = try documents.map { document throws(AgentFailure) in try pool(document.pool).takesSnapshotsInPlace }
-    if inPlace.contains(true) {
-      guard !inPlace.contains(false) else {
-        throw AgentFailure(
-          .unsupported, "a snapshot cannot be of volumes in pools of kind dir and of kind rbd together")
-      }
+    for document in documents where try pool(document.pool).takesSnapshotsInPlace {
       return try await takeInPlace(snapshot, of: documents, quiesce: quiesce)
     }
     let isAtRest = try await wereShutDown(documents)
@@ -223,7 +218,7 @@ extension EffectPerformer {
   /// Gives guests the newest layers of their volumes. Nil: none of them is plugged in anywhere; else whether the guest's file
   /// systems were at rest.
   @discardableResult
-  private func switchGuest(
+  func switchGuest(
     to documents: [VolumeAssignment], quiesce: Bool
   ) async throws(AgentFailure) -> Bool? {
     var switches: [VMID: [DiskSwitch]] = [:]

@@ -185,16 +185,6 @@ final class TestPlane: Sendable {
 
   func count(_ sql: SQL) async throws -> Int { try await database.one(sql)?.get(0) ?? -1 }
 
-  /// The oldest events, as many as there are to be, as a reader of all gets them: once no transaction runs that is older than they are.
-  func firstEvents(_ count: Int) async throws -> [EventStore.Record] {
-    try await found("\(count) events can be seen") {
-      let records = try await database.run { session in
-        try EventStore.after(.oldest, .everything, limit: count + 1, in: session).records
-      }
-      return records.count < count ? nil : records
-    }
-  }
-
   /// The kinds of the events about a resource, oldest first.
   func eventKinds(_ resource: UUID) async throws -> [String] {
     try await database.query("SELECT kind FROM events WHERE resource_id = \(resource) ORDER BY xid, seq").map {
