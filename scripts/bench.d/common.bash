@@ -187,7 +187,7 @@ start_aloftd() {
 }
 
 # api ARGUMENT…: curl with the token
-api() { curl -sS --noproxy '*' --fail --cacert "$work/pki/ca.crt" -H "Authorization: Bearer $token" "$@"; }
+api() { curl -sS --noproxy '*' --fail-with-body --cacert "$work/pki/ca.crt" -H "Authorization: Bearer $token" "$@"; }
 
 # post PATH JSON [ARGUMENT…]
 post() { api "$url$1" -H 'Content-Type: application/json' -d "$2" "${@:3}"; }

@@ -16,8 +16,8 @@ section_storage() {
 
 rounds='1 2 3 4 5 6 7 8'
 
-# done_by PATH [JSON]: posts it; the answer comes when it is done, and is kept as $work/answer
-done_by() { [[ $(post "$1" "${2:-}" -H 'Prefer: wait=60' -o "$work/answer" -w '%{http_code}') == 20[01] ]]; }
+# done_by PATH [JSON]: posts it; the answer comes when it is done, and is kept as $work/answer.log.log
+done_by() { [[ $(post "$1" "${2:-}" -H 'Prefer: wait=60' -o "$work/answer.log" -w '%{http_code}') == 20[01] ]]; }
 
 # time_of FILE COMMAND…: its milliseconds, as one more line of FILE
 time_of() {
@@ -49,7 +49,7 @@ transfers() {
   head -c 2G /dev/zero | openssl enc -aes-128-ctr -pass pass:bench -pbkdf2 -nosalt >"$file"
   start_file_server
   post /v1/images '{"name":"large"}' >/dev/null
-  time_of "$work/upload.aloft" api -o "$work/answer" -T "$file" -H 'Content-Type: application/octet-stream' \
+  time_of "$work/upload.aloft" api -o "$work/answer.log" -T "$file" -H 'Content-Type: application/octet-stream' \
     "$url/v1/images/large/content"
   time_of "$work/upload.by-hand" curl -sS --noproxy '*' --fail -k -T "$file" "$file_server/copy"
   time_of "$work/download.aloft" api -o /dev/null "$url/v1/images/large/content"
