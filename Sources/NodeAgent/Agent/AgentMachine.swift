@@ -63,8 +63,8 @@ public struct AgentMachine: Sendable {
   var merging = 0
   var restoring = 0
   var images = ImageTable()
-  var exports = ExportTable()
-  var backups = BackupTable()
+  var exports = SnapshotJobs<VolumeAssignment.Export>()
+  var backups = SnapshotJobs<VolumeAssignment.Backup>()
 
   /// Deleted incarnations that were confirmed: a late copy of an older document must not bring them back.
   var tombstones: [VMID: (incarnation: Int, at: Int)] = [:]
@@ -196,8 +196,7 @@ public struct AgentMachine: Sendable {
     for volume in volumeOrder where (volumes[volume]?.turn.wakeAt ?? .max) <= uptime { touch(.volume(volume)) }
     connect(&effects)
     startImages(uptime, &effects)
-    startExports(uptime, &effects)
-    startBackups(uptime, &effects)
+    startJobs(uptime, &effects)
     startLooks(uptime, &effects)
     startReport(now, &effects)
   }
