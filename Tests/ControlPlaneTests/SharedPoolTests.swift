@@ -1,4 +1,5 @@
 import AloftModel
+import Foundation
 import JSON
 import Testing
 
@@ -84,6 +85,46 @@ struct SharedPoolTests {
       try await first.obey()
       try await test.settle()
       #expect(await test.call(.get, "/v1/storage-pools/shared")["shared"]?["claimed_gib"] == 0)
+    }
+  }
+
+  @Test(
+    "one node that reaches a shared pool looks through it, and is told what of it the cloud does not know, or misses")
+  func lookedThrough() async throws {
+    try await withNodes { test, first, second async throws in
+      try await make(test, first)
+      func looks(_ agent: FakeAgent, at pool: String = "shared") async throws -> Bool {
+        let answer = await agent.send(.get, "pools/\(pool)")
+        try #require(answer.status == 200, "\(answer)")
+        return answer["look"] == true
+      }
+      #expect(try await looks(first) != looks(second))
+      #expect(try await looks(first, at: "local") == false)
+      let chosen = try await looks(first) ? first : second
+      let other = chosen.name == first.name ? second : first
+      _ = try await chosen.send(report: Self.report(problem: "the cluster does not answer"))
+      #expect(try await looks(other))
+
+      let data = try #require(VolumeID(await test.call(.get, "/v1/volumes/data")["id"]?.stringValue ?? ""))
+      func compare(_ agent: FakeAgent, _ volumes: [VolumeID], _ snapshots: [SnapshotID] = []) async throws -> Answer {
+        let contents = SharedPoolContents(volumes: volumes, snapshots: snapshots)
+        return await agent.send(.post, "pools/shared/contents", bytes: try JSONCoder.encode(contents))
+      }
+      let stranger = VolumeID(UUID())
+      var answer = try await compare(other, [data, stranger], [SnapshotID(UUID())])
+      #expect(answer["unknown_volumes"] == [.string("\(stranger)")] && answer["missing"] == [], "\(answer)")
+      #expect(answer["unknown_snapshots"]?.arrayValue?.count == 1)
+      answer = try await compare(other, [])
+      #expect(answer["missing"] == [.string("\(data)")], "\(answer)")
+      _ = await test.call(.delete, "/v1/volumes/data")
+      #expect(try await compare(other, [])["missing"] == [], "one that is being deleted is not missed")
+      #expect(try await compare(other, [data])["unknown_volumes"] == [], "nor is it unknown before it is gone")
+      try await first.obey()
+      try await test.settle()
+      #expect(try await compare(other, [data])["unknown_volumes"] == [.string("\(data)")])
+      _ = try await other.send(report: Self.report(reaches: false))
+      let third = try await FakeAgent.join(test, "node-c")
+      #expect(try await compare(third, []).status == 404)
     }
   }
 
@@ -200,6 +241,51 @@ struct SharedPoolTests {
       try await test.settle()
       #expect(await test.call(.get, "/v1/volumes/data").status == 404)
       _ = await test.call(.delete, "/v1/vms/web")
+    }
+  }
+
+  @Test(
+    "a volume in a shared pool is backed up by another node when its own is removed meanwhile, and restored into it")
+  func backedUp() async throws {
+    try await withNodes { test, first, second async throws in
+      try await make(test, first)
+      let asked = await test.call(.post, "/v1/backups", ["name": "one", "volume": "data"])
+      try #require(asked.status == 202, "\(asked)")
+      func work() async throws {
+        try await test.database.execute("UPDATE work SET due_at = aloft_now()")
+        try await test.settle()
+        _ = try await test.plane.stepImages()
+      }
+      #expect(await test.call(.delete, "/v1/nodes/node-a?force=true").status == 204)
+      try await work()
+      #expect(await test.call(.get, "/v1/backups/one")["state"] == "creating")
+      _ = try await second.pollOnly()
+      let got = second.newVolumes()
+      #expect(got.map { $0.backups?.count } == [1], "\(got)")
+      try await second.see(got)
+      try await test.settle()
+
+      let backup = try #require(got.first?.backups?.first)
+      let manifest = BackupManifest(sizeBytes: 2 << 30, chunkBytes: backup.chunkBytes, reading: .full)
+      let sent = await second.send(.put, "backups/\(backup.backup)/manifest", bytes: manifest.text)
+      #expect(sent.status == 204, "\(sent)")
+      #expect(await test.call(.get, "/v1/backups/one")["state"] == "available")
+      let restored = await test.call(.post, "/v1/volumes/data/restore", ["backup": "one"])
+      #expect(restored.status == 202, "\(restored)")
+      let new = await test.call(.post, "/v1/volumes", ["name": "new", "backup": "one", "pool": "shared"])
+      #expect(new.status == 202, "\(new)")
+      _ = try await second.pollOnly()
+      let documents = second.newVolumes()
+      #expect(documents.compactMap { $0.restoring?.backup ?? $0.source?.backup } == [backup.backup, backup.backup])
+      try await second.see(documents)
+      try await test.settle()
+      #expect(await test.call(.delete, "/v1/backups/one").status == 204)
+      for volume in ["data", "new"] { _ = await test.call(.delete, "/v1/volumes/\(volume)") }
+      _ = await test.call(.delete, "/v1/vms/web")
+      try await second.obey()
+      try await work()
+      try await second.obey()
+      try await work()
     }
   }
 

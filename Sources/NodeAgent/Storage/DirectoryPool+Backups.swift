@@ -1,5 +1,4 @@
 import AloftModel
-import Crypto
 import Glibc
 
 // What is read of a snapshot for a backup, and a volume whose content comes from one. Neither leaves anything behind when it is cut off:
@@ -34,11 +33,21 @@ extension DirectoryPool {
       let disk = try await NBDDisk.open(
         path(of: layer), in: exportsFolder, isWritable: false, asking: above == nil ? .zeros : .depth)
       let result = await attempt { () async throws(AgentFailure) in
-        try await body(DiskReading(disk: disk, above: above, chunkBytes: backup.chunkBytes))
+        let ranges = try await disk.extents().filter { Self.isRead($0.answer, above) }.map(\.range)
+        try await body(
+          DiskReading(
+            disk: disk, reading: above == nil ? .full : .incremental, ranges: ranges, chunkBytes: backup.chunkBytes))
       }
       try await disk.close()
       return result
     } catch { return .failure(error) }
+  }
+
+  /// Whether what qemu-nbd says of a range makes it one that is read: of `above` layers from above, or all that is no hole.
+  private static func isRead(_ answer: Int, _ above: Int?) -> Bool {
+    // Bit 1 of `base:allocation`: it reads as zeros.
+    guard let above else { return answer & 2 == 0 }
+    return (1...max(1, above)).contains(answer) && above > 0
   }
 
   /// How many layers there are from one down to another, by what the files say; nil when that is not below it.
@@ -99,47 +108,10 @@ extension DirectoryPool {
 
 extension UInt64 {
   /// 32 digits that nothing else has.
-  fileprivate static var randomName: String {
+  static var randomName: String {
     (0..<2).map { _ in
       let digits = String(UInt64.random(in: .min ... .max), radix: 16)
       return String(repeating: "0", count: 16 - digits.count) + digits
     }.joined()
-  }
-}
-
-extension NBDDisk: BackupTarget {}
-
-/// The data of a layer and of what is below it.
-struct DiskReading: BackupSource {
-  let disk: NBDDisk
-  /// How many layers from above are read; nil: all.
-  let above: Int?
-  let chunkBytes: Int
-
-  var sizeBytes: Int { disk.sizeBytes }
-  var reading: BackupReading { above == nil ? .full : .incremental }
-
-  func changed() async throws(AgentFailure) -> [Int] {
-    var indices: [Int] = []
-    for extent in try await disk.extents() where isChanged(extent.answer) {
-      let first = max(extent.range.lowerBound / chunkBytes, (indices.last ?? -1) + 1)
-      let last = (extent.range.upperBound - 1) / chunkBytes
-      if first <= last { indices += first...last }
-    }
-    return indices
-  }
-
-  private func isChanged(_ answer: Int) -> Bool {
-    // Bit 1 of `base:allocation`: it reads as zeros.
-    guard let above else { return answer & 2 == 0 }
-    return (1...max(1, above)).contains(answer) && above > 0
-  }
-
-  func chunk(_ index: Int) async throws(AgentFailure) -> BackupChunk {
-    let range = index * chunkBytes..<min(sizeBytes, (index + 1) * chunkBytes)
-    return try await disk.read(range) { bytes in
-      let isZero = bytes.allSatisfy { $0 == 0 }
-      return BackupChunk(bytes: bytes, hash: isZero ? nil : ChunkHash(Array(SHA256.hash(data: bytes))))
-    }
   }
 }

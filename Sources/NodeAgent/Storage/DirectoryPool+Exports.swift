@@ -7,7 +7,7 @@ import Glibc
 // that a broken transfer, or a new agent, goes on in the middle of the same bytes.
 
 extension DirectoryPool {
-  var exportsFolder: String { root + "/exports" }
+  nonisolated var exportsFolder: String { root + "/exports" }
   private func path(ofExport image: ImageID) -> String { "\(exportsFolder)/\(image).qcow2" }
 
   func export(

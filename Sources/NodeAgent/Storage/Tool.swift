@@ -57,15 +57,19 @@ enum Tool {
     /// 128 + the signal's number if one ended it.
     var status: Int32
     var output: [UInt8]
+    /// It has written more than was kept of it.
+    var isCut = false
     /// The end of what it wrote to its standard error, its lines joined by `; `.
     var complaint: String
   }
 
-  /// How much a program may write that is asked for its output.
-  private static let outputLimit = 16 << 20
+  /// How much a program may write that is asked for its output, if nothing else is said.
+  static let outputLimit = 16 << 20
 
-  /// Runs a program whose exit status means something, and returns all that it wrote.
-  static func result(_ program: String, _ arguments: [String]) async throws(AgentFailure) -> Result {
+  /// Runs a program whose exit status means something, and returns what it wrote, up to a limit.
+  static func result(
+    _ program: String, _ arguments: [String], limit: Int = outputLimit
+  ) async throws(AgentFailure) -> Result {
     try await DedicatedThread(name: program).run { () throws(AgentFailure) in
       let output = try pipe(for: program)
       defer { close(output[0]) }
@@ -76,8 +80,9 @@ enum Tool {
       }
       defer { close(complaint[0]) }
       let process = try start(program, arguments, output: output[1], error: complaint[1])
-      let (said, complained) = readBoth(output[0], complaint[0])
-      return Result(status: wait(for: process), output: said, complaint: lines(complained))
+      let (said, complained) = readBoth(output[0], complaint[0], limit + 1)
+      return Result(
+        status: wait(for: process), output: said, isCut: said.count > limit, complaint: lines(complained))
     }
   }
 
@@ -89,7 +94,7 @@ enum Tool {
   }
 
   /// Reads two pipes to their ends, whichever has something.
-  private static func readBoth(_ output: Int32, _ complaint: Int32) -> ([UInt8], [UInt8]) {
+  private static func readBoth(_ output: Int32, _ complaint: Int32, _ limit: Int) -> ([UInt8], [UInt8]) {
     var (said, complained): ([UInt8], [UInt8]) = ([], [])
     var polled = [output, complaint].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
     var buffer = [UInt8](repeating: 0, count: 65536)
@@ -104,7 +109,7 @@ enum Tool {
         if count <= 0 {
           polled[index].fd = -1
         } else if index == 0 {
-          if said.count < outputLimit { said += buffer.prefix(count) }
+          if said.count < limit { said += buffer.prefix(count) }
         } else {
           complained = (complained + buffer.prefix(count)).suffix(errorLimit)
         }

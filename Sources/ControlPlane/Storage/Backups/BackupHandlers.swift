@@ -70,12 +70,6 @@ struct BackupHandlers: Sendable {
     guard volume.facts.wasMade else {
       throw Problem.field(.wrongState, "/volume", "volume \(volume.name) is not made yet; wait until it is")
     }
-    guard volume.pool.kind == .directory else {
-      throw Problem.field(
-        .backupUnsupported, "/volume",
-        "volume \(volume.name) is in a pool of kind \(volume.pool.kind.rawValue); those in pools of kind dir are backed up"
-      )
-    }
     if volume.isEncrypted {
       throw Problem.field(
         .encryptionUnsupported, "/volume",

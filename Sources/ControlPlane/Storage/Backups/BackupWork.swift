@@ -38,10 +38,16 @@ struct BackupWork: Sendable {
       if late != nil {
         return (.deadlineExceeded, "the node did not make it in \(BackupStore.seconds / 3600) hours")
       }
-      guard let row = try session.one("SELECT deleted_at IS NULL, node_id FROM volumes WHERE id = \(volume)"),
-        try row.get(0, as: Bool.self)
-      else { return (.superseded, "overtaken by the deletion of its volume") }
-      return try row.get(1, as: UUID?.self) == nil ? (.nodeRemoved, "the volume's node was removed") : nil
+      // A volume in a pool that nodes share gets another one.
+      let row = try session.one(
+        """
+        SELECT v.deleted_at IS NULL, v.node_id IS NULL AND s.kind <> 'rbd'
+          FROM volumes v JOIN storage_pools s ON s.id = v.pool_id WHERE v.id = \(volume)
+        """)
+      guard let row, try row.get(0, as: Bool.self) else {
+        return (.superseded, "overtaken by the deletion of its volume")
+      }
+      return try row.get(1, as: Bool.self) ? (.nodeRemoved, "the volume's node was removed") : nil
     }
     guard let obstacle else { return Self.pause }
     let effects = try await plane.database.transaction { session -> Effects in

@@ -77,11 +77,6 @@ extension VolumeHandlers {
       let pool = try ResourceStore<StoragePoolRecord>.require(
         body.pool ?? StoragePoolRecord.localName, call, at: "/pool", in: session)
       let backup = try body.backup.map { try BackupHandlers.requireWhole($0, call, in: session) }
-      if backup != nil, pool.kind != .directory {
-        throw Problem.field(
-          .backupUnsupported, "/pool",
-          "pool \(pool.name) is of kind \(pool.kind.rawValue); backups are restored in pools of kind dir")
-      }
       let image = try body.image.map { try ImageStore.requireReady($0, call, at: "/image", in: session) }
       if let backup, let size = body.sizeGib, size < backup.sizeGiB {
         throw Problem.field(.outOfRange, "/size_gib", "the backup is of \(backup.sizeGiB) GiB; say at least as much")

@@ -116,12 +116,6 @@ struct VolumeHandlers: Sendable {
     return try await change(call, .restoreVolume, seconds: Self.restoreSeconds) { volume, session in
       try Self.requireLiving(volume, to: "restore")
       let backup = try BackupHandlers.requireWhole(body.backup, call, in: session)
-      guard volume.pool.kind == .directory else {
-        throw Problem(
-          .backupUnsupported,
-          "volume \(volume.name) is in a pool of kind \(volume.pool.kind.rawValue); backups are restored in pools of kind dir"
-        )
-      }
       if volume.isEncrypted {
         throw Problem(
           .encryptionUnsupported,

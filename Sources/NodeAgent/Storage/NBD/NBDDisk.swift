@@ -38,14 +38,37 @@ final class NBDDisk: Sendable {
   ///
   /// - Parameters:
   ///   - folder: where only this process may look.
-  ///   - question: what ``extents(in:)`` is to tell.
+  ///   - question: what ``extents()`` is to tell.
   static func open(
     _ path: String, in folder: String, isWritable: Bool, asking question: Question = .zeros
+  ) async throws(AgentFailure) -> NBDDisk {
+    // Layers are read that guests and others have open too; nobody writes to them.
+    let file =
+      "file.driver=file,file.filename="
+      + path.split(separator: ",", omittingEmptySubsequences: false)
+      .joined(separator: ",,")
+    let image = isWritable ? "driver=qcow2,\(file)" : "driver=qcow2,read-only=on,force-share=on,\(file)"
+    return try await open(
+      path, ["--allocation-depth", "--image-opts", image], in: folder, isWritable: isWritable, asking: question)
+  }
+
+  /// Opens an image of a Ceph cluster. Whoever asks who has it open learns of this, however it is opened.
+  static func open(
+    _ image: String, of access: CephAccess, in folder: String, isWritable: Bool
+  ) async throws(AgentFailure) -> NBDDisk {
+    // A cluster that does not answer fails what is asked of it rather than hold it for ever.
+    let name = access.qemuName(image) + ":rados_mon_op_timeout=30:rados_osd_op_timeout=60"
+    return try await open(
+      "\(access.pool)/\(image)", ["--format=raw", name], in: folder, isWritable: isWritable, asking: .zeros)
+  }
+
+  private static func open(
+    _ path: String, _ words: [String], in folder: String, isWritable: Bool, asking question: Question
   ) async throws(AgentFailure) -> NBDDisk {
     let thread = DedicatedThread(name: "nbd")
     return try await thread.run { () throws(AgentFailure) in
       let (client, listener) = try NBDSocket.pair(in: folder)
-      let output = try start(path, listener, isWritable: isWritable)
+      let output = try start((isWritable ? [] : ["--read-only"]) + words, listener)
       Glibc.close(listener)
       defer { Glibc.close(output.complaint) }
       let wire = NBDWire(socket: client)
@@ -118,7 +141,7 @@ final class NBDDisk: Sendable {
   // MARK: The program
 
   private static func start(
-    _ path: String, _ listener: Int32, isWritable: Bool
+    _ image: [String], _ listener: Int32
   ) throws(AgentFailure) -> (process: pid_t, complaint: Int32) {
     var pipe: [Int32] = [-1, -1]
     guard pipe2(&pipe, O_CLOEXEC) == 0 else { throw FileSystem.failure("making a pipe for", "qemu-nbd") }
@@ -130,18 +153,9 @@ final class NBDDisk: Sendable {
     posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
     posix_spawn_file_actions_adddup2(&actions, pipe[1], 2)
     posix_spawn_file_actions_adddup2(&actions, listener, 3)
-    // Layers are read that guests and others have open too; nobody writes to them.
-    let file =
-      "file.driver=file,file.filename="
-      + path.split(separator: ",", omittingEmptySubsequences: false)
-      .joined(separator: ",,")
-    let image = isWritable ? "driver=qcow2,\(file)" : "driver=qcow2,read-only=on,force-share=on,\(file)"
     // The program takes a socket that is handed to its own process number (systemd's socket activation).
     let script = "LISTEN_PID=$$ LISTEN_FDS=1 exec qemu-nbd \"$@\""
-    let words =
-      ["sh", "-c", script, "sh", "--allocation-depth"] + (isWritable ? [] : ["--read-only"]) + [
-        "--image-opts", image,
-      ]
+    let words = ["sh", "-c", script, "sh"] + image
     var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
     arguments.append(nil)
     defer { for argument in arguments { free(argument) } }

@@ -1,3 +1,4 @@
+import Execution
 import JSON
 
 /// Runs Ceph's programs for one pool. They tell what went wrong by their exit status, which is the `errno`.
@@ -25,23 +26,59 @@ struct RBDCommand: Sendable {
   }
 
   /// `rbd` on the pool. Clones need no protected snapshots, and images tell how much they take without being read.
-  private func call(_ arguments: [String]) async throws(AgentFailure) -> Tool.Result {
+  private func call(
+    _ arguments: [String], limit: Int = Tool.outputLimit
+  ) async throws(AgentFailure) -> Tool.Result {
     let ways = ["--pool", access.pool, "--rbd-default-clone-format", "2", "--rbd-default-features", "61"]
-    return try await Tool.result("rbd", connection + ways + arguments)
+    return try await Tool.result("rbd", connection + ways + arguments, limit: limit)
   }
 
   /// The same of what changes nothing: it is asked again when the program crashes. What changes something is a step's to repeat.
-  private func ask(_ arguments: [String]) async throws(AgentFailure) -> Tool.Result {
+  private func ask(
+    _ arguments: [String], limit: Int = Tool.outputLimit
+  ) async throws(AgentFailure) -> Tool.Result {
     for _ in 1..<Self.tries {
-      let result = try await call(arguments)
+      let result = try await call(arguments, limit: limit)
       if !Self.crashed.contains(result.status) { return result }
     }
-    return try await call(arguments)
+    return try await call(arguments, limit: limit)
   }
 
   /// What a command that changes nothing says.
   func read(_ arguments: String...) async throws(AgentFailure) -> [UInt8] {
     try succeeded(try await ask(arguments), "rbd", arguments)
+  }
+
+  /// As much as is said of all the images that a pool may have.
+  private static let listLimit = 256 << 20
+
+  /// All images of the pool, with their snapshots, in JSON.
+  func list() async throws(AgentFailure) -> [UInt8] {
+    let arguments = ["ls", "--long", "--format", "json"]
+    return try succeeded(try await ask(arguments, limit: Self.listLimit), "rbd", arguments)
+  }
+
+  private struct Extent: Decodable {
+    var offset: Int
+    var length: Int
+  }
+
+  /// As much as `rbd diff` says of the largest volume, in whole objects.
+  private static let extentsLimit = 256 << 20
+
+  /// Where an image's snapshot has data, or differs from an earlier one of the same image; nil: one of them is not there.
+  func extents(of image: String, since base: String?) async throws(AgentFailure) -> [Range<Int>]? {
+    let arguments = ["diff", "--format", "json"] + (base.map { ["--from-snap", $0] } ?? []) + [image]
+    var result = try await ask(arguments)
+    // Too many small ones to be told of each.
+    if result.isCut { result = try await ask(arguments + ["--whole-object"], limit: Self.extentsLimit) }
+    if isMissing(result) { return nil }
+    let said = try succeeded(result, "rbd", arguments)
+    // There may be many.
+    return try await DedicatedThread(name: "rbd").run { () throws(AgentFailure) in
+      try Self.decode(said, as: [Extent].self).filter { $0.offset >= 0 && $0.length > 0 }
+        .map { $0.offset..<$0.offset + $0.length }.sorted { $0.lowerBound < $1.lowerBound }
+    }
   }
 
   @discardableResult
@@ -101,7 +138,10 @@ struct RBDCommand: Sendable {
   private func succeeded(
     _ result: Tool.Result, _ program: String, _ arguments: [String]
   ) throws(AgentFailure) -> [UInt8] {
-    guard result.status != 0 else { return result.output }
+    guard result.status != 0 else {
+      if !result.isCut { return result.output }
+      throw AgentFailure(.storage, "\(program) \(arguments.first ?? "") says more than can be read")
+    }
     // Values of metadata are long and tell nothing.
     let what = ([program] + arguments.prefix(3)).joined(separator: " ")
     // Of a crash it dumps all that it was doing.

@@ -67,6 +67,8 @@ enum RBDName {
   /// A volume's data since a revert.
   static func data(_ volume: VolumeID, _ epoch: Int) -> String { "\(record(volume)).\(epoch)" }
   static func image(_ sha256: String) -> String { imagePrefix + sha256.lowercased() }
-  /// Images that a client of the cluster brings in.
-  static func importPrefix(_ client: String) -> String { "\(prefix)import.\(client)." }
+  /// What begins the names of images that are needed only as long as somebody works with them.
+  static let temporaryPrefix = prefix + "temporary."
+  /// Those that one node makes.
+  static func temporaryPrefix(of node: String) -> String { "\(temporaryPrefix)\(node)." }
 }

@@ -18,25 +18,23 @@ extension RBDPool {
     // There it is checked before anything else opens it.
     try await cache.fetch(image, from: source, progress: progress)
     let target = RBDName.image(image.sha256)
-    let temporary = RBDName.importPrefix(rbd.access.client) + image.sha256.lowercased()
-    importing.insert(temporary)
-    defer { importing.remove(temporary) }
-    try await discard(temporary)
-    try checkpoint("bringing an image in")
     let file = await cache.path(ofImage: image.sha256.lowercased())
-    try await Tool.run(
-      "qemu-img",
-      ["convert", "-q", "-f", image.format.rawValue, "-O", "raw", file, rbd.access.qemuName(temporary)])
-    try await rbd.run("snap", "create", "--no-progress", "\(temporary)@\(Self.base)")
-    try checkpoint("naming an image")
-    if try await rbd.make("rename", temporary, "\(rbd.access.pool)/\(target)") {
-      logger.info("image brought into a pool", metadata: ["pool": "\(name)", "image": "\(image.id)"])
-      return
+    try await withTemporary { temporary async throws(AgentFailure) in
+      try checkpoint("bringing an image in")
+      try await Tool.run(
+        "qemu-img",
+        ["convert", "-q", "-f", image.format.rawValue, "-O", "raw", file, rbd.access.qemuName(temporary)])
+      try await rbd.run("snap", "create", "--no-progress", "\(temporary)@\(Self.base)")
+      try checkpoint("naming an image")
+      if try await rbd.make("rename", temporary, "\(rbd.access.pool)/\(target)") {
+        logger.info("image brought into a pool", metadata: ["pool": "\(name)", "image": "\(image.id)"])
+        return
+      }
+      if try await holds(image.sha256) { return }
+      // Another node was about to remove it.
+      try await discard(target)
+      try await rbd.run("rename", temporary, "\(rbd.access.pool)/\(target)")
     }
-    if try await holds(image.sha256) { return try await discard(temporary) }
-    // Another node was about to remove it.
-    try await discard(target)
-    try await rbd.run("rename", temporary, "\(rbd.access.pool)/\(target)")
   }
 
   /// For how many milliseconds nothing may need an image before it is removed, and which part of the pool must be free for that.
@@ -44,6 +42,10 @@ extension RBDPool {
   private static let roomyPart = 10
 
   func removeImages(but wanted: Set<String>, uptime: Int) async throws(AgentFailure) {
+    // It may take longer than until the next time.
+    if isTidying { return }
+    isTidying = true
+    defer { isTidying = false }
     // A cluster that does not answer keeps nothing else from being tidied.
     do throws(AgentFailure) { try await tidy(wanted, uptime) } catch {
       logger.warning("a storage pool was not tidied", metadata: ["pool": "\(name)", "failure": "\(error)"])
@@ -57,8 +59,7 @@ extension RBDPool {
 
   private func tidy(_ wanted: Set<String>, _ uptime: Int) async throws(AgentFailure) {
     let names = try RBDCommand.decode(try await rbd.read("ls", "--format", "json"), as: [String].self)
-    let own = RBDName.importPrefix(rbd.access.client)
-    for name in names where name.hasPrefix(own) && !importing.contains(name) { try await discard(name) }
+    try await removeTemporaries(among: names, uptime)
     let kept = Set(wanted.map(RBDName.image))
     let candidates = names.filter { $0.hasPrefix(RBDName.imagePrefix) && !kept.contains($0) }
     unusedImages = unusedImages.filter { candidates.contains($0.key) }
@@ -72,7 +73,7 @@ extension RBDPool {
         continue
       }
       logger.info("removing an image that nothing needs", metadata: ["pool": "\(self.name)", "image": "\(name)"])
-      try await discard(name)
+      await discardIfPossible(name)
       unusedImages[name] = nil
     }
     try await emptyTrash()

@@ -64,7 +64,7 @@ extension RBDPool {
   }
 
   /// Clears away a volume that was not made to the end.
-  private func forget(_ manifest: RBDManifest) async throws(AgentFailure) {
+  func forget(_ manifest: RBDManifest) async throws(AgentFailure) {
     for image in manifest.garbage { try await discard(image) }
     try await discard(RBDName.record(manifest.volume))
   }

@@ -7,11 +7,13 @@ import Logging
 //   aloft.<volume-id>             a volume's record: an image without data, whose metadata `aloft.manifest` say what the volume is
 //   aloft.<volume-id>.<epoch>     a volume's data since a revert; its snapshots are RBD's, named by their ids
 //   aloft.image.<sha256>          what volumes are cloned from, by its snapshot `base`
-//   aloft.import.<client>.<…>     is brought in
+//   aloft.temporary.<node>.<…>    is brought in, or read, by a node
 //
 // Invariants
 // - A manifest is replaced in one step, and says beforehand what is about to be made and behind it what is to be deleted: whatever
 //   stops in the middle is cleared away by the next change, from the pool alone. Nothing is remembered here.
+// - What is needed only for a while says in its name whose it is: its node removes what an earlier process has left, and others what
+//   nobody has had open for an hour.
 // - Clones are of format 2: snapshots and images are deleted whoever has cloned them. Ceph keeps what clones need in its trash;
 //   from there it is removed when the last one has gone.
 // - Snapshots are taken where the data are: no guest is switched. Several are of one instant because their guest stands still.
@@ -33,8 +35,15 @@ actor RBDPool: VolumeBackend {
   private var isLooking = false
   /// Since when nothing has needed an image, by the clock of ``removeImages(but:uptime:)``.
   var unusedImages: [String: Int] = [:]
-  /// Images that are being brought in by this process.
-  var importing: Set<String> = []
+  /// Images that this process needs for a while.
+  var temporaries: Set<String> = []
+  /// Since when somebody else's have been there and nobody has had them open, by the same clock.
+  var abandoned: [String: Int] = [:]
+  /// Those of them that could not be removed though they should have gone.
+  var overdue: Set<String> = []
+  var isTidying = false
+  /// When nothing was found by ``findings(uptime:comparing:)``; nil: something was, or nobody has looked.
+  var cleanAt: Int?
 
   nonisolated var takesSnapshotsInPlace: Bool { true }
 
@@ -164,7 +173,8 @@ actor RBDPool: VolumeBackend {
   func fence(_ volume: VolumeID) async throws(AgentFailure) -> [String] {
     guard case .known(let manifest) = try await record(of: volume) else { return [] }
     var cut: [String] = []
-    for image in manifest.images.sorted() {
+    // What it was making is not to be written to either.
+    for image in manifest.images.union(manifest.garbage).sorted() {
       var looks = 0
       while true {
         let open = try await watchers(of: image)
