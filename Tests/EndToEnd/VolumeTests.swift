@@ -1,3 +1,4 @@
+import AloftModel
 import CephTestSupport
 import Foundation
 import JSON
@@ -37,7 +38,23 @@ extension EndToEnd {
         #expect(try JSONValue.parse(snapshots).arrayValue?.count == 1)
       }
       try await eventually("nothing is left in Ceph") { try await ceph.exec("rbd", "ls", access.pool) == "" }
+
+      // A new agent looks through the pool at once.
+      let planted = "aloft.\(VolumeID(UUID()))"
+      try await ceph.exec("rbd", "create", "--size", "1M", "\(access.pool)/\(planted)")
+      try await restartAgent(of: cloud)
+      try await eventually("what nobody knows is found", within: .seconds(60)) {
+        try await cloud.differences().contains(planted.dropFirst("aloft.".count) + " in pool fast")
+      }
+      try await ceph.exec("rbd", "rm", "--no-progress", "\(access.pool)/\(planted)")
+      try await restartAgent(of: cloud)
+      try await eventually("nothing is found", within: .seconds(60)) { try await cloud.differences() == "" }
       try await cloud.stop()
+    }
+
+    private func restartAgent(of cloud: Cloud) async throws {
+      try await cloud.killAgent()
+      try await cloud.startAgent()
     }
 
     /// - Parameter hasSnapshot: looks at how the pool keeps a volume, given by its id, that has one snapshot.

@@ -57,6 +57,10 @@ struct AgentAPI: Sendable {
       let list = try await decode(ChunkList.self, request, limit: Self.identityBodyLimit)
       return try await missing(list, of: segments[1], node: node)
     case (_, "backups", 3...5): return try await backup(segments, node, request)
+    case (.get, "pools", 2): return try await turn(at: segments[1], node: node)
+    case (.post, "pools", 3) where segments[2] == "contents":
+      let contents = try await decode(SharedPoolContents.self, request, limit: Self.poolBodyLimit)
+      return try await compare(contents, with: segments[1], node: node)
     case (.post, "streams", 2):
       guard let id = StreamID(segments[1]) else { throw notFound }
       do {

@@ -288,7 +288,7 @@ public struct ConsistencyCheck: Sendable {
       "SELECT format('%s %s: %s', kind, id, last_error) FROM work WHERE last_error IS NOT NULL AND attempts > 5"
     ),
     (
-      "nothing is left behind on a node",
+      "nothing is left behind on a node, and nothing is missing in a pool that nodes share",
       "SELECT format('node %s: %s', n.name, o.what) FROM nodes n CROSS JOIN LATERAL unnest(n.orphans) o (what)"
     ),
     (

@@ -1,7 +1,8 @@
 import AloftModel
 
 // What is on the node though no document needs it: left by a control plane whose database was put back, by a node that was
-// removed and joined again, or by a fault of ours. The agent tells, and leaves it alone; an operator decides.
+// removed and joined again, or by a fault of ours. The agent tells, and leaves it alone; an operator decides. The same holds for pools
+// that nodes share, of which the control plane knows what is to be there; one node looks.
 
 extension AgentMachine {
   /// How many are told.
@@ -19,7 +20,7 @@ extension AgentMachine {
       for volume in pool.volumes where volumes[volume] == nil && volumeTombstones[volume] == nil {
         orphans.append("volume \(volume) in pool \(name)")
       }
-      orphans += pool.unowned.map { "file \($0) in pool \(name)" }
+      orphans += pool.unowned.map { "file \($0) in pool \(name)" } + pool.findings
     }
     orphans.sort()
     if orphans.count > Self.mostOrphans {

@@ -113,7 +113,7 @@ public struct EffectPerformer: Sendable {
       log(result, "the host could not be looked at")
       return .factsRead(result.failure)
     case .readContents:
-      let result = await attempt { () async throws(AgentFailure) in try await storage.contents() }
+      let result = await attempt { () async throws(AgentFailure) in try await contents() }
       log(result, "what is kept on the node could not be looked at")
       return .contentsRead(result)
     case .renewIdentity:

@@ -34,6 +34,12 @@ public protocol ControlPlaneLink: Sendable {
   /// These throw `backupDamaged` for what is missing.
   func manifest(of backup: BackupID) async throws(AgentFailure) -> [UInt8]
   func chunk(_ chunk: BackupManifest.Chunk, of backup: BackupID, size: Int) async throws(AgentFailure) -> [UInt8]
+  /// Whether this node is the one that looks through a pool which nodes share.
+  func isToLook(at pool: String) async throws(AgentFailure) -> Bool
+  /// How a pool that nodes share differs from what the cloud knows of it.
+  func compare(
+    _ contents: SharedPoolContents, with pool: String
+  ) async throws(AgentFailure) -> SharedPoolDifferences
   /// Sends `body` for a client that waits on one replica. `start` is the offset of its first byte. Returns when the body
   /// has ended, or when the client has left.
   func send(

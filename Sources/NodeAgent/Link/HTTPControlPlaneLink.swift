@@ -40,7 +40,7 @@ public final class HTTPControlPlaneLink: ControlPlaneLink {
   func tryAnother() { current.withLock { $0 = ($0 + 1) % urls.count } }
 
   /// How long a call that is answered at once may take.
-  private static let patience = Duration.seconds(15)
+  static let patience = Duration.seconds(15)
 
   public func join(_ request: JoinRequest) async throws(AgentFailure) -> JoinAnswer {
     try await call(.post, "/agent/v1/join", request)
@@ -110,7 +110,7 @@ public final class HTTPControlPlaneLink: ControlPlaneLink {
     } catch { throw AgentFailure(error) }
   }
 
-  private func call<Answer: Decodable>(
+  func call<Answer: Decodable>(
     _ method: HTTPRequest.Method, _ path: String, _ value: some Encodable & Sendable
   ) async throws(AgentFailure) -> Answer {
     let body: [UInt8]
@@ -121,7 +121,7 @@ public final class HTTPControlPlaneLink: ControlPlaneLink {
   }
 
   /// Tries each URL once.
-  private func call<Answer: Decodable>(
+  func call<Answer: Decodable>(
     _ method: HTTPRequest.Method, _ path: String, body: [UInt8], patience: Duration
   ) async throws(AgentFailure) -> Answer {
     let first = current.withLock { $0 }

@@ -18,9 +18,12 @@ public struct PoolContents: Sendable, Hashable {
   public var volumes: Set<VolumeID>
   /// What belongs to no volume, and what the pool will not remove by itself: files by their names in the pool.
   public var unowned: [String]
+  /// What was found by comparing a pool that nodes share with what the cloud knows, in words.
+  public var findings: [String]
 
-  public init(volumes: Set<VolumeID> = [], unowned: [String] = []) {
+  public init(volumes: Set<VolumeID> = [], unowned: [String] = [], findings: [String] = []) {
     self.volumes = volumes
     self.unowned = unowned
+    self.findings = findings
   }
 }

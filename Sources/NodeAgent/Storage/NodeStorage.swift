@@ -45,7 +45,7 @@ public protocol NodeStorage: Sendable {
   func pool(_ name: String) -> (any VolumeBackend)?
   /// All pools, as the control plane is told of them.
   func pools() async -> [NodeStoragePool]
-  /// Looks at everything that is kept on this node; a pool that nodes share is not looked at, since volumes of others are there.
+  /// Looks at everything that is kept on this node. Pools that nodes share are another matter, since volumes of others are there.
   func contents() async throws(AgentFailure) -> NodeContents
   /// Where a VM's files are, whether they exist or not.
   func paths(of vm: VMID) -> VMPaths

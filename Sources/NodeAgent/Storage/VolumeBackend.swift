@@ -205,6 +205,13 @@ public protocol VolumeBackend: Sendable {
   func keep(_ volume: VolumeID, asEpoch epoch: Int) async throws(AgentFailure)
   /// Removes the files that were made for other images.
   func removeExports(but wanted: Set<ImageID>) async throws(AgentFailure)
+  /// Looks through a pool that nodes share: what is there that nothing needs and nobody removes, and what is missing, in words.
+  ///
+  /// - Parameter compare: asks what the cloud knows of it.
+  func findings(
+    uptime: Int,
+    comparing compare: @Sendable (SharedPoolContents) async throws(AgentFailure) -> SharedPoolDifferences
+  ) async throws(AgentFailure) -> [String]
 }
 
 /// A qcow2 file that is to be sent.
@@ -232,4 +239,9 @@ extension VolumeBackend {
   /// A pool of one host is told by its hypervisor.
   public func isOpen(_ volume: VolumeID) async throws(AgentFailure) -> Bool { false }
   public func fence(_ volume: VolumeID) async throws(AgentFailure) -> [String] { [] }
+  /// A pool of one host is compared with what that host is told.
+  public func findings(
+    uptime: Int,
+    comparing compare: @Sendable (SharedPoolContents) async throws(AgentFailure) -> SharedPoolDifferences
+  ) async throws(AgentFailure) -> [String] { [] }
 }
