@@ -105,6 +105,30 @@ struct BackupPoolTests {
     #expect(try await read(3, since: 9) == Read(reading: .full, chunks: [0: 1, 1500: 3]), "the base is not there")
   }
 
+  @Test("what a volume has grown by is not read where nothing was written, through any number of layers")
+  func growth() async throws {
+    try await write("write -q -P 1 0 1M")
+    try await take(1)
+    try await write("write -q -P 2 1M 1M")
+    try await take(2)
+    try await pool.grow(volume, to: 2 << 30)
+    try await take(3)
+    try await write("write -q -P 3 1500M 1M")
+    try await take(4)
+    for base in [1, 2, 3] {
+      let wanted = VolumeAssignment.Backup(
+        backup: BackupID(UUID()), snapshot: .sample(4), base: .sample(base), chunkBytes: Self.mebibyte)
+      let bytes = Lock(0)
+      try await pool.read(wanted, of: volume) { source throws(AgentFailure) in
+        var count = 0
+        for index in try await source.changed() { count += try await source.chunk(index).bytes.count }
+        let whole = count
+        bytes.withLock { $0 = whole }
+      }
+      #expect(bytes.withLock { $0 } == (base == 1 ? 2 : 1) * Self.mebibyte, "since \(base)")
+    }
+  }
+
   @Test("a new volume, or another content of one that there is, is there when all of it was written, and not before")
   func restores() async throws {
     try await write("write -q -P 1 0 1M")

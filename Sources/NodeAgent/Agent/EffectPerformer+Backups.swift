@@ -61,11 +61,13 @@ extension EffectPerformer {
     var known: [ChunkHash: BackupManifest.Chunk] = [:]
     for chunk in earlier?.chunks.values.map({ $0 }) ?? [] { known[chunk.hash] = chunk }
     let total = changed.reduce(0) { $0 + manifest.bytes(at: $1) }
+    var done = 0
     var toldAt: Int?
     var batch: [ChunkHash: [UInt8]] = [:]
     for index in changed {
       let chunk = try await source.chunk(index)
       manifest.readBytes += chunk.bytes.count
+      done += manifest.bytes(at: index)
       if let hash = chunk.hash {
         let place = known[hash] ?? BackupManifest.Chunk(owner: backup.backup, hash: hash)
         manifest.chunks[index] = place
@@ -81,7 +83,7 @@ extension EffectPerformer {
       if toldAt.map({ now - $0 >= Self.telling }) ?? true {
         toldAt = now
         try await link.tell(
-          ExportReport(activity: "sending the backup", bytesDone: manifest.readBytes, bytesTotal: total),
+          ExportReport(activity: "sending the backup", bytesDone: done, bytesTotal: total),
           of: backup.backup)
       }
     }

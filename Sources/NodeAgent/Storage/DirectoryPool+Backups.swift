@@ -30,17 +30,30 @@ extension DirectoryPool {
       if let base = backup.base, let below = graph.layer(of: base, of: volume) {
         above = try count(from: layer, downTo: below)
       }
+      // What a volume has grown by belongs to the layer in which it grew, and there is nothing in it.
+      let holes = above == nil ? [] : try await holes(of: layer)
       let disk = try await NBDDisk.open(
         path(of: layer), in: exportsFolder, isWritable: false, asking: above == nil ? .zeros : .depth)
       let result = await attempt { () async throws(AgentFailure) in
         let ranges = try await disk.extents().filter { Self.isRead($0.answer, above) }.map(\.range)
         try await body(
           DiskReading(
-            disk: disk, reading: above == nil ? .full : .incremental, ranges: ranges, chunkBytes: backup.chunkBytes))
+            disk: disk, reading: above == nil ? .full : .incremental, ranges: ranges, chunkBytes: backup.chunkBytes,
+            holes: holes))
       }
       try await disk.close()
       return result
     } catch { return .failure(error) }
+  }
+
+  /// What reads as zeros, whichever layer says so.
+  private func holes(of layer: LayerID) async throws(AgentFailure) -> [Range<Int>] {
+    let disk = try await NBDDisk.open(path(of: layer), in: exportsFolder, isWritable: false)
+    let result = await attempt { () async throws(AgentFailure) in
+      try await disk.extents().filter { !Self.isRead($0.answer, nil) }.map(\.range)
+    }
+    try await disk.close()
+    return try result.get()
   }
 
   /// Whether what qemu-nbd says of a range makes it one that is read: of `above` layers from above, or all that is no hole.
@@ -63,7 +76,9 @@ extension DirectoryPool {
     return count
   }
 
-  private func attempt(_ body: () async throws(AgentFailure) -> Void) async -> Result<Void, AgentFailure> {
+  private func attempt<Value: Sendable>(
+    _ body: () async throws(AgentFailure) -> Value
+  ) async -> Result<Value, AgentFailure> {
     do throws(AgentFailure) { return .success(try await body()) } catch { return .failure(error) }
   }
 

@@ -9,7 +9,7 @@ enum Tool {
 
   /// What QEMU's programs call the key that they are given.
   static let secretName = "key"
-  private static let secretDescriptor: Int32 = 3
+  private static let secretDescriptor = 3
   /// Lets QEMU's programs read it: it is neither among the arguments, which all users see, nor in a file.
   static let secretArguments = ["--object", "secret,id=\(secretName),file=/dev/fd/\(secretDescriptor)"]
 
@@ -82,7 +82,7 @@ enum Tool {
       let process = try start(program, arguments, output: output[1], error: complaint[1])
       let (said, complained) = readBoth(output[0], complaint[0], limit + 1)
       return Result(
-        status: wait(for: process), output: said, isCut: said.count > limit, complaint: lines(complained))
+        status: ChildProgram.wait(for: process), output: said, isCut: said.count > limit, complaint: lines(complained))
     }
   }
 
@@ -127,7 +127,7 @@ enum Tool {
     let process = try start(
       program, arguments, secret: secret, output: capturesOutput ? pipe[1] : nil, error: pipe[1])
     let complaint = readToEnd(pipe[0], onText)
-    return (wait(for: process), complaint)
+    return (ChildProgram.wait(for: process), complaint)
   }
 
   /// Starts a program, and closes what it is given for its output here. Without, that is thrown away.
@@ -137,42 +137,7 @@ enum Tool {
     defer { for end in Set([output, error].compactMap { $0 }) { close(end) } }
     let key = try secret.map { bytes throws(AgentFailure) in try filled(bytes, for: program) }
     defer { if let key { close(key) } }
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-    if let output {
-      posix_spawn_file_actions_adddup2(&actions, output, 1)
-    } else {
-      posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
-    }
-    posix_spawn_file_actions_adddup2(&actions, error, 2)
-    // Last: whatever has this number here has been passed on by now.
-    if let key { posix_spawn_file_actions_adddup2(&actions, key, secretDescriptor) }
-    var attributes = posix_spawnattr_t()
-    posix_spawnattr_init(&attributes)
-    var signals = sigset_t()
-    sigemptyset(&signals)
-    posix_spawnattr_setsigmask(&attributes, &signals)
-    // Neither what this process ignores nor what its threads block is the program's business.
-    var all = sigset_t()
-    sigfillset(&all)
-    posix_spawnattr_setsigdefault(&attributes, &all)
-    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
-    defer {
-      posix_spawn_file_actions_destroy(&actions)
-      posix_spawnattr_destroy(&attributes)
-    }
-    var words: [UnsafeMutablePointer<CChar>?] = ([program] + arguments).map { strdup($0) }
-    words.append(nil)
-    defer { for word in words { free(word) } }
-    var process = pid_t()
-    let code = posix_spawnp(&process, program, &actions, &attributes, words, environ)
-    guard code == 0 else {
-      throw AgentFailure(
-        .hypervisorRefused,
-        "\(program) could not be started: \(String(cString: strerror(code))); is it installed?")
-    }
-    return process
+    return try ChildProgram.start(program, arguments, [nil, output, error] + (key.map { [$0] } ?? []))
   }
 
   /// The reading end of a pipe that holds these bytes and no more.
@@ -184,12 +149,6 @@ enum Tool {
       throw error
     }
     return pipe[0]
-  }
-
-  private static func wait(for process: pid_t) -> Int32 {
-    var status: Int32 = 0
-    while waitpid(process, &status, 0) < 0 && errno == EINTR {}
-    return status & 0x7f == 0 ? status >> 8 & 0xff : 128 + (status & 0x7f)
   }
 
   private static func lines(_ bytes: [UInt8]) -> String {

@@ -79,7 +79,7 @@ final class NBDDisk: Sendable {
         wire.close()
         kill(output.process, SIGKILL)
         let said = readToEnd(output.complaint)
-        wait(for: output.process)
+        ChildProgram.wait(for: output.process)
         throw AgentFailure(error.kind, said.isEmpty ? "\(path): \(error.detail)" : "qemu-nbd: \(said)")
       }
     }
@@ -132,7 +132,7 @@ final class NBDDisk: Sendable {
     try await thread.run { () throws(AgentFailure) in
       defer {
         wire.leave()
-        Self.wait(for: process)
+        ChildProgram.wait(for: process)
       }
       if flushing { try wire.flush() }
     }
@@ -146,40 +146,14 @@ final class NBDDisk: Sendable {
     var pipe: [Int32] = [-1, -1]
     guard pipe2(&pipe, O_CLOEXEC) == 0 else { throw FileSystem.failure("making a pipe for", "qemu-nbd") }
     defer { Glibc.close(pipe[1]) }
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    defer { posix_spawn_file_actions_destroy(&actions) }
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
-    posix_spawn_file_actions_adddup2(&actions, pipe[1], 2)
-    posix_spawn_file_actions_adddup2(&actions, listener, 3)
-    // The program takes a socket that is handed to its own process number (systemd's socket activation).
-    let script = "LISTEN_PID=$$ LISTEN_FDS=1 exec qemu-nbd \"$@\""
-    let words = ["sh", "-c", script, "sh"] + image
-    var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
-    arguments.append(nil)
-    defer { for argument in arguments { free(argument) } }
-    var attributes = posix_spawnattr_t()
-    posix_spawnattr_init(&attributes)
-    defer { posix_spawnattr_destroy(&attributes) }
-    var (none, all) = (sigset_t(), sigset_t())
-    sigemptyset(&none)
-    sigfillset(&all)
-    posix_spawnattr_setsigmask(&attributes, &none)
-    posix_spawnattr_setsigdefault(&attributes, &all)
-    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
-    var process = pid_t()
-    let code = posix_spawnp(&process, "sh", &actions, &attributes, arguments, environ)
-    guard code == 0 else {
+    do throws(AgentFailure) {
+      // The program takes a socket that is handed to its own process number (systemd's socket activation).
+      let words = ["LISTEN_FDS=1", "qemu-nbd"] + image
+      return (try ChildProgram.start("env", words, [nil, nil, pipe[1], listener]), pipe[0])
+    } catch {
       Glibc.close(pipe[0])
-      throw AgentFailure(.hypervisorRefused, "qemu-nbd could not be started: \(String(cString: strerror(code)))")
+      throw error
     }
-    return (process, pipe[0])
-  }
-
-  private static func wait(for process: pid_t) {
-    var status: Int32 = 0
-    while waitpid(process, &status, 0) < 0 && errno == EINTR {}
   }
 
   private static func readToEnd(_ descriptor: Int32) -> String {
