@@ -146,13 +146,16 @@ public struct VolumeAssignment: Sendable, Codable, Equatable {
   /// What they are locked with: the same in all documents of the volume and in those of what was cloned from it. Nil in a document of an
   /// encrypted volume: it is to be deleted, or the control plane cannot open the key. It is kept in memory only.
   public var key: VolumeKey?
+  /// It is to go to another pool. Nil: it stays in `pool`.
+  public var move: Move?
 
   public init(
     volume: VolumeID, generation: Int, deleted: Bool, isMade: Bool = false, pool: String, sizeBytes: Int,
     source: Source? = nil, vm: VMID? = nil, snapshots: [Snapshot] = [], epoch: Int = 0, base: SnapshotID? = nil,
     released: Bool? = nil, fence: Bool? = nil, exports: [Export]? = nil, backups: [Backup]? = nil,
-    restoring: Restoring? = nil, encrypted: Bool? = nil, key: VolumeKey? = nil
+    restoring: Restoring? = nil, encrypted: Bool? = nil, key: VolumeKey? = nil, move: Move? = nil
   ) {
+    self.move = move
     self.backups = backups
     self.restoring = restoring
     self.encrypted = encrypted
@@ -233,12 +236,15 @@ public struct VolumeObservation: Sendable, Codable, Equatable {
   public var bytesDone: Int?
   public var bytesTotal: Int?
   public var problem: Observation.Problem?
+  /// The name of the pool that it is in, of one whose document says to move it; nil: not in one pool only.
+  public var pool: String?
 
   public init(
     volume: VolumeID, generation: Int, sequence: Int, state: State, sizeBytes: Int? = nil, usedBytes: Int? = nil,
     epoch: Int = 0, snapshots: [Snapshot] = [], activity: String? = nil, bytesDone: Int? = nil, bytesTotal: Int? = nil,
-    problem: Observation.Problem? = nil
+    problem: Observation.Problem? = nil, pool: String? = nil
   ) {
+    self.pool = pool
     self.volume = volume
     self.generation = generation
     self.sequence = sequence

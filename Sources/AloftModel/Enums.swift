@@ -40,6 +40,7 @@ public enum OperationKind: String, Sendable, Codable, CaseIterable {
   case growVolume = "volume.grow"
   case deleteVolume = "volume.delete"
   case restoreVolume = "volume.restore"
+  case moveVolume = "volume.move"
   case createSnapshot = "snapshot.create"
   case revertSnapshot = "snapshot.revert"
   case deleteSnapshot = "snapshot.delete"

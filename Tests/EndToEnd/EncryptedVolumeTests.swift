@@ -17,7 +17,8 @@ extension EndToEnd {
       "an encrypted volume is used, kept, cloned and put back over deaths of the agent and libvirtd; the disk and the logs tell nothing"
     )
     func life() async throws {
-      let cloud = try await Cloud.start(Cloud.Shape(keepsSecretsInMemory: true))
+      let cloud = try await Cloud.start(Cloud.Shape(pools: ["fast"], keepsSecretsInMemory: true))
+      try await cloud.aloft("pool", "create", "fast", "--kind", "dir")
       _ = try await cloud.aloft(
         "vm", "create", "web", "--image", "tiny", "--memory", "128M", "--disk-encrypted", "--wait")
       try await cloud.aloft("volume", "create", "data", "--size", "1G", "--encrypted", "--vm", "web", "--wait")
@@ -79,12 +80,26 @@ extension EndToEnd {
       #expect(try await cloud.differences() == "")
 
       try await cloud.aloft("snapshot", "delete", "before", "--wait")
+
+      // To another directory, under the guest and at rest.
+      try await cloud.aloft("volume", "move", "data", "--pool", "fast", "--wait")
+      #expect(try await web.run("mount \(disk) /mnt && sha256sum /mnt/file && umount /mnt") == old)
+      try await cloud.aloft("volume", "move", "copy", "--pool", "fast", "--wait")
+      try await cloud.aloft("volume", "attach", "copy", "web", "--wait")
+      let moved = try await web.disk(try await cloud.serial("copy"))
+      #expect(try await web.run("mount \(moved) /mnt && sha256sum /mnt/file && umount /mnt") == old)
+      try await cloud.aloft("volume", "detach", "copy", "--wait")
+      for text in keys.map(\.text) + [Self.pattern] {
+        await #expect(throws: CommandFailure.self, "found in the other pool") {
+          try await run("grep", "-rqaF", text, cloud.folder + "/fast")
+        }
+      }
       try await cloud.aloft("vm", "stop", "web", "--wait")
       for volume in ["data"] { try await cloud.aloft("volume", "detach", volume, "--wait") }
       try await cloud.aloft("volume", "delete", "data", "copy", "--wait")
       try await cloud.aloft("vm", "delete", "web", "--wait")
-      for folder in ["layers", "volumes"] {
-        #expect(try FileManager.default.contentsOfDirectory(atPath: "\(cloud.folder)/agent/\(folder)") == [])
+      for folder in ["agent/layers", "agent/volumes", "fast/layers", "fast/volumes"] {
+        #expect(try FileManager.default.contentsOfDirectory(atPath: "\(cloud.folder)/\(folder)") == [])
       }
       #expect(try await cloud.differences() == "")
       try await cloud.stop()

@@ -18,7 +18,11 @@ extension EndToEnd {
     @Test(
       "whatever is killed while volumes are worked on, what they and their snapshots hold is there, no more")
     func campaign() async throws {
-      let cloud = try await Cloud.start()
+      let cloud = try await Cloud.start(Cloud.Shape(pools: ["fast"]))
+      try await cloud.aloft("pool", "create", "fast", "--kind", "dir")
+      try await eventually("the node has told of its pool", within: .seconds(30)) {
+        try await cloud.get("/v1/storage-pools/fast")["places"]?.arrayValue?.count == 1
+      }
       try await StorageStory.uploadBlank(to: cloud)
       for seed in Self.firstSeed..<Self.firstSeed + Self.runs {
         var story = StorageStory(cloud, seed: seed)
@@ -26,8 +30,8 @@ extension EndToEnd {
           Issue.record("seed \(seed): \(error)\n\(story.told.joined(separator: "\n"))")
         }
       }
-      for folder in ["layers", "volumes", "vms", "exports"] {
-        #expect(try FileManager.default.contentsOfDirectory(atPath: "\(cloud.folder)/agent/\(folder)") == [])
+      for folder in ["agent/layers", "agent/volumes", "agent/vms", "agent/exports", "fast/layers", "fast/volumes"] {
+        #expect(try FileManager.default.contentsOfDirectory(atPath: "\(cloud.folder)/\(folder)") == [], "\(folder)")
       }
 
       try await eventually("nothing of backups is left in the store", within: .seconds(90)) {

@@ -4,6 +4,7 @@ import JSON
 import LibvirtTestSupport
 import NodeAgent
 import TestSupport
+import Testing
 
 /// What happens to the volumes of one VM, drawn from a seed: one thing after another, and during each a part may be killed.
 ///
@@ -16,7 +17,7 @@ struct StorageStory {
   private static let places = [0, 512 << 20]
 
   private enum Act: CaseIterable {
-    case snapshot, unsnapshot, revert, clone, delete, grow, attach, detach, backup, restore, renew
+    case snapshot, unsnapshot, revert, clone, delete, grow, attach, detach, backup, restore, renew, move, far
   }
   private enum Part: String, CaseIterable { case agent, libvirtd, qemu, aloftd, postgres }
 
@@ -25,6 +26,12 @@ struct StorageStory {
     var gib: Int
     var isAttached: Bool
     var content: Content
+    /// The folder of the pool that it is in.
+    var pool = Self.pools[0]
+
+    /// The folders of the node's two pools: of `local`, and of the one that is called as its folder.
+    static let pools = ["agent", "fast"]
+    var otherPool: String { pool == Self.pools[0] ? Self.pools[1] : "local" }
   }
 
   private struct Snapshot {
@@ -105,7 +112,9 @@ struct StorageStory {
       volumes[taken.volume]?.content = taken.content
     case .clone:
       guard let snapshot, let taken = snapshots[snapshot], volumes.count < 4 else { return }
-      try await make(name, ["snapshot": .string(snapshot)], taken.content)
+      try await make(
+        name, ["snapshot": .string(snapshot)], taken.content,
+        in: volumes[taken.volume]?.pool ?? Volume.pools[0])
     case .delete:
       guard volumes.count > 1, !snapshots.values.contains(where: { $0.volume == volume }) else { return }
       if known.isAttached { try await detach(volume) }
@@ -135,17 +144,29 @@ struct StorageStory {
       try await make(name, ["backup": .string(backup)], kept.content)
       volumes[name]?.gib = kept.gib
       try await discard(backup)
+    case .move, .far:
+      // Of volumes with snapshots it is refused.
+      guard
+        let free = names.filter({ name in !snapshots.values.contains { $0.volume == name } })
+          .randomElement(using: &random), let target = volumes[free]?.otherPool
+      else { return }
+      let body: JSONValue = ["pool": .string(target)]
+      // One may be given up where its guest dies again and again; then it is where it was.
+      let moved = try await killing { try await $0.done("POST", "/v1/volumes/\(free)/move", body) }
+      if moved.isDone { volumes[free]?.pool = target == "local" ? Volume.pools[0] : target }
     case .attach: if !known.isAttached { try await attach(volume) }
     case .detach: if known.isAttached { try await detach(volume) }
     }
   }
 
-  private mutating func make(_ name: String, _ source: JSONObject, _ content: Content) async throws {
+  private mutating func make(
+    _ name: String, _ source: JSONObject, _ content: Content, in pool: String = Volume.pools[0]
+  ) async throws {
     var body = source
     body["name"] = .string(name)
     let asked = JSONValue.object(body)
     let result = try await killing { try await $0.done("POST", "/v1/volumes", asked, expecting: true) }
-    volumes[name] = Volume(id: result.id, gib: 1, isAttached: false, content: content)
+    volumes[name] = Volume(id: result.id, gib: 1, isAttached: false, content: content, pool: pool)
   }
 
   /// SCSI: a guest that runs nothing lets go of it.
@@ -228,11 +249,16 @@ struct StorageStory {
   /// Compares every content with what its file reads as.
   private func check() async throws {
     for (name, volume) in volumes {
-      try await reads(name, volume.content) { try layer(of: volume.id, snapshot: nil) }
+      try await reads(name, volume.content) { try layer(of: volume, snapshot: nil) }
+      let others = Volume.pools.filter { $0 != volume.pool }
+      for other in others {
+        #expect(!FileManager.default.fileExists(atPath: "\(cloud.folder)/\(other)/volumes/\(volume.id).json"))
+        #expect(!FileManager.default.fileExists(atPath: "\(cloud.folder)/\(other)/volumes/\(volume.id).copy"))
+      }
     }
     for (name, snapshot) in snapshots {
       guard let volume = volumes[snapshot.volume] else { continue }
-      try await reads(name, snapshot.content) { try layer(of: volume.id, snapshot: snapshot.id) }
+      try await reads(name, snapshot.content) { try layer(of: volume, snapshot: snapshot.id) }
     }
   }
 
@@ -247,9 +273,9 @@ struct StorageStory {
   }
 
   /// The file with what a volume or a snapshot of it holds.
-  private func layer(of volume: String, snapshot: String?) throws -> String? {
-    let folder = cloud.folder + "/agent"
-    guard let text = try? String(contentsOfFile: "\(folder)/volumes/\(volume).json", encoding: .utf8) else {
+  private func layer(of volume: Volume, snapshot: String?) throws -> String? {
+    let folder = "\(cloud.folder)/\(volume.pool)"
+    guard let text = try? String(contentsOfFile: "\(folder)/volumes/\(volume.id).json", encoding: .utf8) else {
       return nil
     }
     let manifest = try JSONValue.parse(text)

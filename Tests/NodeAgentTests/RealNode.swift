@@ -18,8 +18,9 @@ final class RealNode: Sendable {
 
   /// - Parameters:
   ///   - clusters: pools of Ceph clusters, by their names in the cloud.
+  ///   - pools: more pools, each in a directory of this name.
   ///   - inMemory: libvirt's state is, as encrypted volumes need it.
-  init(clusters: [String: CephAccess] = [:], inMemory: Bool = false) async throws {
+  init(clusters: [String: CephAccess] = [:], pools: [String] = [], inMemory: Bool = false) async throws {
     ceph = Dictionary(clusters.values.map { ($0.pool, $0) }) { first, _ in first }
     libvirt = try await PrivateLibvirt.start(inMemory: inMemory)
     data = libvirt.directory.appending(path: "agent").path
@@ -31,8 +32,14 @@ final class RealNode: Sendable {
     image.format = .qcow2
     image.sizeBytes = content.count
     self.image = image
+    var folders: [String: String] = [:]
+    for pool in pools {
+      let folder = libvirt.directory.appending(path: pool).path
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+      folders[pool] = folder
+    }
     storage = try await DirectoryStorage.open(
-      data, options: DirectoryStorage.Options(clusters: clusters), logger: quietLogger)
+      data, options: DirectoryStorage.Options(pools: folders, clusters: clusters), logger: quietLogger)
   }
 
   /// One life of the agent.

@@ -14,7 +14,7 @@ struct VolumeCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "volume", abstract: "Disks of virtual machines.",
     subcommands: [
-      List.self, ShowCommand<VolumeNoun>.self, Create.self, Grow.self, Limit.self, Attach.self, Detach.self,
+      List.self, ShowCommand<VolumeNoun>.self, Create.self, Grow.self, Limit.self, Move.self, Attach.self, Detach.self,
       Delete.self, RenameCommand<VolumeNoun>.self, LabelCommand<VolumeNoun>.self,
     ])
 

@@ -48,7 +48,8 @@ extension AgentAPI {
         """)
       let missing = try session.query(
         """
-        SELECT id FROM volumes WHERE pool_id = \(pool) AND is_made AND deleted_at IS NULL AND NOT id = ANY(\(volumes))
+        SELECT id FROM volumes
+         WHERE pool_id = \(pool) AND moving_to IS NULL AND is_made AND deleted_at IS NULL AND NOT id = ANY(\(volumes))
          ORDER BY id
         """)
       return SharedPoolDifferences(

@@ -74,16 +74,16 @@ extension AgentAPI {
   private static func writing(_ seen: VolumeObservation) -> SQL {
     """
     INSERT INTO volume_observations AS o (volume_id, generation, state, size_bytes, used_bytes, activity, bytes_done,
-                                          bytes_total, problem_code, problem_detail, sequence, epoch, snapshots)
+                                          bytes_total, problem_code, problem_detail, sequence, epoch, snapshots, pool)
     VALUES (\(seen.volume), \(seen.generation), \(seen.state), \(seen.sizeBytes), \(seen.usedBytes), \(seen.activity),
             \(seen.bytesDone), \(seen.bytesTotal), \(seen.problem?.code), \(seen.problem?.detail), \(seen.sequence),
-            \(seen.epoch), \(seen.snapshots.map(\.id.uuid)))
+            \(seen.epoch), \(seen.snapshots.map(\.id.uuid)), \(seen.pool))
     ON CONFLICT (volume_id) DO UPDATE
        SET generation = excluded.generation, state = excluded.state, size_bytes = excluded.size_bytes,
            used_bytes = excluded.used_bytes, activity = excluded.activity, bytes_done = excluded.bytes_done,
            bytes_total = excluded.bytes_total, problem_code = excluded.problem_code,
            problem_detail = excluded.problem_detail, sequence = excluded.sequence, epoch = excluded.epoch,
-           snapshots = excluded.snapshots, reported_at = excluded.reported_at
+           snapshots = excluded.snapshots, pool = excluded.pool, reported_at = excluded.reported_at
      WHERE o.sequence < excluded.sequence
     """
   }
@@ -94,6 +94,6 @@ extension VolumeObserved {
     self.init(
       generation: seen.generation, state: seen.state, sizeBytes: seen.sizeBytes, usedBytes: seen.usedBytes,
       activity: seen.activity, bytesDone: seen.bytesDone, bytesTotal: seen.bytesTotal, problem: seen.problem,
-      epoch: seen.epoch, snapshots: Set(seen.snapshots.map(\.id.uuid)))
+      epoch: seen.epoch, snapshots: Set(seen.snapshots.map(\.id.uuid)), pool: seen.pool)
   }
 }

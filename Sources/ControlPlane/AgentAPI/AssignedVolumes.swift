@@ -78,7 +78,8 @@ struct AssignedVolumes {
               FROM backups b LEFT JOIN backups e ON e.id = b.earlier_id AND e.keeps_snapshot
              WHERE b.volume_id = v.id AND b.state = 'creating' AND b.deleted_at IS NULL),
            v.source_backup_id, v.base_backup_id, v.kept_epoch IS NOT DISTINCT FROM v.epoch,
-           v.encrypted, CASE WHEN v.deleted_at IS NULL THEN v.sealed_key END
+           v.encrypted, CASE WHEN v.deleted_at IS NULL THEN v.sealed_key END,
+           (SELECT g.name FROM storage_pools g WHERE g.id = v.moving_to), v.move_failure IS NOT NULL
       FROM nodes n JOIN volumes v ON v.node_id = n.id JOIN storage_pools s ON s.id = v.pool_id
            LEFT JOIN images i ON i.id = v.image_id
      WHERE n.id = \(node)
@@ -101,10 +102,15 @@ struct AssignedVolumes {
         released: try row.get(19) ? true : nil, fence: try row.get(20) ? true : nil,
         exports: try row.list(21, of: Export.self).map(\.assigned),
         backups: try row.list(22, of: Backup.self).map(\.assigned), restoring: try Self.restoring(row),
-        encrypted: isEncrypted ? true : nil, key: sealed.flatMap { open(id, $0) }
+        encrypted: isEncrypted ? true : nil, key: sealed.flatMap { open(id, $0) }, move: try Self.move(row)
       ).marked
     }
     end = try rows.last.flatMap { try $0.get(11, as: Int.self) == rows.count ? nil : try $0.get(10, as: Int.self) }
+  }
+
+  private static func move(_ row: Row) throws -> VolumeAssignment.Move? {
+    let isGivenUp = try row.get(29, as: Bool.self)
+    return try row.get(28, as: String?.self).map { VolumeAssignment.Move(pool: $0, isGivenUp: isGivenUp) }
   }
 
   private static func restoring(_ row: Row) throws -> VolumeAssignment.Restoring? {

@@ -39,7 +39,8 @@ public struct ConsistencyCheck: Sendable {
           SELECT coalesce(sum(vcpus), 0) AS vcpus, coalesce(sum(memory_mib), 0) AS memory_mib
             FROM claims c WHERE c.node_id = n.id) s
         CROSS JOIN LATERAL (
-          SELECT coalesce(sum(v.size_gib), 0) AS gib FROM volumes v JOIN storage_pools p ON p.id = v.pool_id
+          SELECT coalesce(sum(v.size_gib), 0) AS gib
+            FROM volumes v JOIN storage_pools p ON p.id IN (v.pool_id, v.moving_to)
            WHERE v.node_id = n.id AND p.name = 'local') d
        WHERE (n.vcpus_claimed, n.memory_mib_claimed, n.disk_gib_claimed) <> (s.vcpus, s.memory_mib, d.gib)
       """
@@ -51,7 +52,7 @@ public struct ConsistencyCheck: Sendable {
         FROM storage_places p JOIN storage_pools s ON s.id = p.pool_id
         CROSS JOIN LATERAL (
           SELECT coalesce(sum(v.size_gib), 0) AS gib FROM volumes v
-           WHERE v.pool_id = p.pool_id AND v.node_id = p.node_id) d
+           WHERE p.pool_id IN (v.pool_id, v.moving_to) AND v.node_id = p.node_id) d
        WHERE p.claimed_gib <> d.gib
       """
     ),
@@ -60,7 +61,8 @@ public struct ConsistencyCheck: Sendable {
       """
       SELECT format('pool %s: claimed %s GiB, its volumes sum to %s', s.name, s.claimed_gib, d.gib)
         FROM storage_pools s
-        CROSS JOIN LATERAL (SELECT coalesce(sum(v.size_gib), 0) AS gib FROM volumes v WHERE v.pool_id = s.id) d
+        CROSS JOIN LATERAL (
+          SELECT coalesce(sum(v.size_gib), 0) AS gib FROM volumes v WHERE s.id IN (v.pool_id, v.moving_to)) d
        WHERE s.claimed_gib <> CASE WHEN s.kind = 'rbd' THEN d.gib ELSE 0 END
       """
     ),
@@ -78,6 +80,15 @@ public struct ConsistencyCheck: Sendable {
       SELECT format('volume %s of VM %s', v.id, v.vm_id)
         FROM volumes v JOIN storage_pools s ON s.id = v.pool_id JOIN claims c ON c.vm_id = v.vm_id
        WHERE s.kind = 'dir' AND v.node_id IS DISTINCT FROM c.node_id
+      """
+    ),
+    (
+      "a volume that is being moved has its operation, or the move is being cleared away",
+      """
+      SELECT format('volume %s', v.id) FROM volumes v
+       WHERE v.moving_to IS NOT NULL AND v.move_failure IS NULL AND v.deleted_at IS NULL
+         AND NOT EXISTS (SELECT 1 FROM operations o
+                          WHERE o.resource_id = v.id AND o.kind = 'volume.move' AND o.finished_at IS NULL)
       """
     ),
     (

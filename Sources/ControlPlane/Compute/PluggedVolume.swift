@@ -71,6 +71,7 @@ struct PluggedVolume: Sendable {
 
   private static func requireFree(_ volume: VolumeRecord, at pointer: String) throws {
     try VolumeHandlers.requireLiving(volume, to: "attach")
+    try VolumeHandlers.requireStaying(volume, at: pointer)
     guard let vm = volume.facts.intent.vm else { return }
     throw Problem.field(.inUse, pointer, "volume \(volume.name) is attached to VM \(vm); detach it first")
   }

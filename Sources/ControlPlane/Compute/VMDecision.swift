@@ -102,7 +102,8 @@ struct VMDecision: Sendable, Equatable {
     case .attachVolume, .detachVolume: return facts.agreesOnDisks
     case .limitVolume: return facts.agreesOnLimits
     case .deleteVM, .deleteProject, .createVolume, .growVolume, .deleteVolume, .createSnapshot, .revertSnapshot,
-      .deleteSnapshot, .fetchImage, .captureImage, .restoreVolume, .createBackup, .verifyBackup:
+      .deleteSnapshot, .fetchImage, .captureImage, .restoreVolume, .moveVolume, .createBackup,
+      .verifyBackup:
       return purge
     }
   }

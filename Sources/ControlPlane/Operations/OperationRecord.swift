@@ -50,7 +50,7 @@ extension OperationKind {
     case .createVM, .startVM, .stopVM, .rebootVM, .deleteVM, .attachNIC, .detachNIC, .attachVolume, .detachVolume,
       .limitVolume:
       VMID(id).description
-    case .createVolume, .growVolume, .deleteVolume, .restoreVolume: VolumeID(id).description
+    case .createVolume, .growVolume, .deleteVolume, .restoreVolume, .moveVolume: VolumeID(id).description
     case .createSnapshot, .revertSnapshot, .deleteSnapshot: SnapshotID(id).description
     case .fetchImage, .captureImage: ImageID(id).description
     case .createBackup, .verifyBackup: BackupID(id).description

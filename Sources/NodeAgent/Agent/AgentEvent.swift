@@ -13,6 +13,8 @@ public enum AgentEffect: Sendable, Equatable {
   case inspectVolume(VolumeAssignment)
   /// With the documents of all volumes that the step is about. → any number of `volumeProgress`, then `volumePerformed`
   case performVolume(VolumeStep, VolumeAssignment, [VolumeAssignment])
+  /// Ends copying a volume at rest into a pool; its step fails then. Nothing comes back.
+  case stopCopy(VolumeID, pool: String)
   /// Into a pool. → any number of `imageProgress`, then `imageFetched`. At most one for one content and pool.
   case fetchImage(Assignment.BaseImage, pool: String)
   /// Sends what a snapshot of a volume holds to the image store. → `exported`. At most one for one image.
@@ -55,7 +57,7 @@ public enum AgentEvent: Sendable {
   case imageFetched(sha256: String, pool: String, AgentFailure?)
   case exported(ImageID, AgentFailure?)
   case backedUp(BackupID, AgentFailure?)
-  /// How much of a volume was restored, in bytes.
+  /// How much of a volume was restored or copied, in bytes.
   case volumeProgress(VolumeID, done: Int, total: Int)
   case polled(number: Int, Result<Assignments, AgentFailure>)
   case reported(number: Int, Result<LeaseAnswer, AgentFailure>)

@@ -43,8 +43,10 @@ extension AgentMachine {
     // A server that does not hold the poll must not be asked in a loop.
     let isEmpty = answer.documents.isEmpty && answer.volumes?.isEmpty != false && answer.streams.isEmpty
     poll.at = isEmpty && now.uptime - asked.since < 200 ? now.uptime + 200 : now.uptime
+    let news = answer.documents.filter { $0 != vms[$0.vm]?.document }
     for document in answer.volumes ?? [] { take(document) }
     for document in answer.documents { take(document, now) }
+    stopCopies(for: news, &effects)
     if asked.after == 0 {
       if let known = answer.sequence { report.countAbove(known) }
       poll.listed = []

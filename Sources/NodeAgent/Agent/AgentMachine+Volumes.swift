@@ -99,7 +99,7 @@ extension AgentMachine {
   ) {
     entry.turn.work = .idle
     entry.turn.wakeAt = entry.plan.wakeAt
-    entry.transfer = nil
+    entry.transfer = entry.actual?.move?.job.map { (done: $0.done, total: $0.total) }
     guard let step = entry.plan.steps.first else {
       entry.turn.failures = 0
       entry.turn.lastFailure = nil
@@ -136,6 +136,15 @@ extension AgentMachine {
       restoring += 1
       entry.turn.work = .performing(step)
       effects.append(.performVolume(step, document, [document]))
+    case .copy:
+      guard copying < options.parallelCopies else {
+        entry.turn.wakeAt = now.uptime + VolumePlan.useLook
+        entry.turn.activity = "waiting for another volume that is being copied"
+        return
+      }
+      copying += 1
+      entry.turn.work = .performing(step)
+      effects.append(.performVolume(step, document, [document]))
     case .takeSnapshot(_, let all, _):
       entry.turn.work = .performing(step)
       running += 1
@@ -154,6 +163,7 @@ extension AgentMachine {
     switch step {
     case .merge: merging -= 1
     case .restore: restoring -= 1
+    case .copy: copying -= 1
     default: running -= 1
     }
     guard var entry = volumes[volume], entry.turn.work == .performing(step) else { return }

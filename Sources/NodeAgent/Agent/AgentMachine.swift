@@ -26,6 +26,8 @@ public struct AgentMachine: Sendable {
     /// How many backups are made at a time, and how many volumes restored.
     public var parallelBackups = 1
     public var parallelRestores = 1
+    /// How many volumes at rest are copied to other pools at a time.
+    public var parallelCopies = 1
     /// How long the control plane may hold a poll, in seconds.
     public var pollSeconds = 25
     /// Milliseconds. Libvirt's events come at once; this finds what they did not tell.
@@ -62,6 +64,7 @@ public struct AgentMachine: Sendable {
   var running = 0
   var merging = 0
   var restoring = 0
+  var copying = 0
   var images = ImageTable()
   var exports = SnapshotJobs<VolumeAssignment.Export>()
   var backups = SnapshotJobs<VolumeAssignment.Backup>()

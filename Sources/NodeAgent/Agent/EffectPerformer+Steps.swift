@@ -21,9 +21,14 @@ extension EffectPerformer {
   }
 
   private func run(
-    _ step: Step, _ document: Assignment, _ volumes: [VolumeAssignment]
+    _ step: Step, _ document: Assignment, _ documents: [VolumeAssignment]
   ) async throws(AgentFailure) {
     let vm = document.vm
+    switch step {
+    case .start, .startHeld, .release, .resume, .attach: try await settle(documents, of: vm)
+    default: break
+    }
+    let volumes = await counting(documents)
     switch step {
     case .createSeed: try await storage.createSeed(Seed(document))
     case .define(let tag):

@@ -11,6 +11,8 @@ extension EffectPerformer {
 
   /// Looks at a volume, and at who has it open as far as that matters.
   func inspect(_ document: VolumeAssignment) async throws(AgentFailure) -> ActualVolume {
+    let original = document
+    let document = try await counting(original)
     let pool = try self.pool(document.pool)
     var actual = ActualVolume(look: try await pool.look(document.volume))
     if let image = document.source?.image, actual.look == .absent {
@@ -25,17 +27,26 @@ extension EffectPerformer {
       }
     }
     guard let stored = actual.stored else {
-      if actual.look != .absent, document.deleted { actual.use = .nobody }
+      if let move = original.move {
+        actual.move = try await inspect(move, of: original, counting: document, disk: nil)
+      }
+      if actual.look != .absent || actual.move?.isClean == false, document.deleted { actual.use = .nobody }
       return actual
+    }
+    if let move = original.move {
+      let disk: DomainDisk?
+      if let vm = document.vm { disk = try await liveDisk(document.volume, of: vm) } else { disk = nil }
+      actual.move = try await inspect(move, of: original, counting: document, disk: disk)
     }
     if let vm = document.vm, let disk = try await liveDisk(document.volume, of: vm) {
       actual.use = .guest(disk)
-      if stored.merge != nil || stored.pull != nil {
+      // Of several jobs on a disk there is one at a time.
+      if stored.merge != nil || stored.pull != nil, actual.move?.job == nil {
         actual.isMerging = try await hypervisor.isMerging(disk, of: vm)
       }
     } else if VolumePlan.mustKnowUse(document, actual.look) {
       let open = try await hypervisor.openSources()
-      if open.isDisjoint(with: [stored.source] + stored.earlier) {
+      if open.isDisjoint(with: [stored.source] + stored.earlier + [actual.move?.copy].compactMap { $0 }) {
         actual.use = try await pool.isOpen(document.volume) ? .elsewhere : .nobody
       } else {
         actual.use = .other
@@ -76,11 +87,18 @@ extension EffectPerformer {
     _ step: VolumeStep, _ document: VolumeAssignment, _ all: [VolumeAssignment],
     _ emit: @escaping @Sendable (AgentEvent) -> Void
   ) async throws(AgentFailure) {
-    let (pool, volume) = (try self.pool(document.pool), document.volume)
     for document in all {
-      if let key = document.key { try await self.pool(document.pool).unlock(document.volume, with: key) }
+      guard let key = document.key else { continue }
+      for name in [document.pool, document.move?.pool].compactMap({ $0 }) {
+        try await self.pool(name).unlock(document.volume, with: key)
+      }
     }
+    let original = document
+    let document = try await counting(original)
+    let all = await counting(all)
+    let (pool, volume) = (try self.pool(document.pool), document.volume)
     switch step {
+    case .copy, .beginCopy, .finishCopy, .discardCopy, .leavePool: try await move(step, original, emit)
     case .ensureImage:
       // The machine asks for images apart from the volumes that wait for them.
       throw AgentFailure(.unsupported, "an image is not fetched for one volume alone")
@@ -112,7 +130,7 @@ extension EffectPerformer {
     case .keep(let epoch): try await pool.keep(volume, asEpoch: epoch)
     case .delete:
       try await refuseOpen(document)
-      try await pool.delete(volume)
+      try await deleteEverywhere(original)
     case .fence: try await fence(document)
     case .merge(let merge):
       guard try await hypervisor.openSources().isDisjoint(with: merge.tops) else {
@@ -159,7 +177,10 @@ extension EffectPerformer {
     guard case .whole(let stored) = try await pool(document.pool).look(document.volume),
       try await hypervisor.openSources().isDisjoint(with: [stored.source] + stored.earlier)
     else { throw AgentFailure(.volumeInUse, "a guest of this node has \(document.volume) open") }
-    let cut = try await pool(document.pool).fence(document.volume)
+    var cut: [String] = []
+    for name in Set([document.pool, document.move?.pool].compactMap { $0 }).sorted() {
+      cut += try await pool(name).fence(document.volume)
+    }
     if !cut.isEmpty {
       logger.warning(
         "cut off from a volume", metadata: ["volume": "\(document.volume)", "clients": "\(cut.joined(separator: " "))"])

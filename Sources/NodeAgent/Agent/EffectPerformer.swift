@@ -65,6 +65,9 @@ public struct EffectPerformer: Sendable {
         return .untouched(document.vm, failure)
       }
       return .inspected(document.vm, result)
+    case .stopCopy(let volume, let pool):
+      await storage.pool(pool)?.stopCopy(of: volume)
+      return nil
     case .perform(let step, let document, let volumes):
       return .performed(document.vm, step, await carryOut(step, document, volumes))
     case .inspectVolume(let document):
@@ -178,7 +181,9 @@ public struct EffectPerformer: Sendable {
       }
     }
     var looks: [VolumeID: VolumeLook] = [:]
-    for volume in volumes { looks[volume.volume] = try await storage.pool(volume.pool)?.look(volume.volume) }
+    for volume in await counting(volumes) {
+      looks[volume.volume] = try await storage.pool(volume.pool)?.look(volume.volume)
+    }
     return Inspection(actual: actual, digest: digest, volumes: looks)
   }
 

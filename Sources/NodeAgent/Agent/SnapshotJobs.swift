@@ -106,7 +106,10 @@ extension AgentMachine {
 
   /// How far the restoring of a volume is.
   mutating func takeProgress(_ volume: VolumeID, _ done: Int, _ total: Int, _ now: AgentTime) {
-    guard let entry = volumes[volume], case .performing(.restore) = entry.turn.work else { return }
+    switch volumes[volume]?.turn.work {
+    case .performing(.restore), .performing(.copy): break
+    default: return
+    }
     volumes[volume]?.transfer = (done, total)
     refresh(volume, now)
   }

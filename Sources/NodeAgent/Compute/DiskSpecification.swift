@@ -102,6 +102,9 @@ public struct DiskSpecification: Sendable, Hashable {
 }
 
 extension DiskSpecification {
+  /// The `<disk>` element that names where a disk is to be copied to.
+  var destination: XML { .element("disk", ["type": type]) { content } }
+
   private var type: String {
     switch source {
     case .file: "file"

@@ -81,6 +81,14 @@ public protocol Hypervisor: Sendable {
   func pull(_ layer: DiskSource, into disk: DomainDisk, of vm: VMID) async throws(AgentFailure)
   /// Whether that is under way.
   func isMerging(_ disk: DomainDisk, of vm: VMID) async throws(AgentFailure) -> Bool
+  /// Begins to copy a disk to an empty one that nobody has open; the guest runs on.
+  func beginCopy(_ disk: DomainDisk, of vm: VMID, to copy: DiskSpecification) async throws(AgentFailure)
+  /// How far that is; nil: nothing is being copied.
+  func copyJob(_ disk: DomainDisk, of vm: VMID) async throws(AgentFailure) -> CopyJob?
+  /// Has the guest go over to a copy that is ready, and returns when it has.
+  func pivot(_ disk: DomainDisk, of vm: VMID) async throws(AgentFailure)
+  /// Ends copying; the guest stays where it is, and the copy is not open any more.
+  func cancelCopy(_ disk: DomainDisk, of vm: VMID) async throws(AgentFailure)
   /// Has a guest's QEMU write down all that it knows of a file that it has open.
   func flush(_ source: DiskSource, of vm: VMID) async throws(AgentFailure)
   /// Lets the guest's agent bring its file systems to rest; false if there is none that does.
@@ -148,6 +156,14 @@ extension Hypervisor {
     throw .unsupported("merging layers")
   }
   public func isMerging(_ disk: DomainDisk, of vm: VMID) async throws(AgentFailure) -> Bool { false }
+  public func beginCopy(_ disk: DomainDisk, of vm: VMID, to copy: DiskSpecification) async throws(AgentFailure) {
+    throw .unsupported("copying volumes")
+  }
+  public func copyJob(_ disk: DomainDisk, of vm: VMID) async throws(AgentFailure) -> CopyJob? { nil }
+  public func pivot(_ disk: DomainDisk, of vm: VMID) async throws(AgentFailure) {
+    throw .unsupported("copying volumes")
+  }
+  public func cancelCopy(_ disk: DomainDisk, of vm: VMID) async throws(AgentFailure) {}
   public func flush(_ source: DiskSource, of vm: VMID) async throws(AgentFailure) { throw .unsupported("flushing") }
   public func freeze(_ vm: VMID) async throws(AgentFailure) -> Bool { false }
   public func thaw(_ vm: VMID) async throws(AgentFailure) {}

@@ -23,7 +23,7 @@ extension LibvirtHypervisor {
     do throws(LibvirtError) {
       var sources: Set<DiskSource> = []
       for xml in descriptions {
-        for disk in try ParsedXML(xml).all("/domain/devices/disk/source") {
+        for disk in try ParsedXML(xml).all("/domain/devices/disk/source | /domain/devices/disk/mirror/source") {
           if let source = DiskSource(disk) { sources.insert(source) }
         }
       }

@@ -38,6 +38,7 @@ extension LibvirtHypervisor {
       logger.warning("removing a disk that libvirt has forgotten", metadata: ["vm": "\(vm)", "device": "\(name)"])
       _ = try await ask(vm, "device_del", ["id": .string(name)])
     }
+    try await clearCopies(of: vm)
     let nodes = try await ask(vm, "query-named-block-nodes", ["flat": true])?.arrayValue ?? []
     // Those that libvirt names: a disk's, and below it those of its files.
     var candidates = nodes.compactMap { $0["node-name"]?.stringValue }.filter { $0.hasPrefix("libvirt-") }
@@ -56,6 +57,30 @@ extension LibvirtHypervisor {
     }
     try await clearSecrets(of: vm)
   }
+
+  /// Copying that libvirt does not know of: nobody would ever end it.
+  private func clearCopies(of vm: VMID) async throws(AgentFailure) {
+    let jobs = (try await ask(vm, "query-block-jobs", [:])?.arrayValue ?? []).compactMap { $0["device"]?.stringValue }
+    if jobs.isEmpty { return }
+    let isCopied = try await call(vm) { domain throws(LibvirtError) in
+      try ParsedXML(try await domain.xml()).first("/domain/devices/disk/mirror") != nil
+    }
+    // What libvirt names a copy.
+    for job in jobs where !isCopied && job.hasPrefix("copy-") {
+      logger.warning("ending a copy that libvirt has forgotten", metadata: ["vm": "\(vm)", "job": "\(job)"])
+      _ = try await ask(vm, "block-job-cancel", ["device": .string(job), "force": true])
+      // It ends by itself within moments; until then its files are in use.
+      for _ in 0..<Self.copyLooks {
+        guard
+          try await ask(vm, "query-jobs", [:])?.arrayValue?.contains(where: { $0["id"]?.stringValue == job }) == true
+        else { break }
+        _ = try await ask(vm, "job-dismiss", ["id": .string(job)])
+      }
+    }
+  }
+
+  /// How often a copy that was ended is asked for.
+  private static let copyLooks = 50
 
   /// What libvirt names the secret of a file behind that file's own name.
   private static let secretSuffix = "-encryption-secret0"
@@ -78,15 +103,27 @@ extension LibvirtHypervisor {
   public func flush(_ source: DiskSource, of vm: VMID) async throws(AgentFailure) {
     let nodes = try await ask(vm, "query-named-block-nodes", ["flat": true])?.arrayValue ?? []
     let open = nodes.filter { $0["ro"]?.boolValue == false }
-    guard open.contains(where: { $0["drv"]?.stringValue == "file" && $0["file"]?.stringValue == source.path }) else {
+    guard open.contains(where: { Self.isNode($0, of: source) }) else {
       throw AgentFailure(.changedMeanwhile, "the guest has not opened \(source.path) to write to it")
     }
-    for node in open where node["drv"]?.stringValue == "qcow2" {
+    for node in open where ["qcow2", "raw"].contains(node["drv"]?.stringValue) {
       // What it prints goes to QEMU's standard output; a flush prints nothing.
       let line = "qemu-io \(node["node-name"]?.stringValue ?? "") \"flush\""
       guard let answer = try await ask(vm, "human-monitor-command", ["command-line": .string(line)])?.stringValue,
         answer.isEmpty
       else { throw AgentFailure(.hypervisorRefused, "QEMU does not flush what \(vm) writes") }
+    }
+  }
+
+  /// Whether a node of QEMU's is what is at a source itself.
+  private static func isNode(_ node: JSONValue, of source: DiskSource) -> Bool {
+    let file = node["file"]?.stringValue
+    switch source {
+    case .file(let path): return node["drv"]?.stringValue == "file" && file == path
+    case .rbd(let name):
+      guard node["drv"]?.stringValue == "rbd", let file, file.hasPrefix("json:") else { return false }
+      let options = try? JSONValue.parse(String(file.dropFirst(5)))
+      return options?["pool"]?.stringValue.map { "\($0)/\(options?["image"]?.stringValue ?? "")" } == name
     }
   }
 

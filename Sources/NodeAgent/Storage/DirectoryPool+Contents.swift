@@ -8,7 +8,7 @@ extension DirectoryPool {
   func contents() -> PoolContents {
     var contents = PoolContents(volumes: Set(graph.manifests.keys))
     for name in FileSystem.names(in: volumesFolder) where !name.hasPrefix(".") && !name.hasSuffix(".new") {
-      if let volume = name.hasSuffix(".json") ? VolumeID(String(name.dropLast(5))) : nil {
+      if let volume = name.hasSuffix(".json") ? VolumeID(String(name.dropLast(5))) : Self.volume(ofCopy: name) {
         contents.volumes.insert(volume)
       } else {
         contents.unowned.append("volumes/\(name)")

@@ -40,6 +40,9 @@ actor DirectoryPool: VolumeBackend {
   var unusedImages: [String: Int] = [:]
   /// Of encrypted volumes, as far as they were told.
   var keys: [VolumeID: VolumeKey] = [:]
+  /// Volumes that come from other pools and are not here yet, and what fills them now.
+  var copies: [VolumeID: VolumeManifest] = [:]
+  var copying: [VolumeID: ToolHandle] = [:]
   /// What is known of files that are to be sent.
   var exported: [ImageID: ExportedFile] = [:]
 
@@ -110,6 +113,7 @@ actor DirectoryPool: VolumeBackend {
       }
     }
     try loadPulls(names)
+    try loadCopies()
     for name in names where name.hasSuffix(".dropped") {
       let layer = LayerID(String(name.dropLast(8)))
       if graph.isNamed(layer) || !names.contains(layer.fileName) {

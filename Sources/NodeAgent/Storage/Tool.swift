@@ -20,13 +20,16 @@ enum Tool {
   ///
   /// - Parameters:
   ///   - secret: what the program reads by ``secretArguments``; less than a pipe takes at once.
+  ///   - handle: by which it can be ended.
   ///   - progress: how much of the work is done, from 0 to 1, where the program tells (`qemu-img -p`).
   static func run(
-    _ program: String, _ arguments: [String], secret: [UInt8]? = nil, progress: (@Sendable (Double) -> Void)? = nil
+    _ program: String, _ arguments: [String], secret: [UInt8]? = nil, handle: ToolHandle? = nil,
+    progress: (@Sendable (Double) -> Void)? = nil
   ) async throws(AgentFailure) {
     try await DedicatedThread(name: program).run { () throws(AgentFailure) in
       let (status, complaint) = try runBlocking(
-        program, arguments, secret: secret, capturesOutput: progress != nil, onText: progress.map { Self.reading($0) })
+        program, arguments, secret: secret, handle: handle, capturesOutput: progress != nil,
+        onText: progress.map { Self.reading($0) })
       guard status != 0 else { return }
       let detail = "\(program) failed (\(status)): \(complaint)"
       let isFull =
@@ -119,14 +122,21 @@ enum Tool {
   }
 
   private static func runBlocking(
-    _ program: String, _ arguments: [String], secret: [UInt8]? = nil, capturesOutput: Bool = false,
-    onText: ((String) -> Void)? = nil
+    _ program: String, _ arguments: [String], secret: [UInt8]? = nil, handle: ToolHandle? = nil,
+    capturesOutput: Bool = false, onText: ((String) -> Void)? = nil
   ) throws(AgentFailure) -> (status: Int32, complaint: String) {
     let pipe = try Self.pipe(for: program)
     defer { close(pipe[0]) }
     let process = try start(
       program, arguments, secret: secret, output: capturesOutput ? pipe[1] : nil, error: pipe[1])
+    handle?.began(process)
     let complaint = readToEnd(pipe[0], onText)
+    if let handle {
+      // Its number stays its own until it is waited for.
+      var end = siginfo_t()
+      while waitid(P_PID, id_t(process), &end, WEXITED | WNOWAIT) < 0 && errno == EINTR {}
+      handle.ended()
+    }
     return (ChildProgram.wait(for: process), complaint)
   }
 

@@ -201,6 +201,27 @@ public protocol VolumeBackend: Sendable {
     _ volume: VolumeID, sizeBytes: Int, epoch: Int, needing bytes: Int,
     _ fill: @Sendable (any BackupTarget) async throws(AgentFailure) -> Void
   ) async throws(AgentFailure)
+  /// How a volume that nobody writes to is read to be copied to another pool.
+  func origin(of volume: VolumeID) async throws(AgentFailure) -> CopyOrigin
+  /// What was made for a volume that comes from another pool, as long as it does not count here; nil: nothing.
+  func copy(of volume: VolumeID) async throws(AgentFailure) -> DiskSource?
+  /// Makes an empty one, in the place of whatever was made before. Throws `diskFull` when all of it will not fit.
+  func prepareCopy(of volume: VolumeID, _ origin: CopyOrigin) async throws(AgentFailure) -> DiskSource
+  /// Copies a volume that nobody writes to into it.
+  ///
+  /// - Parameter progress: bytes done, of how many.
+  func fillCopy(
+    of volume: VolumeID, from origin: CopyOrigin, _ progress: @escaping @Sendable (Int, Int) -> Void
+  ) async throws(AgentFailure)
+  /// Ends ``fillCopy(of:from:_:)``, which throws `changedMeanwhile` then.
+  func stopCopy(of volume: VolumeID) async
+  /// From now on the volume is here, with what the copy has: in one step, and durably.
+  func adoptCopy(of volume: VolumeID) async throws(AgentFailure)
+  /// Deletes a copy that does not count, and that nobody has open.
+  func discardCopy(of volume: VolumeID) async throws(AgentFailure)
+  /// A volume that counts in another pool counts here no more for other hosts either. What is left of it is deleted by
+  /// ``delete(_:)``. Nothing where only this host looks.
+  func letGo(of volume: VolumeID) async throws(AgentFailure)
   /// Begins an epoch with what is there.
   func keep(_ volume: VolumeID, asEpoch epoch: Int) async throws(AgentFailure)
   /// Removes the files that were made for other images.
@@ -236,6 +257,22 @@ extension VolumeBackend {
   public func captureSnapshot(_ snapshot: SnapshotID, of volume: VolumeID) async throws(AgentFailure) {
     throw AgentFailure(.unsupported, "this pool takes snapshots by new layers")
   }
+  public func origin(of volume: VolumeID) async throws(AgentFailure) -> CopyOrigin {
+    throw .unsupported("moving volumes")
+  }
+  public func copy(of volume: VolumeID) async throws(AgentFailure) -> DiskSource? { nil }
+  public func prepareCopy(of volume: VolumeID, _ origin: CopyOrigin) async throws(AgentFailure) -> DiskSource {
+    throw .unsupported("moving volumes")
+  }
+  public func fillCopy(
+    of volume: VolumeID, from origin: CopyOrigin, _ progress: @escaping @Sendable (Int, Int) -> Void
+  ) async throws(AgentFailure) {
+    throw .unsupported("moving volumes")
+  }
+  public func stopCopy(of volume: VolumeID) async {}
+  public func adoptCopy(of volume: VolumeID) async throws(AgentFailure) { throw .unsupported("moving volumes") }
+  public func discardCopy(of volume: VolumeID) async throws(AgentFailure) {}
+  public func letGo(of volume: VolumeID) async throws(AgentFailure) {}
   /// A pool of one host is told by its hypervisor.
   public func isOpen(_ volume: VolumeID) async throws(AgentFailure) -> Bool { false }
   public func fence(_ volume: VolumeID) async throws(AgentFailure) -> [String] { [] }

@@ -17,7 +17,7 @@ extension VolumeObservation {
     var observation = VolumeObservation(
       volume: desired.volume, generation: desired.generation, sequence: 0,
       state: state(desired, actual), activity: activity, bytesDone: transfer?.done, bytesTotal: transfer?.total,
-      problem: problem ?? plan.problem)
+      problem: problem ?? plan.problem, pool: desired.settledPool(actual))
     guard let stored = actual.stored else { return observation }
     observation.sizeBytes = stored.sizeBytes
     observation.usedBytes = stored.usedBytes
@@ -32,7 +32,7 @@ extension VolumeObservation {
   private static func state(_ desired: VolumeAssignment, _ actual: ActualVolume) -> State {
     if desired.isReleased(actual) { return .released }
     return switch actual.look {
-    case .absent: desired.deleted ? .absent : .preparing
+    case .absent: desired.deleted && actual.move?.isClean != false ? .absent : .preparing
     case .damaged: .preparing
     case .whole: .ready
     }

@@ -9,6 +9,7 @@ import AloftModel
 // - What a guest's QEMU has merged counts as two layers until it was written down, or is made two again.
 // - It never shrinks.
 // - Nothing is read from or written to an encrypted volume whose key is not there.
+// - Of a volume that goes to another pool one copy counts; see VolumeMove.swift.
 // - What another node is to have is only let go of, and what a node that was given up may have open is cut off from it first.
 // - The plan is made anew after each step, so a step never relies on the one before it.
 
@@ -49,7 +50,7 @@ public struct VolumePlan: Sendable, Equatable {
     if desired.fence == true, actual.use == .elsewhere { return VolumePlan([.fence]) }
     if desired.released == true { return desired.isReleased(actual) ? VolumePlan(wakeAt: usual) : inUse(now) }
     if desired.deleted {
-      if actual.look == .absent { return VolumePlan() }
+      if actual.look == .absent, actual.move?.isClean != false { return VolumePlan() }
       return actual.use == .nobody ? VolumePlan([.delete]) : inUse(now)
     }
     if desired.isLocked {
@@ -95,7 +96,7 @@ public struct VolumePlan: Sendable, Equatable {
   /// Whether it matters who has the volume open.
   static func mustKnowUse(_ desired: VolumeAssignment, _ look: VolumeLook) -> Bool {
     guard case .whole(let stored) = look else { return desired.deleted && look != .absent }
-    if desired.released == true || desired.fence == true { return true }
+    if desired.released == true || desired.fence == true || desired.move != nil { return true }
     let wanted = Set(desired.snapshots.map(\.id))
     return desired.deleted || stored.merge != nil || stored.pull != nil || stored.epoch < desired.epoch
       || stored.sizeBytes < desired.sizeBytes || !stored.earlier.isEmpty
@@ -121,6 +122,7 @@ public struct VolumePlan: Sendable, Equatable {
     }
 
     var plan: VolumePlan {
+      if let pressing = VolumePlan.pressingMove(desired, stored, actual, now: now) { return pressing }
       if let pull = stored.pull {
         if isFree { return VolumePlan([.undoPull(pull.merge)]) }
         if pull.isCopied { return settled(pull.merge) }
@@ -143,6 +145,11 @@ public struct VolumePlan: Sendable, Equatable {
       for snapshot in desired.snapshots where !stored.hasTaken(snapshot.id) { take(snapshot, &plan) }
       if stored.sizeBytes < desired.sizeBytes { plan.steps.append(.grow(to: desired.sizeBytes)) }
       for snapshot in stored.taken where !isWanted(snapshot.id) { plan.steps.append(.deleteSnapshot(snapshot.id)) }
+      if plan.steps.isEmpty, plan.problem == nil,
+        let next = VolumePlan.nextMove(desired, stored, actual, now: now)
+      {
+        return next
+      }
       if let merge = stored.merge, isFree, actual.canMerge { plan.steps.append(.merge(merge)) }
       if let merge = stored.merge, case .guest = actual.use, merge.childSource == stored.source {
         plan.steps.append(.pull(merge))

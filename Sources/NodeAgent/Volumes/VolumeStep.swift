@@ -25,6 +25,16 @@ public enum VolumeStep: Sendable, Hashable {
   /// Make two layers of them again: the guest has ended before that.
   case undoPull(LayerMerge)
   case delete
+  /// Copy it into another pool, where it counts from then on.
+  case copy(to: String)
+  /// Let the guest's QEMU begin to do so while the guest runs.
+  case beginCopy(to: String)
+  /// Have the guest go over to what QEMU has copied, which counts from then on.
+  case finishCopy(to: String)
+  /// Throw a copy away that does not count.
+  case discardCopy(in: String)
+  /// Delete it in the pool that it has left.
+  case leavePool(String)
   /// Cut off whoever has it open elsewhere.
   case fence
 
@@ -41,6 +51,10 @@ public enum VolumeStep: Sendable, Hashable {
     case .revert: "going back to a snapshot"
     case .merge, .pull, .settlePull, .undoPull: "merging the data of deleted snapshots"
     case .delete: "deleting the volume"
+    case .copy(let pool), .beginCopy(let pool): "copying to pool \(pool)"
+    case .finishCopy(let pool): "going over to pool \(pool)"
+    case .discardCopy(let pool): "clearing away the copy in pool \(pool)"
+    case .leavePool(let pool): "clearing away what is left in pool \(pool)"
     case .fence: "cutting off the node that had the volume"
     }
   }
@@ -71,11 +85,14 @@ public struct ActualVolume: Sendable, Hashable {
   public var canMerge: Bool
   /// The guest's QEMU merges layers now.
   public var isMerging: Bool
+  /// Of one that goes to another pool.
+  public var move: ActualMove?
 
   public init(
     look: VolumeLook = .absent, hasImage: Bool = false, isSourceSettled: Bool = false, use: VolumeUse = .unknown,
-    canMerge: Bool = false, isMerging: Bool = false
+    canMerge: Bool = false, isMerging: Bool = false, move: ActualMove? = nil
   ) {
+    self.move = move
     self.isSourceSettled = isSourceSettled
     self.isMerging = isMerging
     self.look = look

@@ -129,7 +129,7 @@ final class FakeAgent: Sendable {
   /// Reports volumes, each as its document wants it unless the test says otherwise.
   func see(
     _ documents: [VolumeAssignment], _ state: VolumeObservation.State? = nil, activity: String? = nil,
-    problem: Observation.Problem? = nil
+    copied: (done: Int, of: Int)? = nil, isMoving: Bool = false, problem: Observation.Problem? = nil
   ) async throws {
     try await observe(
       ObservationReport(
@@ -140,7 +140,8 @@ final class FakeAgent: Sendable {
             state: state ?? Self.state(of: document), sizeBytes: document.sizeBytes, usedBytes: 4096,
             epoch: document.epoch,
             snapshots: document.snapshots.map { .init(id: $0.id, takenAt: 1_000_000, quiesced: true) },
-            activity: activity, problem: problem)
+            activity: activity, bytesDone: copied?.done, bytesTotal: copied?.of, problem: problem,
+            pool: isMoving ? nil : document.move.map { $0.isGivenUp == true ? document.pool : $0.pool })
         }))
   }
 

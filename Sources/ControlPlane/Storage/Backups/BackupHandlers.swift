@@ -67,6 +67,7 @@ struct BackupHandlers: Sendable {
   /// Refuses volumes that cannot be backed up, or not now.
   static func requireFit(_ volume: VolumeRecord) throws {
     try VolumeHandlers.requireLiving(volume, to: "back up")
+    try VolumeHandlers.requireStaying(volume, at: "/volume")
     guard volume.facts.wasMade else {
       throw Problem.field(.wrongState, "/volume", "volume \(volume.name) is not made yet; wait until it is")
     }

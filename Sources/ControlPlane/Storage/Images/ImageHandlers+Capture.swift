@@ -33,6 +33,7 @@ extension ImageHandlers {
       throw Problem.field(.notFound, pointer, "the volume was deleted a moment ago")
     }
     try VolumeHandlers.requireLiving(volume, to: "make an image of")
+    try VolumeHandlers.requireStaying(volume, at: pointer)
     guard volume.facts.wasMade else {
       throw Problem.field(.wrongState, pointer, "volume \(volume.name) is not made yet; wait until it is")
     }

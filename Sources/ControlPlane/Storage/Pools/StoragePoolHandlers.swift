@@ -102,7 +102,9 @@ struct StoragePoolHandlers: Sendable {
       if pool.name == StoragePoolRecord.localName {
         throw Problem(.wrongState, "pool local is every node's own; it cannot be deleted")
       }
-      if let names = try session.someNames("SELECT name FROM volumes WHERE pool_id = \(pool.id) ORDER BY name") {
+      let names = try session.someNames(
+        "SELECT name FROM volumes WHERE pool_id = \(pool.id) OR moving_to = \(pool.id) ORDER BY name")
+      if let names {
         throw Problem(.inUse, "storage pool \(pool.name) holds volumes: \(names); delete or move them first")
       }
       try session.execute("DELETE FROM storage_places WHERE pool_id = \(pool.id)")

@@ -104,6 +104,7 @@ struct SnapshotHandlers: Sendable {
         throw Problem.field(.notFound, pointer, "the volume was deleted a moment ago")
       }
       try VolumeHandlers.requireLiving(volume, to: "take a snapshot of")
+      try VolumeHandlers.requireStaying(volume, at: pointer)
       if let next = volume.facts.next {
         throw Problem.field(
           .wrongState, pointer, "volume \(volume.name) is being handed over to node \(next); wait for that")

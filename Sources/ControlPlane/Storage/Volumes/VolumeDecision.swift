@@ -11,6 +11,10 @@ struct VolumeDecision: Sendable, Equatable {
   var handOver: HandOver?
   /// What it was to be restored from did not come to it in time, or is damaged: it is to stay as it is, or to go if it was not made yet.
   var giveUpRestoring = false
+  /// How a move to another pool has ended; nil: there is none, or it goes on.
+  var moveEnd: VolumeMove.End?
+  /// Why a move is to be given up.
+  var giveUpMove: Observation.Problem?
   /// When to look again, if nothing happens before.
   var nextLook: Date?
 
@@ -21,6 +25,7 @@ struct VolumeDecision: Sendable, Equatable {
   /// - In a pool that nodes share another node gets the document when the one that has it has let go of the volume; or when that one was
   ///   removed or is down, and then only if no guest of its can have the volume, or an operator has vouched for it by removing the
   ///   node; it is cut off all the same.
+  /// - A volume is in another pool when its agent says so; a move that was given up ends when the agent says that nothing is left of it.
   static func of(_ facts: VolumeFacts, open: [OpenOperation], now: Date) -> VolumeDecision {
     var decision = VolumeDecision()
     decision.purge = isGone(facts)
@@ -28,7 +33,12 @@ struct VolumeDecision: Sendable, Equatable {
     if facts.isShared, facts.host == nil || facts.next != nil || facts.intent.deleted {
       decision.nextLook = now.addingTimeInterval(patience)
     }
+    decision.moveEnd = VolumeMove.end(facts)
     for operation in open {
+      if operation.kind == .moveVolume {
+        decision.giveUpMove = VolumeMove.givingUp(facts, operation, now: now)
+        decision.nextLook = min(decision.nextLook ?? .distantFuture, VolumeMove.nextLook(operation, now: now))
+      }
       let outcome = outcome(of: operation, facts, purge: decision.purge, now: now)
       if case .failed = outcome, !facts.intent.deleted {
         let isMaking = operation.kind == .createVolume && facts.intent.isMadeOfBackup
@@ -82,8 +92,18 @@ struct VolumeDecision: Sendable, Equatable {
     of operation: OpenOperation, _ facts: VolumeFacts, purge: Bool, now: Date
   ) -> OperationOutcome {
     let isDeletion = operation.kind == .deleteVolume
-    let isDone = operation.kind == .restoreVolume ? facts.isRestored(on:) : facts.agrees(on:)
-    if isDeletion ? purge : isDone(operation.generation) { return .succeeded }
+    if operation.kind == .moveVolume, !facts.intent.deleted, !facts.isLost {
+      return VolumeMove.outcome(of: operation, facts, now: now)
+        ?? .running(waitingFor: VolumeDerivedState.of(facts).reason, progress: facts.observed?.progress)
+    }
+    let isDone =
+      switch operation.kind {
+      case .deleteVolume: purge
+      case .restoreVolume: facts.isRestored(on: operation.generation)
+      case .moveVolume: false
+      default: facts.agrees(on: operation.generation)
+      }
+    if isDone { return .succeeded }
     if facts.intent.deleted && !isDeletion {
       return .failed(.superseded, "overtaken by a later request to delete it")
     }

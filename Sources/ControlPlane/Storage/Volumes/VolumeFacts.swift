@@ -27,6 +27,8 @@ struct VolumeObserved: Sendable, Equatable {
   var problem: Observation.Problem?
   var epoch = 0
   var snapshots: Set<UUID> = []
+  /// The pool that it is in, of one that is being moved, if it is in one only.
+  var pool: String?
 
   /// Per cent of what is being copied.
   var progress: Int? {
@@ -46,6 +48,10 @@ struct VolumeFacts: Sendable, Equatable {
   var isShared = false
   /// The node that is to have its document next; nil: it stays.
   var next: String?
+  /// The pool that it is in.
+  var pool = ""
+  /// Nil: it stays there.
+  var move: VolumeMove?
 
   /// It has been there: what is reported of it later says nothing about its making.
   var wasMade: Bool { observed?.state == .ready || observed?.state == .released }
@@ -84,7 +90,7 @@ struct VolumeDerivedState: Sendable, Equatable {
     }
     if facts.intent.deleted { return VolumeDerivedState(state: .deleting, reason: silence ?? work) }
     if let silence { return VolumeDerivedState(state: .unknown, reason: silence) }
-    let moving = facts.next.map { "node \(host.name) hands it over to \($0)" }
+    let moving = facts.next.map { "node \(host.name) hands it over to \($0)" } ?? facts.move?.reason
     guard let seen, facts.wasMade else {
       return VolumeDerivedState(
         state: seen?.problem == nil ? .creating : .failed, reason: work ?? "waiting for node \(host.name) to begin")

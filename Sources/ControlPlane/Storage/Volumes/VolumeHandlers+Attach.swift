@@ -89,6 +89,7 @@ extension VolumeHandlers {
       else { throw Store.absent(found.name) }
       try call.requireMatch(volume.etag)
       try Self.requireLiving(volume, to: "move")
+      try Self.requireStaying(volume)
       try VMHandlers.requireLiving(machine, to: "change the volumes of")
       // Before the volume's row changes: whoever makes one of its name holds the node, and waits for what becomes of the row.
       try VolumeStore.holdNodes(of: [volume.id.uuid], and: [machine.nodeID], in: session)

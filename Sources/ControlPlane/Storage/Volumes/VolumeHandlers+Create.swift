@@ -173,6 +173,7 @@ extension VolumeHandlers {
 
   private static func requireCloneable(_ volume: VolumeRecord) throws {
     try requireLiving(volume, to: "clone")
+    try requireStaying(volume, at: "/volume")
     guard volume.facts.wasMade else {
       throw Problem.field(.wrongState, "/volume", "volume \(volume.name) is not made yet; wait until it is")
     }

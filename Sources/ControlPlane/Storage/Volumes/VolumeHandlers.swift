@@ -26,6 +26,7 @@ struct VolumeHandlers: Sendable {
     table.on("detachVolume", detach)
     table.on("deleteVolume", delete)
     table.on("restoreVolume", restore)
+    table.on("moveVolume", move)
   }
 
   /// How long making, growing or deleting a volume may take: an image may have to come first.
@@ -45,6 +46,7 @@ struct VolumeHandlers: Sendable {
     let body = try call.decode(GrowBody.self)
     return try await change(call, .growVolume) { volume, session in
       try Self.requireLiving(volume, to: "grow")
+      try Self.requireStaying(volume)
       guard body.sizeGib > volume.facts.intent.sizeGiB else {
         throw Problem.field(
           .outOfRange, "/size_gib",
@@ -115,6 +117,7 @@ struct VolumeHandlers: Sendable {
     let body = try call.decode(RestoreBody.self)
     return try await change(call, .restoreVolume, seconds: Self.restoreSeconds) { volume, session in
       try Self.requireLiving(volume, to: "restore")
+      try Self.requireStaying(volume)
       let backup = try BackupHandlers.requireWhole(body.backup, call, in: session)
       if volume.isEncrypted {
         throw Problem(

@@ -27,6 +27,10 @@ struct VolumeReconciler: Reconciler {
       if let node = intended.node { effects.wake.insert(.node(node.uuid)) }
       effects.wake.insert(.work)
     }
+    if decision.handOver == nil, !decision.purge {
+      try VolumeStore.settleMove(
+        volume, decision.moveEnd, givingUp: decision.giveUpMove, in: session, effects: &effects)
+    }
     guard decision.purge else { return decision.nextLook }
     try session.execute(SnapshotStore.wakingAll(losing: id))
     try session.execute("DELETE FROM volumes WHERE id = \(id)")

@@ -57,7 +57,8 @@ struct VolumeRecord: Resource {
     p.id, p.kind, p.status, p.project_id, p.resource_id, p.waiting_for, p.progress, p.error_code, p.error_detail,
     p.created_at, p.finished_at, p.deadline, r.io_limits,
     r.next_node_id, (SELECT t.name FROM nodes t WHERE t.id = r.next_node_id), r.epoch,
-    r.source_backup_id IS NOT NULL, r.base_backup_id IS NOT NULL, r.encrypted
+    r.source_backup_id IS NOT NULL, r.base_backup_id IS NOT NULL, r.encrypted,
+    (SELECT g.name FROM storage_pools g WHERE g.id = r.moving_to), r.move_failure, r.move_failure_detail, o.pool
     """
 
   static let preference: SQL = "ORDER BY r.deleted_at IS NOT NULL, r.id DESC LIMIT 1"
@@ -95,7 +96,8 @@ struct VolumeRecord: Resource {
     nextNodeID = try row.get(47)
     facts = VolumeFacts(
       intent: intent, observed: try VolumeObserved(row, from: 23), host: host, isShared: pool.kind.isShared,
-      next: try row.get(48))
+      next: try row.get(48), pool: pool.name, move: try VolumeMove(row, from: 53))
+    facts.observed?.pool = try row.get(56)
     operation = try OperationRecord(row, from: 34)
     limits = try IOLimits(row, at: 46)
     isEncrypted = try row.get(52)
@@ -120,6 +122,7 @@ struct VolumeRecord: Resource {
       writer.field("delete_with_vm", deletesWithVM)
       writer.field("io_limits", limits)
       writer.field("encrypted", isEncrypted)
+      writer.field("move", facts.move.map { MoveSummary(pool: $0.target, observed: facts.observed) })
       writer.field("serial", id.serial)
       writer.key("labels")
       writer.raw(labels)

@@ -139,10 +139,7 @@ enum VolumeStore {
     let lost = try rows.map { (id: try $0.get(0, as: UUID.self), isNext: try $0.get(1, as: Bool.self)) }
     for volume in lost where volume.isNext { try intend(VolumeID(volume.id), "next_node_id = NULL,", in: session) }
     let ids = lost.map(\.id)
-    try session.execute(
-      """
-      UPDATE volumes SET node_id = NULL, fence = \(fragment: shared) WHERE node_id = \(node) AND id = ANY(\(ids))
-      """)
+    try session.execute(losing(node, of: ids, whereShared: shared))
     return ids
   }
 
@@ -163,7 +160,7 @@ enum VolumeStore {
       """
       UPDATE volume_observations o
          SET sequence = 0, state = CASE WHEN v.is_made THEN 'ready' ELSE 'preparing' END, activity = NULL, problem_code = NULL,
-             problem_detail = NULL
+             problem_detail = NULL, pool = NULL
         FROM volumes v WHERE v.id = o.volume_id AND v.id = \(id)
       """)
   }

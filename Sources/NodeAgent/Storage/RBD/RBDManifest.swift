@@ -22,6 +22,11 @@ struct RBDManifest: Sendable, Hashable, Codable {
   var snapshots: [Snapshot]
   /// Images that are about to be made or deleted: whatever there is of them is not needed.
   var garbage: [String]
+  /// What is being filled from another pool; the volume is not here yet. Nil in most.
+  var copy: Copy?
+
+  /// An image that does not count.
+  struct Copy: Sendable, Hashable, Codable { var image: String }
 
   init(
     volume: VolumeID, epoch: Int = 0, head: String? = nil, depth: Int = 1, snapshots: [Snapshot] = [],

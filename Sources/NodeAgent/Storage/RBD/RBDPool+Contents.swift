@@ -68,6 +68,8 @@ extension RBDName {
     let words = image.dropFirst(prefix.count).split(separator: ".", omittingEmptySubsequences: false)
     guard words.count <= 2, let volume = words.first.flatMap({ VolumeID(String($0)) }) else { return .unknown }
     if words.count == 1 { return .volume(volume, epoch: nil) }
+    // What has come from another pool has a number of its own.
+    if words[1].first == "m", UInt32(words[1].dropFirst()) != nil { return .volume(volume, epoch: 0) }
     guard let epoch = Int(words[1]), data(volume, epoch) == image else { return .unknown }
     return .volume(volume, epoch: epoch)
   }
@@ -141,7 +143,7 @@ extension RBDPool {
       guard images.count > 1 || !strange.isEmpty, case .known(let manifest) = try await record(of: volume) else {
         continue
       }
-      let known = manifest.images.union(manifest.garbage)
+      let known = manifest.images.union(manifest.garbage).union([manifest.copy?.image].compactMap { $0 })
       suspects += images.filter { !known.contains($0) }.map { .image($0) }
       for image in strange where known.contains(image) {
         let names = (inventory.snapshots[image] ?? []).filter { name in

@@ -9,7 +9,7 @@ extension RBDPool {
     case .known(let known): manifest = known
     }
     guard let head = manifest.head else {
-      try await forget(manifest)
+      if manifest.copy == nil { try await forget(manifest) }
       return .absent
     }
     var used = 0

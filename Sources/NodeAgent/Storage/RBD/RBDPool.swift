@@ -44,6 +44,8 @@ actor RBDPool: VolumeBackend {
   var isTidying = false
   /// When nothing was found by ``findings(uptime:comparing:)``; nil: something was, or nobody has looked.
   var cleanAt: Int?
+  /// Copies that are being filled from other pools.
+  var copying: [VolumeID: ToolHandle] = [:]
 
   nonisolated var takesSnapshotsInPlace: Bool { true }
 
@@ -174,7 +176,7 @@ actor RBDPool: VolumeBackend {
     guard case .known(let manifest) = try await record(of: volume) else { return [] }
     var cut: [String] = []
     // What it was making is not to be written to either.
-    for image in manifest.images.union(manifest.garbage).sorted() {
+    for image in manifest.images.union(manifest.garbage).union([manifest.copy?.image].compactMap { $0 }).sorted() {
       var looks = 0
       while true {
         let open = try await watchers(of: image)
