@@ -62,8 +62,11 @@ public struct VolumeAssignment: Sendable, Codable, Equatable {
     public var volumes: [VolumeID]
     /// The guest is to bring its file systems to rest first, if its agent can.
     public var quiesce: Bool
+    /// What the guest's memory holds belongs to it, as a file beside this volume. Nil: it does not.
+    public var memory: VolumeID?
 
-    public init(id: SnapshotID, isTaken: Bool, volumes: [VolumeID], quiesce: Bool) {
+    public init(id: SnapshotID, isTaken: Bool, volumes: [VolumeID], quiesce: Bool, memory: VolumeID? = nil) {
+      self.memory = memory
       self.id = id
       self.isTaken = isTaken
       self.volumes = volumes
@@ -212,8 +215,11 @@ public struct VolumeObservation: Sendable, Codable, Equatable {
     public var takenAt: Int
     /// The guest's file systems were at rest.
     public var quiesced: Bool
+    /// How much the file with the guest's memory takes, which lies beside this volume. Nil: there is none.
+    public var memoryBytes: Int?
 
-    public init(id: SnapshotID, takenAt: Int, quiesced: Bool) {
+    public init(id: SnapshotID, takenAt: Int, quiesced: Bool, memoryBytes: Int? = nil) {
+      self.memoryBytes = memoryBytes
       self.id = id
       self.takenAt = takenAt
       self.quiesced = quiesced

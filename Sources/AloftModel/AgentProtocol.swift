@@ -200,12 +200,15 @@ public struct Assignment: Sendable, Codable, Equatable {
   public var nics: [NIC]?
   /// What the NICs are connected to.
   public var networks: [Network]?
+  /// What the guest goes on from at its next start, once. Nil: it boots.
+  public var memory: Memory?
 
   public init(
     vm: VMID, incarnation: Int, generation: Int, deleted: Bool, power: Power, stopGraceSeconds: Int, name: String,
     hostname: String, vcpus: Int, memoryMib: Int, accelerator: AcceleratorChoice, sshKeys: [String], userData: String,
-    disks: [Disk], requests: [Request], nics: [NIC]? = nil, networks: [Network]? = nil
+    disks: [Disk], requests: [Request], nics: [NIC]? = nil, networks: [Network]? = nil, memory: Memory? = nil
   ) {
+    self.memory = memory
     self.vm = vm
     self.incarnation = incarnation
     self.generation = generation
@@ -309,12 +312,15 @@ public struct Observation: Sendable, Codable, Equatable {
   public var disks: [VolumeID]
   /// Those of ``disks`` whose I/O limits are not those of the document. Nil is none.
   public var staleDisks: [VolumeID]?
+  /// The request by which the guest went on from memory last; see ``Assignment/Memory``.
+  public var resumed: VMRequestID?
 
   public init(
     vm: VMID, incarnation: Int, generation: Int, sequence: Int, power: Power, guestStopped: Bool = false,
     activity: String? = nil, progress: Int? = nil, problem: Problem? = nil, completedRequests: [VMRequestID] = [],
-    nics: [NICID]? = nil, disks: [VolumeID] = [], staleDisks: [VolumeID]? = nil
+    nics: [NICID]? = nil, disks: [VolumeID] = [], staleDisks: [VolumeID]? = nil, resumed: VMRequestID? = nil
   ) {
+    self.resumed = resumed
     self.nics = nics
     self.disks = disks
     self.staleDisks = staleDisks

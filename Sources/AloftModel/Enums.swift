@@ -86,6 +86,12 @@ public enum OperationFailure: String, Sendable, Codable, CaseIterable {
   case imageInvalid = "image_invalid"
   case quotaExceeded = "quota_exceeded"
   case backupDamaged = "backup_damaged"
+  /// What a guest's memory held cannot be kept with a snapshot any more.
+  case memoryUnsaved = "memory_unsaved"
+  /// The machine is not the one whose memory is to be loaded.
+  case memoryMismatch = "memory_mismatch"
+  /// The memory cannot be loaded.
+  case memoryUnusable = "memory_unusable"
 }
 
 /// What a user is: a person, or a program that acts for itself (a service account).

@@ -54,6 +54,8 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
   case backupUnsupported = "backup_unsupported"
   case limitsContradict = "limits_contradict"
   case encryptionUnsupported = "encryption_unsupported"
+  case memoryUnsupported = "memory_unsupported"
+  case memoryMismatch = "memory_mismatch"
   case rangeNotSatisfiable = "range_not_satisfiable"
   case urlRefused = "url_refused"
   case nodeUnreachable = "node_unreachable"
@@ -81,7 +83,7 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .timeout: 408
     case .imageNotReady, .nameTaken, .inUse, .lastAdmin, .limitReached, .noCapacity, .quotaExceeded, .wrongState,
       .addressTaken, .addressesExhausted, .addressesOverlap, .uploadOffsetMismatch, .uploadInUse, .imageUnsuitable,
-      .backupDamaged, .backupUnsupported, .encryptionUnsupported:
+      .backupDamaged, .backupUnsupported, .encryptionUnsupported, .memoryUnsupported, .memoryMismatch:
       409
     case .eventsGone: 410
     case .preconditionFailed: 412
@@ -152,6 +154,8 @@ public enum ProblemCode: String, Sendable, CaseIterable, Codable {
     case .backupUnsupported: "Cannot be backed up"
     case .limitsContradict: "Limits contradict each other"
     case .encryptionUnsupported: "Not possible with encryption"
+    case .memoryUnsupported: "Memory cannot be kept"
+    case .memoryMismatch: "Not the machine whose memory it is"
     case .rangeNotSatisfiable: "No such range"
     case .urlRefused: "URL not allowed"
     case .nodeUnreachable: "Node unreachable"

@@ -13,6 +13,8 @@ extension Domain {
     public static let atomic = SnapshotOptions(rawValue: VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC.rawValue)
     /// libvirt does not remember it: an overlay is put on the disks, and that is all.
     public static let noMetadata = SnapshotOptions(rawValue: VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA.rawValue)
+    /// The guest runs on while its memory is written.
+    public static let live = SnapshotOptions(rawValue: VIR_DOMAIN_SNAPSHOT_CREATE_LIVE.rawValue)
     /// The overlay files exist already.
     public static let reuseFiles = SnapshotOptions(rawValue: VIR_DOMAIN_SNAPSHOT_CREATE_REUSE_EXT.rawValue)
   }

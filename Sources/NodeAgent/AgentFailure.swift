@@ -22,6 +22,12 @@ public struct AgentFailure: Error, Sendable, Hashable, CustomStringConvertible {
     case backupDamaged
     /// An encrypted volume cannot be used: its key is missing, or would come to the node's disk.
     case volumeLocked
+    /// What a guest's memory held at the instant of a snapshot cannot be kept any more.
+    case memoryUnsaved
+    /// The machine is not the one whose memory is to be loaded.
+    case memoryMismatch
+    /// Memory cannot be loaded.
+    case memoryUnusable
     /// A guest has the volume open: look again.
     case volumeInUse
     /// Another failure of the local file system.
@@ -58,6 +64,9 @@ public struct AgentFailure: Error, Sendable, Hashable, CustomStringConvertible {
     case .volumeDamaged: code = .volumeDamaged
     case .backupDamaged: code = .backupDamaged
     case .volumeLocked: code = .volumeLocked
+    case .memoryUnsaved: code = .memoryUnsaved
+    case .memoryMismatch: code = .memoryMismatch
+    case .memoryUnusable: code = .memoryUnusable
     }
     return Observation.Problem(code: code, detail: detail)
   }

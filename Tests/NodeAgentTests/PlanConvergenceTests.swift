@@ -27,6 +27,10 @@ private struct Model {
       starts += 1
       actual.domain?.power = .paused(.asked)
       actual.nics = (document.nics ?? []).map { DomainNIC(id: $0.id, mac: $0.mac) }
+    case .restore:
+      starts += 1
+      actual.domain?.power = .paused(.other)
+      actual.nics = (document.nics ?? []).map { DomainNIC(id: $0.id, mac: $0.mac) }
     case .release, .resume: actual.domain?.power = .running
     case .plug(let nic): actual.nics.append(DomainNIC(id: nic.id, mac: nic.mac))
     case .unplug(let nic): actual.nics.removeAll { $0.id == nic }

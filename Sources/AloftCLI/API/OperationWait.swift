@@ -87,6 +87,9 @@ struct OperationWait: Sendable {
       case .fetchRefused, .fetchFailed:
         "Look whether the URL is right and open to everybody; `aloft image delete` and fetch it anew."
       case .checksumMismatch, .imageInvalid: "Look what is at the URL; `aloft image delete` and fetch it anew."
+      case .memoryUnsaved: "Take the snapshot again while the guest runs, or without --memory."
+      case .memoryMismatch, .memoryUnusable:
+        "Stop the machine; `aloft snapshot revert` without --memory lets it boot from the snapshot's volumes."
       case .backupDamaged: "`aloft backup verify` tells how much of it is damaged; restore another backup."
       case .quotaExceeded: "`aloft quota show` shows what is used."
       }

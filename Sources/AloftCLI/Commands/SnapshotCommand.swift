@@ -71,6 +71,9 @@ struct SnapshotCommand: ParsableCommand {
     @Flag(inversion: .prefixedNo, help: "Whether the guest is to bring its file systems to rest first, if it can.")
     var quiesce = true
 
+    @Flag(help: "With what the virtual machine's memory holds. It must run.")
+    var memory = false
+
     @Option(name: .shortAndLong, help: ArgumentHelp("A label. Can be repeated.", valueName: "key=value"))
     var label: [LabelPair] = []
 
@@ -80,6 +83,7 @@ struct SnapshotCommand: ParsableCommand {
 
     func validate() throws {
       if (volume == nil) == (vm == nil) { throw ValidationError("say of what: either --volume or --vm") }
+      if memory && vm == nil { throw ValidationError("--memory is of a whole virtual machine: say --vm") }
     }
 
     func perform(_ session: Session) async throws(CommandFailure) {
@@ -87,6 +91,7 @@ struct SnapshotCommand: ParsableCommand {
       body.say("volume", volume)
       body.say("vm", vm)
       if !quiesce { body["quiesce"] = .bool(false) }
+      if memory { body["memory"] = .bool(true) }
       if !label.isEmpty { body["labels"] = LabelPair.object(label) }
       let call = APICall(
         .post, APIPath.path("snapshots"), query: session.query(options.project, dryRun: options.dryRun),
@@ -104,14 +109,18 @@ struct SnapshotCommand: ParsableCommand {
     @Argument(help: SnapshotNoun.nameHelp)
     var name: String
 
+    @Flag(help: "The virtual machine goes on from the snapshot's memory when it is started, instead of booting.")
+    var memory = false
+
     @OptionGroup var key: KeyOption
     @OptionGroup var options: ChangeOptions
     @OptionGroup var common: CommonOptions
 
     func perform(_ session: Session) async throws(CommandFailure) {
       let query = session.query(options.project, dryRun: options.dryRun)
+      let body: JSONValue? = memory ? ["memory": true] : nil
       try await options.changes(session).run([name]) { name in
-        APICall(.post, APIPath.path("snapshots", name, "revert"), query: query, key: session.key(key))
+        APICall(.post, APIPath.path("snapshots", name, "revert"), query: query, body: body, key: session.key(key))
       }
     }
   }
@@ -143,6 +152,7 @@ extension Presentation {
         let names = (item["volumes"]?.arrayValue ?? []).map { plain($0["name"]) }
         return Table.Cell(names.isEmpty ? "-" : names.joined(separator: ", "))
       },
-      .member("QUIESCED", "quiesced"), .age("AGE", "created_at"), .member("REASON", "reason"),
+      .member("QUIESCED", "quiesced"), .member("MEMORY", "memory"), .age("AGE", "created_at"),
+      .member("REASON", "reason"),
     ], nameMember: "name")
 }

@@ -54,7 +54,7 @@ extension AgentAPI {
              (SELECT array_agg(r.id ORDER BY r.id) FROM vm_requests r WHERE r.vm_id = v.id),
              (SELECT array_agg(r.kind ORDER BY r.id) FROM vm_requests r WHERE r.vm_id = v.id),
              p.assignment_revision, p.all_documents, EXISTS (SELECT 1 FROM nics c WHERE c.vm_id = v.id),
-             \(fragment: VMDisk.column)
+             \(fragment: VMDisk.column), \(fragment: SnapshotMemory.assigned)
         FROM changed p JOIN vms v ON v.id = p.id
        WHERE p.bytes_before < \(Self.pageBytes)
        ORDER BY p.assignment_revision LIMIT \(Self.pageDocuments)
@@ -123,7 +123,8 @@ extension AgentAPI {
         Assignment.Disk(volume: $0.volume, bus: $0.bus, bootIndex: $0.bootIndex, limits: $0.limits)
       },
       // No NICs is said: an agent takes silence for a control plane without networks, and would leave a guest what it has.
-      requests: requests, nics: plugs[vm]?.nics ?? [], networks: plugs[vm]?.networks ?? [])
+      requests: requests, nics: plugs[vm]?.nics ?? [], networks: plugs[vm]?.networks ?? [],
+      memory: try SnapshotMemory.assignment(row, at: 19))
   }
 
   private static func parameters(_ query: String?) -> [String: Int] {

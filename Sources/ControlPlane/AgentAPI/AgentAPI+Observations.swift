@@ -119,6 +119,10 @@ extension AgentAPI {
       statements.append("DELETE FROM vm_requests WHERE vm_id = \(vm.id) AND id = ANY(\(completed))")
       after.pendingRequests.subtract(completed)
     }
+    if let resumed = observation.resumed { statements.append(SnapshotMemory.forgetting(of: vm.id, request: resumed)) }
+    // Also where an agent of an older version has let it boot: its memory does not fit its volumes any more.
+    let hasRun = observation.power == .running && vm.facts.observed?.power != .running || observation.guestStopped
+    if hasRun { statements.append(SnapshotMemory.forgetting(of: vm.id)) }
     if after == vm.facts { return }
     statements.append(WorkQueue.waking(.vm, vm.id.uuid))
     effects.wake.insert(.work)

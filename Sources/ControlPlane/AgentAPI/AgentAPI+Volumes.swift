@@ -58,6 +58,7 @@ extension AgentAPI {
       let before = volume.facts.observed
       let taken = observation.snapshots.filter { before?.snapshots.contains($0.id.uuid) != true }
       last += SnapshotStore.taking(taken, of: volume.id) + ImageCaptureStore.taking(taken, of: volume.id)
+      last += SnapshotMemory.writing(taken, beside: volume.id)
       last += BackupStore.taking(taken, of: volume.id)
       if observation.state != before?.state || observation.epoch != before?.epoch ?? 0 || !taken.isEmpty {
         last.append(VolumeStore.seen(observation, taken: taken.map(\.id.uuid)))

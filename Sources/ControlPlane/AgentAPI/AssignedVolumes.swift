@@ -13,10 +13,12 @@ struct AssignedVolumes {
     var isTaken: Bool
     var quiesce: Bool
     var volumes: [UUID]
+    var memory: UUID?
 
     var assigned: VolumeAssignment.Snapshot {
       VolumeAssignment.Snapshot(
-        id: SnapshotID(id), isTaken: isTaken, volumes: volumes.map { VolumeID($0) }, quiesce: quiesce)
+        id: SnapshotID(id), isTaken: isTaken, volumes: volumes.map { VolumeID($0) }, quiesce: quiesce,
+        memory: memory.map { VolumeID($0) })
     }
   }
 
@@ -48,7 +50,8 @@ struct AssignedVolumes {
     SELECT jsonb_agg(a.snapshot ORDER BY a.snapshot->>'id') FROM (
       SELECT jsonb_build_object('id', t.id, 'is_taken', m.taken_at IS NOT NULL, 'quiesce', t.quiesce,
                'volumes', (SELECT jsonb_agg(a.volume_id ORDER BY a.volume_id) FROM volume_snapshots a
-                            WHERE a.snapshot_id = t.id))
+                            WHERE a.snapshot_id = t.id),
+               'memory', (SELECT k.volume_id FROM snapshot_memories k WHERE k.snapshot_id = t.id))
         FROM volume_snapshots m JOIN snapshots t ON t.id = m.snapshot_id
        WHERE m.volume_id = v.id AND t.deleted_at IS NULL
       UNION ALL

@@ -91,6 +91,9 @@ extension VolumeObservation: Reported {
     let counts = [generation, sequence, epoch, sizeBytes ?? 0, usedBytes ?? 0, bytesDone ?? 0, bytesTotal ?? 0]
     if counts.contains(where: { !countable.contains($0) }) { return "a count is out of range" }
     if snapshots.count > 10_000 { return "too many snapshots" }
+    if snapshots.contains(where: { $0.memoryBytes.map { !countable.contains($0) } ?? false }) {
+      return "a count is out of range"
+    }
     return nil
   }
 

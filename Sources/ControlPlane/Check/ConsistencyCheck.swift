@@ -27,10 +27,17 @@ public struct ConsistencyCheck: Sendable {
     self.logger = logger
   }
 
+  /// All that disk space is promised to.
+  private static let disks: SQL = """
+    (SELECT pool_id, node_id, size_gib FROM volumes
+     UNION ALL SELECT moving_to, node_id, size_gib FROM volumes WHERE moving_to IS NOT NULL
+     UNION ALL SELECT pool_id, node_id, promised_gib FROM snapshot_memories)
+    """
+
   /// Each query returns one line of text for each difference.
   private static let rules: [(String, SQL)] = [
     (
-      "a node's sums equal its claims and its volumes",
+      "a node's sums equal its claims, its volumes and memory in snapshots",
       """
       SELECT format('node %s: claimed %s vCPUs %s MiB %s GiB, its claims sum to %s %s, its volumes to %s', n.name,
                     n.vcpus_claimed, n.memory_mib_claimed, n.disk_gib_claimed, s.vcpus, s.memory_mib, d.gib)
@@ -39,8 +46,7 @@ public struct ConsistencyCheck: Sendable {
           SELECT coalesce(sum(vcpus), 0) AS vcpus, coalesce(sum(memory_mib), 0) AS memory_mib
             FROM claims c WHERE c.node_id = n.id) s
         CROSS JOIN LATERAL (
-          SELECT coalesce(sum(v.size_gib), 0) AS gib
-            FROM volumes v JOIN storage_pools p ON p.id IN (v.pool_id, v.moving_to)
+          SELECT coalesce(sum(v.gib), 0) AS gib FROM \(fragment: disks) v (pool_id, node_id, gib) JOIN storage_pools p ON p.id = v.pool_id
            WHERE v.node_id = n.id AND p.name = 'local') d
        WHERE (n.vcpus_claimed, n.memory_mib_claimed, n.disk_gib_claimed) <> (s.vcpus, s.memory_mib, d.gib)
       """
@@ -51,8 +57,8 @@ public struct ConsistencyCheck: Sendable {
       SELECT format('pool %s on node %s: claimed %s GiB, its volumes sum to %s', s.name, p.node_id, p.claimed_gib, d.gib)
         FROM storage_places p JOIN storage_pools s ON s.id = p.pool_id
         CROSS JOIN LATERAL (
-          SELECT coalesce(sum(v.size_gib), 0) AS gib FROM volumes v
-           WHERE p.pool_id IN (v.pool_id, v.moving_to) AND v.node_id = p.node_id) d
+          SELECT coalesce(sum(v.gib), 0) AS gib FROM \(fragment: disks) v (pool_id, node_id, gib)
+           WHERE v.pool_id = p.pool_id AND v.node_id = p.node_id) d
        WHERE p.claimed_gib <> d.gib
       """
     ),
@@ -194,7 +200,8 @@ public struct ConsistencyCheck: Sendable {
           SELECT project_id, slot, sum(vms)::bigint AS vms, sum(vcpus)::bigint AS vcpus,
                  sum(memory_mib)::bigint AS memory_mib, sum(disk_gib)::bigint AS disk_gib
             FROM (SELECT project_id, aloft_usage_slot(id), 1, vcpus, memory_mib, 0 FROM vms
-                  UNION ALL SELECT project_id, usage_slot, 0, 0, 0, size_gib FROM volumes)
+                  UNION ALL SELECT project_id, usage_slot, 0, 0, 0, size_gib FROM volumes
+                  UNION ALL SELECT project_id, usage_slot, 0, 0, 0, promised_gib FROM snapshot_memories)
                  t (project_id, slot, vms, vcpus, memory_mib, disk_gib)
            GROUP BY 1, 2) s USING (project_id, slot)
        WHERE (u.vms, u.vcpus, u.memory_mib, u.disk_gib)
@@ -314,7 +321,7 @@ public struct ConsistencyCheck: Sendable {
 
   /// What the database alone says, as the session sees it.
   static func findings(in session: Session) throws -> [Finding] {
-    try (rules + NetworkRules.rules + RoutingRules.rules).flatMap { rule, sql in
+    try (rules + MemoryRules.rules + NetworkRules.rules + RoutingRules.rules).flatMap { rule, sql in
       try session.query(sql).map { Finding(rule: rule, detail: try $0.get(0)) }
     }
   }

@@ -80,6 +80,11 @@ struct VMDecision: Sendable, Equatable {
     if facts.host == nil && operation.kind != .deleteVM {
       return .failed(.nodeRemoved, "its node was removed")
     }
+    if operation.kind == .startVM, let problem = facts.current?.problem, problem.isAboutMemory,
+      facts.current?.generation ?? 0 >= operation.generation
+    {
+      return .failed(problem.code, problem.detail)
+    }
     if now >= operation.deadline {
       let problem = operation.kind == .stopVM ? facts.current?.problem : facts.current?.obstacle
       let waited = state.reason ?? "the node to report"
@@ -121,4 +126,9 @@ struct VMDecision: Sendable, Equatable {
     default: return nil
     }
   }
+}
+
+extension Observation.Problem {
+  /// The guest's memory does not load: nobody has to wait for it.
+  fileprivate var isAboutMemory: Bool { code == .memoryMismatch || code == .memoryUnusable }
 }

@@ -68,7 +68,7 @@ extension AgentMachine {
     entry.turn.activity = step.activity
     switch step {
     case .start where now.uptime < entry.nextStart, .startHeld where now.uptime < entry.nextStart,
-      .resume where now.uptime < entry.nextStart:
+      .restore where now.uptime < entry.nextStart, .resume where now.uptime < entry.nextStart:
       entry.turn.activity = "the guest does not stay up: \(step.activity) again in a while"
       entry.turn.wakeAt = min(entry.nextStart, entry.plan.wakeAt ?? .max)
     default:
@@ -195,7 +195,7 @@ extension VMEntry {
     turn.failures = 0
     turn.lastFailure = nil
     switch step {
-    case .start, .startHeld:
+    case .start, .startHeld, .restore:
       starts += 1
       lastStart = now.uptime
       endedByHost = false

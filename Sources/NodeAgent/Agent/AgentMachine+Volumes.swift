@@ -145,7 +145,7 @@ extension AgentMachine {
       copying += 1
       entry.turn.work = .performing(step)
       effects.append(.performVolume(step, document, [document]))
-    case .takeSnapshot(_, let all, _):
+    case .takeSnapshot(_, let all, _, _):
       entry.turn.work = .performing(step)
       running += 1
       effects.append(.performVolume(step, document, documents(of: all)))
@@ -168,7 +168,7 @@ extension AgentMachine {
     }
     guard var entry = volumes[volume], entry.turn.work == .performing(step) else { return }
     end(&entry.turn)
-    defer { if case .takeSnapshot(_, let all, _) = step { touch(all.filter { $0 != volume }) } }
+    defer { if case .takeSnapshot(_, let all, _, _) = step { touch(all.filter { $0 != volume }) } }
     guard let document = entry.document else {
       volumes[volume] = entry
       return forget(volume)

@@ -47,7 +47,14 @@ extension EffectPerformer {
       try await refuseOpenElsewhere(volumes)
       try await networks.removeLeftovers(of: (document.nics ?? []).map(\.id))
       try await withKeys(of: volumes) { () async throws(AgentFailure) in try await hypervisor.start(vm, held: true) }
-    case .release, .resume: try await hypervisor.resume(vm)
+    case .restore(let memory):
+      try await refuseOpenElsewhere(volumes)
+      try await networks.removeLeftovers(of: (document.nics ?? []).map(\.id))
+      try await restore(memory, document, volumes, sources: try await sources(of: volumes).sources)
+    case .release, .resume:
+      try await hypervisor.resume(vm)
+      // Its clock stood still with it.
+      if document.memory != nil { await hypervisor.setTime(of: vm, to: clock.now().wall) }
     case .plug(let nic):
       try await networks.removeLeftovers(of: [nic.id])
       try await hypervisor.plug(NICSpecification(nic, in: document, platform: try await platform()), into: vm)

@@ -104,12 +104,18 @@ extension EffectPerformer {
       throw AgentFailure(.unsupported, "an image is not fetched for one volume alone")
     case .create: try await pool.create(volume, sizeBytes: document.sizeBytes, from: document.source)
     case .catchUp: try await switchGuest(to: [document], quiesce: false)
-    case .takeSnapshot(let snapshot, let volumes, let quiesce):
+    case .takeSnapshot(let snapshot, let volumes, let quiesce, let memory):
       let partners = all.filter { volumes.contains($0.volume) }
       guard partners.count == volumes.count else {
         throw AgentFailure(.changedMeanwhile, "a volume of the snapshot \(snapshot) is not here")
       }
-      try await take(snapshot, of: partners, quiesce: quiesce)
+      if let memory {
+        try await take(snapshot, of: partners, memoryBeside: memory) { done, total in
+          emit(.volumeProgress(volume, done: done, total: total))
+        }
+      } else {
+        try await take(snapshot, of: partners, quiesce: quiesce)
+      }
     case .deleteSnapshot(let snapshot):
       if pool.takesSnapshotsInPlace { try await endHold(snapshot, of: document) }
       try await pool.deleteSnapshot(snapshot, of: volume)
@@ -242,15 +248,31 @@ extension EffectPerformer {
   func switchGuest(
     to documents: [VolumeAssignment], quiesce: Bool
   ) async throws(AgentFailure) -> Bool? {
+    let (plugged, switches) = try await pendingSwitches(to: documents)
+    guard !plugged.isEmpty else { return nil }
+    guard switches.count <= 1 else {
+      throw AgentFailure(.unsupported, "the volumes of one snapshot belong to several guests")
+    }
+    guard let (vm, all) = switches.first else { return false }
+    let switched = documents.filter { document in all.contains { $0.disk.volume == document.volume } }
+    return try await withKeys(of: switched) { () async throws(AgentFailure) in
+      try await hypervisor.switchDisks(all, of: vm, quiesce: quiesce)
+    }
+  }
+
+  /// The volumes that are plugged into guests, and which of these are to go over to their newest layers.
+  func pendingSwitches(
+    to documents: [VolumeAssignment]
+  ) async throws(AgentFailure) -> (plugged: Set<VolumeID>, switches: [VMID: [DiskSwitch]]) {
     var switches: [VMID: [DiskSwitch]] = [:]
-    var isPlugged = false
+    var plugged: Set<VolumeID> = []
     for document in documents {
       guard let vm = document.vm, let disk = try await liveDisk(document.volume, of: vm) else {
         // What is at rest must be so for everybody.
         try await refuseOpen(document)
         continue
       }
-      isPlugged = true
+      plugged.insert(document.volume)
       guard case .whole(let stored) = try await pool(document.pool).look(document.volume) else {
         throw AgentFailure(.volumeDamaged, "\(document.volume) is not whole")
       }
@@ -261,14 +283,6 @@ extension EffectPerformer {
       switches[vm, default: []].append(
         DiskSwitch(disk: disk, to: stored.source, isEncrypted: stored.encryption != nil))
     }
-    guard isPlugged else { return nil }
-    guard switches.count <= 1 else {
-      throw AgentFailure(.unsupported, "the volumes of one snapshot belong to several guests")
-    }
-    guard let (vm, all) = switches.first else { return false }
-    let switched = documents.filter { document in all.contains { $0.disk.volume == document.volume } }
-    return try await withKeys(of: switched) { () async throws(AgentFailure) in
-      try await hypervisor.switchDisks(all, of: vm, quiesce: quiesce)
-    }
+    return (plugged, switches)
   }
 }

@@ -107,7 +107,7 @@ extension AgentMachine {
   /// How far the restoring of a volume is.
   mutating func takeProgress(_ volume: VolumeID, _ done: Int, _ total: Int, _ now: AgentTime) {
     switch volumes[volume]?.turn.work {
-    case .performing(.restore), .performing(.copy): break
+    case .performing(.restore), .performing(.copy), .performing(.takeSnapshot): break
     default: return
     }
     volumes[volume]?.transfer = (done, total)

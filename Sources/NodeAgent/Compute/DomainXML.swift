@@ -28,6 +28,7 @@ extension DomainTag {
         "power-cut": powerCut ? "true" : nil,
         "digest": digest,
         "disks": disks,
+        "resumed": resumed?.description,
         "name": name,
       ])
   }

@@ -32,7 +32,7 @@ extension Observation {
         $0.description < $1.description
       },
       nics: desired?.nics == nil ? nil : actual.nics.map(\.id), disks: actual.disks.map(\.volume),
-      staleDisks: stale.isEmpty ? nil : stale)
+      staleDisks: stale.isEmpty ? nil : stale, resumed: tag?.resumed)
   }
 
   /// A guest that did not shut down when it was asked to. It keeps nobody from anything for long, so every other problem

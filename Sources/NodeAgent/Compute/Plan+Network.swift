@@ -72,7 +72,8 @@ extension Plan.Situation {
   /// A guest that stands still and should run.
   func goOn(_ cause: DomainPower.PauseCause) -> Plan {
     guard let missing = actual.missingPorts else {
-      return Plan([cause == .asked && !actual.nics.isEmpty ? .release : .resume])
+      let isStart = desired.memory != nil || cause == .asked && !actual.nics.isEmpty
+      return Plan(noteResumed + [isStart && cause != .ioError ? .release : .resume])
     }
     let names = missing.nics.map(\.description).joined(separator: ", ")
     var plan = Plan(wakeAt: now + Plan.portLook, activity: "waiting for the network port of \(names)")

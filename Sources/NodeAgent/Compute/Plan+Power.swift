@@ -28,8 +28,23 @@ extension Plan {
           return Plan(settleOff(guestStopped: true) + journalSteps + idleRequests, guestStopped: true)
         }
         guard let sources = disks.sources else { return .waiting(for: disks, journalSteps + idleRequests) }
-        return Plan(define(sources) + journalSteps + idleRequests + [desired.start])
+        return Plan(define(sources) + journalSteps + idleRequests + [start])
       }
+    }
+
+    /// Memory that the guest is to go on from, and has not yet.
+    private var memory: Assignment.Memory? {
+      desired.memory.flatMap { $0.request == domain.tag.resumed ? nil : $0 }
+    }
+
+    private var start: Step { memory.map(Step.restore) ?? desired.start }
+
+    /// It stands still with its memory loaded, and is about to run.
+    var noteResumed: [Step] {
+      guard let memory else { return [] }
+      var tag = domain.tag
+      tag.resumed = memory.request
+      return [.setTag(tag)]
     }
 
     /// The definition is renewed where it cannot disturb a guest: before its start.
@@ -78,6 +93,7 @@ extension Plan {
       }
       // What never ran cannot shut down, and must not run for that.
       if isHeld { return Plan([.destroy]) }
+      if memory != nil, case .paused = domain.power { return Plan([.destroy]) }
       if desired.stopGraceSeconds <= 0 || domain.power == .panicked { return Plan([.destroy]) }
       guard let stop, let stopDeadline else { return Plan([.requestShutdown]) }
       if now >= stopDeadline { return Plan([.destroy], guestIgnores: true) }
@@ -108,7 +124,10 @@ extension Plan {
     private func settle(ran: Bool, guestStopped: Bool = false) -> [Step] {
       var tag = domain.tag
       tag.generation = desired.generation
-      if ran { tag.ranGeneration = desired.generation }
+      if ran {
+        tag.ranGeneration = desired.generation
+        tag.resumed = memory?.request ?? tag.resumed
+      }
       tag.guestStopped = guestStopped
       tag.powerCut = !ran && (tag.powerCut || wasCutOff)
       return tag == domain.tag ? [] : [.setTag(tag)]

@@ -9,6 +9,8 @@ import AloftModel
 // - A guest that turned itself off stays off until a newer document wants it running.
 // - Nothing is defined or started before all its volumes are ready, and what is started opens their newest layers.
 // - A guest with NICs is held at its start, and none that is held or paused goes on, until their ports are installed.
+// - Memory is loaded into a guest that stands still, and it is written down that it was before the guest runs: once it runs, its volumes
+//   are not what the memory knows of them any more.
 // - The plan is made anew after each step, so a step never relies on the one before it.
 
 /// Since when a guest is being asked to power off, on the agent's own monotonic clock.
@@ -113,10 +115,12 @@ extension Plan {
     var steps: [Step] = []
     if !actual.files.seed { steps.append(.createSeed) }
     guard let sources = disks.sources else { return .waiting(for: disks, steps) }
+    // Whether the guest has run since it was to go on from memory, only its lost definition knew: it boots.
     steps.append(
       .define(
         DomainTag(
-          incarnation: desired.incarnation, generation: desired.generation, digest: digest, disks: sources)))
+          incarnation: desired.incarnation, generation: desired.generation, digest: digest, disks: sources,
+          resumed: desired.memory?.request)))
     if actual.journal.stop != nil { steps.append(.forgetStop) }
     steps += desired.newRequests(actual.journal).map(Step.completeRequest)
     if desired.power == .running { steps.append(desired.start) }

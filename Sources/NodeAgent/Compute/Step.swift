@@ -8,6 +8,8 @@ public enum Step: Sendable, Hashable {
   case start
   /// Start it with its processors held: it runs when ``release`` says so, which is not before its network is there.
   case startHeld
+  /// Load its memory instead of booting it, and let it stand still: nothing has changed when that fails, or is done again.
+  case restore(Assignment.Memory)
   case release
   case resume
   /// Ask the guest to power off; the journal knows since when it is being asked.
@@ -42,6 +44,7 @@ public enum Step: Sendable, Hashable {
     case .createSeed: "writing the seed disk"
     case .define: "defining the machine"
     case .start, .startHeld, .release: "starting"
+    case .restore: "loading the guest's memory"
     case .resume: "resuming"
     case .requestShutdown: "waiting for the guest to shut down"
     case .destroy: "cutting the power"

@@ -17,11 +17,14 @@ public struct DomainTag: Sendable, Hashable {
   public var digest: String
   /// A digest of what the definition lets QEMU open for the volumes.
   public var disks: String
+  /// The request by which the guest went on from memory last: it was about to run when this was written.
+  public var resumed: VMRequestID?
 
   public init(
     incarnation: Int, generation: Int, ranGeneration: Int = 0, guestStopped: Bool = false, powerCut: Bool = false,
-    digest: String = "", disks: String = ""
+    digest: String = "", disks: String = "", resumed: VMRequestID? = nil
   ) {
+    self.resumed = resumed
     self.disks = disks
     self.incarnation = incarnation
     self.generation = generation

@@ -77,6 +77,25 @@ public protocol Hypervisor: Sendable {
   /// Lets the guest go over to empty layers above those it writes to: all at one instant, or none. Returns whether the guest's
   /// agent brought its file systems to rest; without an agent that answers it is done all the same.
   func switchDisks(_ disks: [DiskSwitch], of vm: VMID, quiesce: Bool) async throws(AgentFailure) -> Bool
+  /// How much memory a guest has, in bytes.
+  func memoryBytes(of vm: VMID) async throws(AgentFailure) -> Int
+  /// Whether it is being written to a file.
+  func isWritingMemory(of vm: VMID) async throws(AgentFailure) -> Bool
+  /// As ``switchDisks(_:of:quiesce:)``, while what the guest's memory holds at that instant is written to a new file; the guest, which
+  /// runs, runs on meanwhile and stands still at the end of it.
+  ///
+  /// - Parameter progress: bytes done, of how many.
+  func switchDisks(
+    _ disks: [DiskSwitch], of vm: VMID, writingMemoryTo file: String,
+    progress: @escaping @Sendable (Int, Int) -> Void
+  ) async throws(AgentFailure)
+  /// Starts a guest, whose domain is off, from its memory in a file, with its processors standing still. Its volumes are in these
+  /// files now. Throws `memoryMismatch` unless the machine is what it was, and `memoryUnusable` if QEMU cannot load it.
+  func restore(
+    _ document: Assignment, from file: String, sources: [VolumeID: DiskSource]
+  ) async throws(AgentFailure)
+  /// Has the guest's agent set its clock, in milliseconds since 1970; nothing happens without one.
+  func setTime(of vm: VMID, to wall: Int) async
   /// Begins to copy a layer into the one above it, which the guest writes to, and under it; the guest runs on.
   func pull(_ layer: DiskSource, into disk: DomainDisk, of vm: VMID) async throws(AgentFailure)
   /// Whether that is under way.
@@ -152,6 +171,16 @@ extension Hypervisor {
   public func switchDisks(_ disks: [DiskSwitch], of vm: VMID, quiesce: Bool) async throws(AgentFailure) -> Bool {
     throw .unsupported("snapshots")
   }
+  public func switchDisks(
+    _ disks: [DiskSwitch], of vm: VMID, writingMemoryTo file: String,
+    progress: @escaping @Sendable (Int, Int) -> Void
+  ) async throws(AgentFailure) { throw .unsupported("snapshots with memory") }
+  public func memoryBytes(of vm: VMID) async throws(AgentFailure) -> Int { throw .unsupported("memory") }
+  public func isWritingMemory(of vm: VMID) async throws(AgentFailure) -> Bool { false }
+  public func restore(
+    _ document: Assignment, from file: String, sources: [VolumeID: DiskSource]
+  ) async throws(AgentFailure) { throw .unsupported("loading memory") }
+  public func setTime(of vm: VMID, to wall: Int) async {}
   public func pull(_ layer: DiskSource, into disk: DomainDisk, of vm: VMID) async throws(AgentFailure) {
     throw .unsupported("merging layers")
   }

@@ -98,8 +98,9 @@ extension LibvirtHypervisor {
   }
 
   /// - Parameter all: the targets of all disks of the domain: those that are not named would get a snapshot, too.
-  private static func snapshotXML(_ disks: [DiskSwitch], all: [String]) -> String {
+  static func snapshotXML(_ disks: [DiskSwitch], all: [String], memory: String? = nil) -> String {
     XML.element("domainsnapshot") {
+      if let memory { XML.element("memory", ["snapshot": "external", "file": memory]) }
       XML.element("disks") {
         for target in all {
           if let disk = disks.first(where: { $0.disk.target == target }) {

@@ -14,7 +14,8 @@ extension DomainTag {
       ranGeneration: element.attribute("ran").flatMap { Int($0) } ?? 0,
       guestStopped: element.attribute("guest-stopped") == "true",
       powerCut: element.attribute("power-cut") == "true",
-      digest: element.attribute("digest") ?? "", disks: element.attribute("disks") ?? "")
+      digest: element.attribute("digest") ?? "", disks: element.attribute("disks") ?? "",
+      resumed: element.attribute("resumed").flatMap { VMRequestID($0) })
   }
 
   private static func withoutPrefix(_ xml: String) -> String {

@@ -14,6 +14,7 @@ extension DirectoryPool {
         contents.unowned.append("volumes/\(name)")
       }
     }
+    contents.unowned += unownedMemory.map { "memory/\($0)" }
     let unowned = Set(graph.unowned.map(\.fileName))
     for name in FileSystem.names(in: layersFolder)
     where !name.hasPrefix(".") && !Self.markers.contains(where: { name.hasSuffix($0) }) {

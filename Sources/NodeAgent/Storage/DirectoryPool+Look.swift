@@ -50,7 +50,9 @@ extension DirectoryPool {
     return StoredVolume(
       epoch: manifest.epoch, sizeBytes: try header(of: manifest.leaf).sizeBytes,
       usedBytes: graph.ownLayers(of: manifest).reduce(0) { $0 + FileSystem.blocks(of: path(of: $1)) },
-      snapshots: manifest.snapshots.map { .init(id: $0.id, takenAt: $0.takenAt, quiesced: $0.quiesced) },
+      snapshots: manifest.snapshots.map {
+        .init(id: $0.id, takenAt: $0.takenAt, quiesced: $0.quiesced, memoryBytes: $0.memoryBytes)
+      },
       source: .file(path(of: manifest.leaf)),
       below: chain.dropFirst().first.map { .file(path(of: $0)) }, earlier: earlier(manifest), depth: chain.count,
       merge: graph.merge(below: manifest).map { merge($0.layer, $0.child) }, pull: try pull(of: manifest),

@@ -120,6 +120,7 @@ extension DirectoryPool {
 
   func deleteSnapshot(_ snapshot: SnapshotID, of volume: VolumeID) async throws(AgentFailure) {
     var manifest = try manifest(of: volume)
+    try deleteMemory(of: manifest.snapshots.filter { $0.id == snapshot })
     manifest.snapshots.removeAll { $0.id == snapshot }
     try write(manifest)
   }
@@ -143,6 +144,7 @@ extension DirectoryPool {
 
   func delete(_ volume: VolumeID) async throws(AgentFailure) {
     let names = graph.manifests[volume]?.names ?? []
+    try deleteMemory(of: graph.manifests[volume]?.snapshots ?? [])
     try drop(names)
     try checkpoint("deleting a manifest")
     try FileSystem.delete(path(of: volume))

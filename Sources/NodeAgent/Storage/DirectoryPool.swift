@@ -10,6 +10,7 @@ import Logging
 //   volumes/<volume-id>.json   which layers are the volume and its snapshots
 //   images/<sha256>            read-only, shared by the layers over them
 //   exports/<image-id>.qcow2   what a snapshot holds, to be sent to the image store
+//   memory/<snapshot-id>       what a guest's memory held at the instant of a snapshot; see DirectoryPool+Memory
 //
 // Names that begin with a dot, and those that end with `.new`, are half made; they are removed when the pool is opened. QEMU
 // runs as another user: folders may be passed through, but not listed.
@@ -94,7 +95,7 @@ actor DirectoryPool: VolumeBackend {
     for folder in [root, "\(root)/images", layersFolder, volumesFolder] {
       try FileSystem.makeFolder(folder, mode: 0o711)
     }
-    try FileSystem.makeFolder(exportsFolder, mode: 0o700)
+    for folder in [exportsFolder, memoryFolder] { try FileSystem.makeFolder(folder, mode: 0o700) }
     for folder in ["\(root)/images", layersFolder, volumesFolder, exportsFolder] {
       for name in FileSystem.names(in: folder) where name.hasPrefix(".") || name.hasSuffix(".new") {
         try FileSystem.delete("\(folder)/\(name)")
@@ -122,6 +123,7 @@ actor DirectoryPool: VolumeBackend {
         graph.dropped.insert(layer)
       }
     }
+    try tidyMemory()
     try collect()
   }
 
@@ -225,7 +227,7 @@ actor DirectoryPool: VolumeBackend {
       pool.freeBytes = max(0, space.free - reserve)
       pool.usedBytes =
         FileSystem.blocks(under: layersFolder) + FileSystem.blocks(under: root + "/images")
-        + FileSystem.blocks(under: exportsFolder)
+        + FileSystem.blocks(under: exportsFolder) + FileSystem.blocks(under: memoryFolder)
     } catch { pool.problem = error.detail }
     return pool
   }

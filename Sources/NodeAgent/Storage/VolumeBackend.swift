@@ -31,8 +31,11 @@ public struct StoredVolume: Sendable, Hashable {
     /// Milliseconds since 1970; nil: begun, and not taken while a guest still writes below it.
     public var takenAt: Int?
     public var quiesced: Bool
+    /// How much the file with the guest's memory takes, if it has one and that is whole.
+    public var memoryBytes: Int?
 
-    public init(id: SnapshotID, takenAt: Int?, quiesced: Bool) {
+    public init(id: SnapshotID, takenAt: Int?, quiesced: Bool, memoryBytes: Int? = nil) {
+      self.memoryBytes = memoryBytes
       self.id = id
       self.takenAt = takenAt
       self.quiesced = quiesced
@@ -160,6 +163,15 @@ public protocol VolumeBackend: Sendable {
   func finishSnapshot(
     _ snapshot: SnapshotID, of volume: VolumeID, takenAt: Int, quiesced: Bool
   ) async throws(AgentFailure)
+  /// Where the memory of a volume's guest is to be written that belongs to a snapshot which was begun; what an earlier attempt has left
+  /// there is gone. Throws `diskFull` unless `bytes` fit.
+  func beginMemory(_ snapshot: SnapshotID, of volume: VolumeID, bytes: Int) async throws(AgentFailure) -> String
+  /// Whether all of it has been written there.
+  func hasWrittenMemory(_ snapshot: SnapshotID, of volume: VolumeID) async throws(AgentFailure) -> Bool
+  /// Makes what was written there the memory of the snapshot, which can then be finished.
+  func finishMemory(_ snapshot: SnapshotID, of volume: VolumeID) async throws(AgentFailure)
+  /// The file with the memory of a snapshot that was taken. Throws `memoryUnusable` if there is none.
+  func memory(of snapshot: SnapshotID, of volume: VolumeID) async throws(AgentFailure) -> String
   func deleteSnapshot(_ snapshot: SnapshotID, of volume: VolumeID) async throws(AgentFailure)
   /// Makes a snapshot's content that of a volume that no guest has open.
   func revert(
@@ -273,6 +285,18 @@ extension VolumeBackend {
   public func adoptCopy(of volume: VolumeID) async throws(AgentFailure) { throw .unsupported("moving volumes") }
   public func discardCopy(of volume: VolumeID) async throws(AgentFailure) {}
   public func letGo(of volume: VolumeID) async throws(AgentFailure) {}
+  public func beginMemory(
+    _ snapshot: SnapshotID, of volume: VolumeID, bytes: Int
+  ) async throws(AgentFailure) -> String {
+    throw AgentFailure(.memoryUnsaved, "this pool keeps no memory of guests")
+  }
+  public func hasWrittenMemory(_ snapshot: SnapshotID, of volume: VolumeID) async throws(AgentFailure) -> Bool { false }
+  public func finishMemory(_ snapshot: SnapshotID, of volume: VolumeID) async throws(AgentFailure) {
+    throw AgentFailure(.memoryUnsaved, "this pool keeps no memory of guests")
+  }
+  public func memory(of snapshot: SnapshotID, of volume: VolumeID) async throws(AgentFailure) -> String {
+    throw AgentFailure(.memoryUnusable, "this pool keeps no memory of guests")
+  }
   /// A pool of one host is told by its hypervisor.
   public func isOpen(_ volume: VolumeID) async throws(AgentFailure) -> Bool { false }
   public func fence(_ volume: VolumeID) async throws(AgentFailure) -> [String] { [] }

@@ -26,6 +26,8 @@ struct VolumeManifest: Sendable, Hashable, Codable {
     /// Milliseconds since 1970; nil: begun.
     var takenAt: Int?
     var quiesced: Bool
+    /// How long the file with the guest's memory is, once it is there; nil: there is none.
+    var memoryBytes: Int?
   }
 
   var volume: VolumeID

@@ -24,7 +24,8 @@ extension VolumeObservation {
     observation.epoch = stored.epoch
     observation.snapshots = stored.snapshots.compactMap { snapshot in
       guard let takenAt = snapshot.takenAt, isWhole(snapshot.id) else { return nil }
-      return Snapshot(id: snapshot.id, takenAt: takenAt, quiesced: snapshot.quiesced)
+      return Snapshot(
+        id: snapshot.id, takenAt: takenAt, quiesced: snapshot.quiesced, memoryBytes: snapshot.memoryBytes)
     }
     return observation
   }

@@ -199,7 +199,8 @@ public struct VolumePlan: Sendable, Equatable {
         return
       }
       let volumes = ([desired.volume] + others).sorted { $0.description < $1.description }
-      plan.steps.append(.takeSnapshot(snapshot.id, of: volumes, quiesce: snapshot.quiesce))
+      plan.steps.append(
+        .takeSnapshot(snapshot.id, of: volumes, quiesce: snapshot.quiesce, memory: snapshot.memory))
     }
   }
 }

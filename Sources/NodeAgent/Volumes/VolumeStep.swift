@@ -7,8 +7,9 @@ public enum VolumeStep: Sendable, Hashable {
   case create
   /// Give the guest that has it open the newest layer; it was not done when a snapshot was begun.
   case catchUp
-  /// Take a snapshot of these volumes at one instant, or finish one that was begun.
-  case takeSnapshot(SnapshotID, of: [VolumeID], quiesce: Bool)
+  /// Take a snapshot of these volumes at one instant, or finish one that was begun; with what their guest's memory holds, as a file
+  /// beside one of them, if that is named.
+  case takeSnapshot(SnapshotID, of: [VolumeID], quiesce: Bool, memory: VolumeID? = nil)
   case deleteSnapshot(SnapshotID)
   case grow(to: Int)
   case revert(to: SnapshotID, epoch: Int)
@@ -43,6 +44,7 @@ public enum VolumeStep: Sendable, Hashable {
     switch self {
     case .ensureImage: "fetching the image"
     case .create: "creating the volume"
+    case .takeSnapshot(_, _, _, .some): "writing the guest's memory"
     case .catchUp, .takeSnapshot: "taking a snapshot"
     case .deleteSnapshot: "deleting a snapshot"
     case .grow: "growing"

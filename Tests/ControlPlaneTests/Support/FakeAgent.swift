@@ -129,7 +129,8 @@ final class FakeAgent: Sendable {
   /// Reports volumes, each as its document wants it unless the test says otherwise.
   func see(
     _ documents: [VolumeAssignment], _ state: VolumeObservation.State? = nil, activity: String? = nil,
-    copied: (done: Int, of: Int)? = nil, isMoving: Bool = false, problem: Observation.Problem? = nil
+    copied: (done: Int, of: Int)? = nil, isMoving: Bool = false, problem: Observation.Problem? = nil,
+    memoryBytes: Int? = 5 << 20, taking: Bool = true
   ) async throws {
     try await observe(
       ObservationReport(
@@ -139,7 +140,11 @@ final class FakeAgent: Sendable {
             volume: document.volume, generation: document.generation, sequence: nextSequence(),
             state: state ?? Self.state(of: document), sizeBytes: document.sizeBytes, usedBytes: 4096,
             epoch: document.epoch,
-            snapshots: document.snapshots.map { .init(id: $0.id, takenAt: 1_000_000, quiesced: true) },
+            snapshots: document.snapshots.filter { taking || $0.isTaken }.map {
+              .init(
+                id: $0.id, takenAt: 1_000_000, quiesced: true,
+                memoryBytes: $0.memory == document.volume ? memoryBytes : nil)
+            },
             activity: activity, bytesDone: copied?.done, bytesTotal: copied?.of, problem: problem,
             pool: isMoving ? nil : document.move.map { $0.isGivenUp == true ? document.pool : $0.pool })
         }))
@@ -178,7 +183,7 @@ final class FakeAgent: Sendable {
   func see(
     _ document: Assignment, _ power: Observation.Power, generation: Int? = nil, guestStopped: Bool = false,
     activity: String? = nil, problem: Observation.Problem? = nil, completed: [VMRequestID] = [], nics: [NICID]? = nil,
-    disks: [VolumeID]? = nil, stale: [VolumeID]? = nil
+    disks: [VolumeID]? = nil, stale: [VolumeID]? = nil, resumed: VMRequestID? = nil
   ) async throws -> LeaseAnswer {
     try await observe(
       Observation(
@@ -186,7 +191,7 @@ final class FakeAgent: Sendable {
         sequence: nextSequence(), power: power, guestStopped: guestStopped, activity: activity, problem: problem,
         completedRequests: completed, nics: nics ?? document.nics?.map(\.id),
         disks: power == .running ? disks ?? document.disks.map(\.volume) : [],
-        staleDisks: stale))
+        staleDisks: stale, resumed: resumed))
   }
 
   func nextSequence() -> Int {

@@ -19,6 +19,8 @@ struct SnapshotFacts: Sendable, Equatable {
     var isShared = false
     /// What the agent does with the volume, or what keeps it.
     var activity: String?
+    /// How much of it, in per cent.
+    var progress: Int?
     var problem: Observation.Problem?
 
     /// The volume's content went with its node.
@@ -27,8 +29,26 @@ struct SnapshotFacts: Sendable, Equatable {
 
   var deleted: Bool
   var members: [Member]
+  /// Whether what the guest's memory held is there; nil: it does not belong to it.
+  var hasMemory: Bool?
 
   var isTaken: Bool { members.allSatisfy(\.isTaken) }
+
+  /// What its volumes held is there, and memory that belongs to it is not: its agent knows nothing of that.
+  var lacksMemory: Bool { isTaken && hasMemory == false }
+
+  /// Memory that was to be kept is lost.
+  private var memoryProblem: Observation.Problem? {
+    if lacksMemory {
+      return Observation.Problem(
+        code: .memoryUnsaved, detail: "the node's agent is of a version that keeps no memory of guests; upgrade it")
+    }
+    // What is told of an earlier document may be about another snapshot.
+    return members.lazy.filter(\.isCurrent).compactMap(\.problem).first { $0.code == .memoryUnsaved }
+  }
+
+  /// Why it cannot be taken any more.
+  var obstacle: Observation.Problem? { isTaken && !lacksMemory ? nil : memoryProblem }
 
   /// Nothing of it is left on any node.
   var isGone: Bool { members.allSatisfy { $0.isLost || $0.isCurrent && !$0.isThere } }
@@ -45,7 +65,9 @@ struct SnapshotFacts: Sendable, Equatable {
 
   var state: SnapshotState {
     if deleted { return .deleting }
-    if isTaken { return members.contains { $0.isLost || $0.isCurrent && !$0.isThere } ? .failed : .available }
+    if isTaken {
+      return lacksMemory || members.contains { $0.isLost || $0.isCurrent && !$0.isThere } ? .failed : .available
+    }
     return members.contains { $0.problem != nil } ? .failed : .creating
   }
 }
@@ -72,9 +94,11 @@ struct SnapshotDecision: Sendable, Equatable {
       if case .failed = outcome, operation.kind == .createSnapshot, !facts.deleted, !decision.purge {
         decision.withdraw = true
       }
-      if case .running(let waitingFor, _) = outcome {
+      if case .running(let waitingFor, let progress) = outcome {
         decision.nextLook = min(decision.nextLook ?? operation.deadline, operation.deadline)
-        if operation.status == .running && operation.waitingFor == waitingFor { continue }
+        let same =
+          operation.status == .running && operation.waitingFor == waitingFor && operation.progress == progress
+        if same { continue }
       }
       decision.operations[operation.id] = outcome
     }
@@ -91,19 +115,22 @@ struct SnapshotDecision: Sendable, Equatable {
       switch operation.kind {
       case .deleteSnapshot: purge
       case .revertSnapshot: facts.members.allSatisfy { $0.isCurrent && $0.isReverted }
-      default: facts.isTaken
+      default: facts.isTaken && !facts.lacksMemory
       }
     if isDone { return .succeeded }
     if facts.deleted && operation.kind != .deleteSnapshot {
       return .failed(.superseded, "overtaken by a later request to delete it")
     }
     if facts.members.contains(where: \.isLost) { return .failed(.nodeRemoved, "a volume's node was removed") }
+    if operation.kind == .createSnapshot, let obstacle = facts.obstacle {
+      return .failed(obstacle.code, obstacle.detail)
+    }
     if now >= operation.deadline {
       let problem = facts.members.lazy.compactMap(\.problem).first
       return .failed(
         problem?.code ?? .deadlineExceeded,
         problem?.detail ?? "gave up waiting: \(facts.reason ?? "the node to report")")
     }
-    return .running(waitingFor: facts.reason, progress: nil)
+    return .running(waitingFor: facts.reason, progress: facts.members.lazy.compactMap(\.progress).first)
   }
 }

@@ -27,6 +27,8 @@ struct SnapshotHandlers: Sendable {
 
   /// How long taking, putting back or deleting a snapshot may take: the guest may have to come to rest, and data to be merged.
   private static let operationSeconds = 1800
+  /// The same where a guest's memory is written, at the speed of the disk.
+  private static let memorySeconds = 4 * 3600
 
   private func list(_ call: Call) async throws -> Reply {
     try await snapshots.list(call) { session in
@@ -50,6 +52,7 @@ struct SnapshotHandlers: Sendable {
     var volume: String?
     var vm: String?
     var quiesce: Bool?
+    var memory: Bool?
   }
 
   private func create(_ call: Call) async throws -> Reply {
@@ -57,16 +60,23 @@ struct SnapshotHandlers: Sendable {
     guard (body.volume == nil) != (body.vm == nil) else {
       throw Problem.field(.missingField, "/volume", "say of what: either one volume, or the VM whose volumes are meant")
     }
+    let withMemory = body.memory == true
+    if withMemory, body.vm == nil {
+      throw Problem.field(
+        .missingField, "/vm", "memory is of a whole VM: say which, and all of its volumes are in the snapshot")
+    }
     let id = SnapshotID(plane.environment.newUUID())
-    return try await change(call, .createSnapshot, resource: id) { session in
+    return try await change(call, .createSnapshot, resource: id, withMemory: withMemory) { session in
       let project = try ProjectStore.require(call, in: session)
-      let (vm, volumes) = try members(body, call, in: session)
+      let (machine, volumes) = try members(body, call, in: session)
+      let owner = withMemory ? try memoryOwner(of: machine, volumes) : nil
       // Nodes are locked before what a project uses, which the new row counts in.
       let wake = try SnapshotStore.intend(volumes.map(\.id), in: session)
+      if let owner { try SnapshotMemory.holdPlace(of: owner, in: session) }
       try session.execute(
         """
         INSERT INTO snapshots (id, project_id, name, labels, vm_id, quiesce)
-        VALUES (\(id), \(project), \(body.name), \(JSONText((body.labels ?? [:]).jsonText))::jsonb, \(vm),
+        VALUES (\(id), \(project), \(body.name), \(JSONText((body.labels ?? [:]).jsonText))::jsonb, \(machine?.id),
                 \(body.quiesce ?? true))
         """
       ) { Store.refusal(of: $0, name: body.name) }
@@ -76,6 +86,7 @@ struct SnapshotHandlers: Sendable {
         SELECT \(id), v.id, v.size_gib, h.id FROM volumes v LEFT JOIN snapshots h ON h.id = v.head_id
          WHERE v.id = ANY(\(volumes.map(\.id.uuid)))
         """)
+      if let owner, let machine { try SnapshotMemory.promise(id, beside: owner, of: machine, in: session) }
       try EventStore.append(
         .snapshotCreated, project: project, resource: id.uuid, data: ["name": body.name], in: session)
       guard let snapshot = try Store.find(id, in: session) else { throw Store.absent(body.name) }
@@ -84,15 +95,15 @@ struct SnapshotHandlers: Sendable {
   }
 
   /// Locks the volumes that are to have the snapshot, and the VM that has them all.
-  private func members(_ body: CreateBody, _ call: Call, in session: Session) throws -> (VMID?, [VolumeRecord]) {
-    var vm: VMID?
+  private func members(_ body: CreateBody, _ call: Call, in session: Session) throws -> (VMRecord?, [VolumeRecord]) {
+    var vm: VMRecord?
     var ids: [VolumeID] = []
     if let reference = body.vm {
       guard let found = try VMHandlers.found(reference, call, in: session),
         let machine = try VMStore.lock(found.id, in: session)
       else { throw Problem.field(.notFound, "/vm", "there is no VM \(reference) in this project") }
       try VMHandlers.requireLiving(machine, to: "take a snapshot of")
-      vm = machine.id
+      vm = machine
       ids = machine.disks.filter { !$0.isLeaving }.map(\.volume)
       if ids.isEmpty { throw Problem.field(.wrongState, "/vm", "VM \(machine.name) has no volumes") }
     } else if let reference = body.volume {
@@ -130,8 +141,18 @@ struct SnapshotHandlers: Sendable {
     }
   }
 
+  private struct RevertBody: Decodable {
+    var memory: Bool?
+  }
+
   private func revert(_ call: Call) async throws -> Reply {
-    try await change(call, .revertSnapshot) { snapshot, session in
+    let withMemory = try call.decode(RevertBody.self).memory == true
+    let request = plane.environment.newUUID()
+    // Who is to go on from memory comes before its volumes.
+    let hold: @Sendable (SnapshotRecord, Session) throws -> VMRecord? = { snapshot, session in
+      withMemory ? try snapshot.vmID.flatMap { try VMStore.lock($0, in: session) } : nil
+    }
+    return try await change(call, .revertSnapshot, holding: hold) { snapshot, machine, session in
       if snapshot.isDeleted { throw Self.tooLate(snapshot, to: "go back to") }
       guard snapshot.facts.state == .available else {
         throw Problem(
@@ -146,14 +167,19 @@ struct SnapshotHandlers: Sendable {
          ORDER BY v.name
         """)
       if let running { throw Problem(.wrongState, "its volumes are in use by \(running); stop that first") }
-      return try SnapshotStore.intend(
+      if withMemory { try Self.requireSameMachine(machine, snapshot) }
+      let wake = try SnapshotStore.intend(
         snapshot.volumes, "epoch = epoch + 1, base_snapshot_id = \(snapshot.id), head_id = \(snapshot.id),", in: session
       )
+      if withMemory, let machine {
+        try SnapshotMemory.request(request, snapshot.id, of: machine.id, in: session)
+      }
+      return wake
     }
   }
 
   private func delete(_ call: Call) async throws -> Reply {
-    try await change(call, .deleteSnapshot) { snapshot, session in
+    try await change(call, .deleteSnapshot) { snapshot, _, session in
       if snapshot.isDeleted && snapshot.operation?.kind == .deleteSnapshot { return nil }
       let users = try session.someNames(
         """
@@ -163,6 +189,12 @@ struct SnapshotHandlers: Sendable {
         throw Problem(
           .inUse,
           "volumes are being made from snapshot \(snapshot.name) or put back to it: \(users); wait until that is done"
+        )
+      }
+      if snapshot.memory?.isPending == true {
+        throw Problem(
+          .inUse,
+          "its VM goes on from the memory of snapshot \(snapshot.name) when it is started; start it, or put it back without memory"
         )
       }
       if let images = try ImageCaptureStore.users(of: snapshot.id, in: session) {
@@ -180,23 +212,25 @@ struct SnapshotHandlers: Sendable {
     Problem(.wrongState, "snapshot \(snapshot.name) is being deleted; it is too late to \(verb) it")
   }
 
-  /// One verb on a snapshot that exists, with its volumes locked. `body` returns whose agents are to be woken, or nil when there
+  /// One verb on a snapshot that exists, with its volumes locked, and before these what `hold` locks. `body` returns whose agents are to be woken, or nil when there
   /// is nothing left to ask for.
   private func change(
     _ call: Call, _ kind: OperationKind,
-    _ body: @escaping @Sendable (SnapshotRecord, Session) throws -> Set<Topic>?
+    holding hold: @escaping @Sendable (SnapshotRecord, Session) throws -> VMRecord? = { _, _ in nil },
+    _ body: @escaping @Sendable (SnapshotRecord, VMRecord?, Session) throws -> Set<Topic>?
   ) async throws -> Reply {
     try await change(call, kind, resource: nil) { session in
       let found = try Store.require(call, in: session)
+      let machine = try hold(found, session)
       guard let snapshot = try SnapshotStore.lock(found.id, in: session) else { throw Store.absent(found.name) }
       try call.requireMatch(snapshot.etag)
-      return (snapshot, try body(snapshot, session))
+      return (snapshot, try body(snapshot, machine, session))
     }
   }
 
   /// Accepts an operation on a snapshot, and answers with it; waits for its end if that is preferred.
   private func change(
-    _ call: Call, _ kind: OperationKind, resource made: SnapshotID?,
+    _ call: Call, _ kind: OperationKind, resource made: SnapshotID?, withMemory: Bool = false,
     _ body: @escaping @Sendable (Session) throws -> (SnapshotRecord, Set<Topic>?)
   ) async throws -> Reply {
     let operation = OperationID(plane.environment.newUUID())
@@ -205,7 +239,7 @@ struct SnapshotHandlers: Sendable {
       if wake != nil {
         try OperationStore.accept(
           operation, kind, project: snapshot.project, of: .snapshot, snapshot.id.uuid, generation: 0,
-          seconds: Self.operationSeconds, author: call.author, in: session)
+          seconds: withMemory ? Self.memorySeconds : Self.operationSeconds, author: call.author, in: session)
       }
       guard let after = try Store.find(snapshot.id, in: session) else { throw Store.absent(snapshot.name) }
       var reply = Reply.json(after, status: call.isDryRun ? .ok : .accepted, etag: after.etag)

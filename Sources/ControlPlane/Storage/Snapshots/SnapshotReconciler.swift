@@ -10,6 +10,7 @@ struct SnapshotReconciler: Reconciler {
     guard let now = try answers[1].first?.get(0, as: Date.self) else { return nil }
     let open = try OperationStore.open(answers[0])
     let decision = SnapshotDecision.of(snapshot.facts, open: open, now: now)
+    if !decision.purge { try SnapshotMemory.settle(snapshot, in: session) }
     _ = try session.pipeline(
       OperationStore.settling(open, decision.operations, project: snapshot.project, effects: &effects))
     if decision.withdraw { effects.wake.formUnion(try SnapshotStore.delete(snapshot, in: session)) }

@@ -26,6 +26,8 @@ struct SnapshotRecord: Resource {
     var node: String?
     var alive: Bool
     var activity: String?
+    var bytesDone: Int?
+    var bytesTotal: Int?
     var problemCode: String?
     var problem: String?
   }
@@ -43,6 +45,8 @@ struct SnapshotRecord: Resource {
   var createdAt: Date
   var updatedAt: Date
   var members: [Member]
+  /// Nil: it has none.
+  var memory: SnapshotMemory?
   /// The newest one that has not ended; in the answer to a change, that change's.
   var operation: OperationRecord?
 
@@ -57,13 +61,14 @@ struct SnapshotRecord: Resource {
               'is_reverted', coalesce(o.epoch >= v.epoch, false), 'node', n.name,
               'is_shared', (SELECT s.kind = 'rbd' FROM storage_pools s WHERE s.id = v.pool_id),
               'alive', coalesce((SELECT l.expires_at > aloft_now() FROM node_leases l WHERE l.node_id = n.id), true),
-              'activity', o.activity, 'problem_code', o.problem_code, 'problem', o.problem_detail)
+              'activity', o.activity, 'bytes_done', o.bytes_done, 'bytes_total', o.bytes_total,
+              'problem_code', o.problem_code, 'problem', o.problem_detail)
             ORDER BY v.position NULLS LAST, v.id)
        FROM volume_snapshots m JOIN volumes v ON v.id = m.volume_id LEFT JOIN nodes n ON n.id = v.node_id
             LEFT JOIN volume_observations o ON o.volume_id = v.id
       WHERE m.snapshot_id = r.id),
     p.id, p.kind, p.status, p.project_id, p.resource_id, p.waiting_for, p.progress, p.error_code, p.error_detail,
-    p.created_at, p.finished_at, p.deadline, r.hidden
+    p.created_at, p.finished_at, p.deadline, r.hidden, \(fragment: SnapshotMemory.column)
     """
 
   static let restriction: SQL = " AND NOT r.hidden"
@@ -88,6 +93,7 @@ struct SnapshotRecord: Resource {
     members = try row.list(9)
     operation = try OperationRecord(row, from: 10)
     isHidden = try row.get(22)
+    memory = try row.list(23, of: SnapshotMemory.self).first
   }
 
   /// In the order in which they are locked.
@@ -104,8 +110,9 @@ struct SnapshotRecord: Resource {
           isTaken: member.takenAt != nil, isThere: member.isThere, isCurrent: member.isCurrent,
           isReverted: member.isReverted, host: member.node.map { VMHost(name: $0, alive: member.alive) },
           isShared: member.isShared,
-          activity: member.activity, problem: code.map { .init(code: $0, detail: member.problem ?? "") })
-      })
+          activity: member.activity, progress: member.progress,
+          problem: code.map { .init(code: $0, detail: member.problem ?? "") })
+      }, hasMemory: memory.map { $0.sizeBytes != nil })
   }
 
   func write(to writer: inout JSONWriter) {
@@ -119,6 +126,9 @@ struct SnapshotRecord: Resource {
       writer.field("vm_id", vmID)
       // Only if the guest's file systems were at rest in all of it.
       writer.field("quiesced", facts.isTaken ? members.allSatisfy { $0.quiesced == true } : nil)
+      writer.field("memory", memory != nil)
+      writer.field("memory_bytes", memory?.sizeBytes)
+      writer.field("memory_pending", memory?.isPending == true)
       writer.field("volumes", members)
       writer.key("labels")
       writer.raw(labels)
@@ -130,6 +140,12 @@ struct SnapshotRecord: Resource {
 }
 
 extension SnapshotRecord.Member: JSONWritable {
+  /// How far the agent is, in per cent.
+  fileprivate var progress: Int? {
+    guard let bytesDone, let bytesTotal, bytesTotal > 0, takenAt == nil else { return nil }
+    return min(100, bytesDone / max(1, bytesTotal / 100))
+  }
+
   func write(to writer: inout JSONWriter) {
     writer.object { writer in
       writer.field("volume_id", VolumeID(volume))

@@ -71,6 +71,8 @@ extension VolumeHandlers {
       try session.execute(
         "UPDATE volumes SET detaching = true, revision = revision + 1, updated_at = aloft_now() WHERE id = \(volume.id)"
       )
+      // When it comes back it may hold something else than the guest's memory knows of it.
+      try session.execute(SnapshotMemory.forgetting(of: vm.id))
       return nil
     }
   }

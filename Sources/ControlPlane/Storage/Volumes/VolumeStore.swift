@@ -140,6 +140,8 @@ enum VolumeStore {
     for volume in lost where volume.isNext { try intend(VolumeID(volume.id), "next_node_id = NULL,", in: session) }
     let ids = lost.map(\.id)
     try session.execute(losing(node, of: ids, whereShared: shared))
+    try session.execute(
+      "UPDATE snapshot_memories SET node_id = NULL WHERE node_id = \(node) AND volume_id = ANY(\(ids))")
     return ids
   }
 
