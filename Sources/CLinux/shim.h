@@ -2,6 +2,7 @@
 // Do not define _GNU_SOURCE here: Swift's own Glibc module is built without it, and the importer then rejects
 // the diverging struct definitions. What needs it is declared by hand below.
 #include <pthread.h>
+#include <spawn.h>
 #include <stddef.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -14,3 +15,5 @@ extern int setns(int, int);
 // glibc 2.36: a process by descriptor, which never comes to mean another one.
 extern int pidfd_open(pid_t, unsigned int);
 extern int pidfd_send_signal(int, int, void *, unsigned int);
+// glibc 2.34: closes every descriptor from here on.
+extern int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *, int);

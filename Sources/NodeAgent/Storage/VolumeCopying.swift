@@ -23,7 +23,7 @@ public struct CopyOrigin: Sendable {
   }
 }
 
-/// A program that is to end when somebody wants it to, or when this process ends.
+/// A program that is to end when somebody wants it to.
 final class ToolHandle: Sendable {
   private struct State {
     var process: pid_t?
@@ -53,17 +53,16 @@ final class ToolHandle: Sendable {
 }
 
 extension Tool {
-  /// Runs `qemu-img convert` from one pool to another. It dies with this process: what it would write nobody would look at.
+  /// Runs `qemu-img convert` from one pool to another.
   static func copy(
     _ arguments: [String], secret: VolumeKey?, handle: ToolHandle, progress: @escaping @Sendable (Double) -> Void
   ) async throws(AgentFailure) {
     // `-U`: what lies below has others' guests above it.
-    let command = ["--pdeathsig", "KILL", "qemu-img", "convert", "-U", "-p"]
+    let command = ["convert", "-U", "-p"]
     do throws(AgentFailure) {
       try await run(
-        "setpriv", command + (secret == nil ? [] : secretArguments) + arguments,
-        secret: secret.map { Array($0.text.utf8) },
-        handle: handle, progress: progress)
+        "qemu-img", command + (secret == nil ? [] : secretArguments) + arguments,
+        secret: secret.map { Array($0.text.utf8) }, handle: handle, progress: progress)
     } catch {
       if handle.isStopped { throw AgentFailure(.changedMeanwhile, "the copy is not wanted any more") }
       throw error
