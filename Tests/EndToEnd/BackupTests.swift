@@ -32,7 +32,9 @@ extension EndToEnd {
       try await cloud.aloft("backup", "create", "two", "--volume", "data", "--wait")
       sums["two"] = try await scene.sum(of: "data")
       let two = try await cloud.get("/v1/backups/two")
-      #expect(two["kind"]?.stringValue == "incremental" && two["read_bytes"]?.intValue == 2 << 20, "\(two)")
+      // Zeros need not be read where the pool knows of them.
+      #expect(two["kind"]?.stringValue == "incremental", "\(two)")
+      #expect([1 << 20, 2 << 20].contains(two["read_bytes"]?.intValue), "\(two)")
       #expect(two["stored_bytes"]?.intValue == 1 << 20, "\(two)")
 
       // The agent is killed in the middle, and goes on.
