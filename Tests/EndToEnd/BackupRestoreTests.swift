@@ -4,7 +4,7 @@ import JSON
 import TestSupport
 import Testing
 
-extension EndToEnd {
+extension StorageEndToEnd {
   /// Where backups can be restored to, and what becomes of volumes when something of a backup is lost.
   @Suite(.timeLimit(.minutes(12)))
   struct BackupRestoreTests {

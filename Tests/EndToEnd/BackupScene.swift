@@ -66,7 +66,8 @@ struct BackupScene {
     let disk = try await disk(of: volume)
     try await run(["qemu-img", "convert", "-U"] + disk.dropLast() + ["-O", "raw", disk.last ?? "", raw])
     defer { try? FileManager.default.removeItem(atPath: raw) }
-    return String(try await run("sha256sum", raw).prefix(64))
+    // coreutils reads a GiB in ten seconds, OpenSSL in two.
+    return String(try await run("openssl", "dgst", "-sha256", "-r", raw).prefix(64))
   }
 
   /// Lets the guest's QEMU write, and flush.

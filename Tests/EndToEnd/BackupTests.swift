@@ -4,7 +4,7 @@ import JSON
 import TestSupport
 import Testing
 
-extension EndToEnd {
+extension StorageEndToEnd {
   /// What docs/STORAGE.md promises of backups, by the command line, with a real QEMU that writes.
   @Suite(.timeLimit(.minutes(12)))
   struct BackupTests {

@@ -4,7 +4,7 @@ import LibvirtTestSupport
 import TestSupport
 import Testing
 
-extension EndToEnd {
+extension StorageEndToEnd {
   /// Images on their way to a node.
   @Suite(.timeLimit(.minutes(5)))
   struct DownloadTests {

@@ -7,7 +7,7 @@ import Postgres
 import TestSupport
 import Testing
 
-extension EndToEnd {
+extension StorageEndToEnd {
   /// What docs/STORAGE.md promises of encrypted volumes, by the command line, with a real guest.
   @Suite(.timeLimit(.minutes(8)))
   struct EncryptedVolumeTests {

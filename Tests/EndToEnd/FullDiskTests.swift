@@ -3,7 +3,7 @@ import LibvirtTestSupport
 import TestSupport
 import Testing
 
-extension EndToEnd {
+extension StorageEndToEnd {
   /// A node whose disk is really full: the agent's directory is a small file system of its own.
   @Suite(
     .timeLimit(.minutes(5)),

@@ -3,7 +3,7 @@ import JSON
 import TestSupport
 import Testing
 
-extension EndToEnd {
+extension StorageEndToEnd {
   /// Images on their way into the cloud and out of it.
   @Suite(.timeLimit(.minutes(5)))
   struct ImageTransferTests {

@@ -4,7 +4,7 @@ import LibvirtTestSupport
 import TestSupport
 import Testing
 
-extension EndToEnd {
+extension StorageEndToEnd {
   /// What docs/STORAGE.md promises of snapshots with memory, by the command line, with a real guest.
   @Suite(.timeLimit(.minutes(10)))
   struct MemorySnapshotTests {

@@ -3,7 +3,7 @@ import JSON
 import TestSupport
 import Testing
 
-extension EndToEnd {
+extension StorageEndToEnd {
   /// kill -9 of each part during whatever is done to volumes: no content is lost, every operation ends, nothing is left over.
   @Suite(.timeLimit(.minutes(240)))
   struct StorageKillTests {

@@ -5,7 +5,7 @@ import LibvirtTestSupport
 import TestSupport
 import Testing
 
-extension EndToEnd {
+extension StorageEndToEnd {
   /// Volumes that go to other pools, by the command line, with real guests that write meanwhile.
   @Suite(.timeLimit(.minutes(12)))
   struct VolumeMoveTests {

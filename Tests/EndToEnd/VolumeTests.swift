@@ -6,7 +6,7 @@ import LibvirtTestSupport
 import TestSupport
 import Testing
 
-extension EndToEnd {
+extension StorageEndToEnd {
   /// What docs/STORAGE.md promises of volumes and snapshots, by the command line, with real guests.
   @Suite(.timeLimit(.minutes(12)))
   struct VolumeTests {

@@ -9,7 +9,8 @@ section_ceph() {
     return
   fi
   ceph_directory=$(mktemp -d /tmp/aloft-bench-ceph.XXXXXX)
-  configuration=$("$here/ceph-private" start "$ceph_directory" bench)
+  # Room for all that is promised below; its file is sparse.
+  configuration=$(CEPH_SIZE=128G "$here/ceph-private" start "$ceph_directory" bench)
   keyring=$("$here/ceph-private" client "$ceph_directory" aloft bench)
   # QEMU's user reads both.
   chmod 0755 "$ceph_directory"
