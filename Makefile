@@ -34,7 +34,7 @@ storage-kills: build-tests ## kill agent, libvirtd, QEMU, aloftd and PostgreSQL 
 	  --filter '^EndToEndTests\..*StorageKillTests'
 
 hot-plugs: build-tests ## plug a volume into a guest that runs, and out again, RUNS (100) times; in Ceph too where that is installed
-	ALOFT_PLUG_ROUNDS=$(RUNS) $(SWIFT) test $(swift_flags) --skip-build --disable-xctest --filter '^EndToEndTests\..*VolumeTests'
+	ALOFT_PLUG_ROUNDS=$(RUNS) $(SWIFT) test $(swift_flags) --skip-build --disable-xctest --filter '^EndToEndTests\.StorageEndToEnd/VolumeTests'
 
 lab-down: ## end the lab and remove all of it
 	@scripts/lab down

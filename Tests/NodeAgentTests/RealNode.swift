@@ -85,6 +85,14 @@ final class RealNode: Sendable {
     .sample(1, generation: generation, deleted: deleted, source: .init(image: image), vm: vm)
   }
 
+  /// What the local pool has of a volume.
+  func stored(_ volume: VolumeID) async throws -> StoredVolume {
+    guard case .whole(let stored) = try await storage.local.look(volume) else {
+      throw AgentFailure(.storage, "\(volume) is not whole")
+    }
+    return stored
+  }
+
   func log(_ vm: VMID) -> String {
     String(
       decoding: (try? FileSystem.readAll(storage.paths(of: vm).serialLog)) ?? [], as: UTF8.self)

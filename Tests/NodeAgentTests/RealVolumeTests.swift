@@ -14,10 +14,7 @@ struct RealVolumeTests {
 
   /// The source that the newest layer of a volume is in.
   private func path(_ number: Int, _ node: RealNode) async throws -> String {
-    guard case .whole(let stored) = try await node.storage.local.look(.sample(number)) else {
-      throw AgentFailure(.storage, "volume \(number) is not whole")
-    }
-    return stored.source.path
+    try await node.stored(.sample(number)).source.path
   }
 
   @Test(

@@ -1,6 +1,7 @@
 import AloftModel
 import class Contract.Contract
 import enum Contract.DocsPage
+import Execution
 import Foundation
 import HTTP
 import Postgres
@@ -9,13 +10,12 @@ import Postgres
 struct ServiceHandlers: Sendable {
   let plane: Plane
   let contract: Contract
-  /// The page for people, made once.
-  let docs: [UInt8]
+  /// The page for people, made when somebody first asks for it: a program that starts has to serve soon.
+  private let page = Lock<[UInt8]?>(nil)
 
   init(plane: Plane, contract: Contract) {
     self.plane = plane
     self.contract = contract
-    docs = DocsPage.html(for: contract)
   }
 
   func register(in table: inout HandlerTable) {
@@ -23,11 +23,15 @@ struct ServiceHandlers: Sendable {
     table.on("readyz", ready)
     table.on("metrics", metrics)
     table.on("openapi") { [contract] _ in Reply(contentType: "application/json", body: .bytes(contract.bundledJSON)) }
-    table.on("docs") { [docs] _ in
-      var reply = Reply(contentType: "text/html; charset=utf-8", body: .bytes(docs))
-      reply.headers[.contentSecurityPolicy] = DocsPage.contentSecurityPolicy
-      return reply
-    }
+    table.on("docs", docs)
+  }
+
+  private func docs(_ call: Call) async throws -> Reply {
+    let html = page.withLock { $0 } ?? DocsPage.html(for: contract)
+    page.withLock { $0 = html }
+    var reply = Reply(contentType: "text/html; charset=utf-8", body: .bytes(html))
+    reply.headers[.contentSecurityPolicy] = DocsPage.contentSecurityPolicy
+    return reply
   }
 
   private func ready(_ call: Call) async throws -> Reply {

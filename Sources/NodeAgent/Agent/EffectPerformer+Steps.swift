@@ -29,6 +29,7 @@ extension EffectPerformer {
     default: break
     }
     let volumes = await counting(documents)
+    if case .resume = step { try await emptyLeaves(of: volumes, for: vm) }
     switch step {
     case .createSeed: try await storage.createSeed(Seed(document))
     case .define(let tag):

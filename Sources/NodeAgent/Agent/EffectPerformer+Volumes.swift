@@ -260,6 +260,13 @@ extension EffectPerformer {
     }
   }
 
+  private func whole(_ document: VolumeAssignment) async throws(AgentFailure) -> StoredVolume {
+    guard case .whole(let stored) = try await pool(document.pool).look(document.volume) else {
+      throw AgentFailure(.volumeDamaged, "\(document.volume) is not whole")
+    }
+    return stored
+  }
+
   /// The volumes that are plugged into guests, and which of these are to go over to their newest layers.
   func pendingSwitches(
     to documents: [VolumeAssignment]
@@ -273,10 +280,11 @@ extension EffectPerformer {
         continue
       }
       plugged.insert(document.volume)
-      guard case .whole(let stored) = try await pool(document.pool).look(document.volume) else {
-        throw AgentFailure(.volumeDamaged, "\(document.volume) is not whole")
-      }
+      var stored = try await whole(document)
       guard disk.source != stored.source else { continue }
+      if disk.source == stored.below, try await bringBack(disk, of: vm, document, stored) {
+        stored = try await whole(document)
+      }
       guard disk.source == stored.below else {
         throw AgentFailure(.volumeDamaged, "\(document.volume): its guest runs on \(disk.source.path)")
       }

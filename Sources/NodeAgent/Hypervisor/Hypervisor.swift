@@ -77,6 +77,13 @@ public protocol Hypervisor: Sendable {
   /// Lets the guest go over to empty layers above those it writes to: all at one instant, or none. Returns whether the guest's
   /// agent brought its file systems to rest; without an agent that answers it is done all the same.
   func switchDisks(_ disks: [DiskSwitch], of vm: VMID, quiesce: Bool) async throws(AgentFailure) -> Bool
+  /// Whether QEMU has gone over to this layer, above the one that the hypervisor says the guest writes to.
+  func isAhead(_ disk: DomainDisk, of vm: VMID, on layer: DiskSource) async throws(AgentFailure) -> Bool
+  /// Begins to bring down what that layer holds to where the hypervisor says the guest writes, and returns when the guest can go back at
+  /// once. May be repeated.
+  func bringDown(_ disk: DomainDisk, of vm: VMID) async throws(AgentFailure)
+  /// Then: has the guest go back, and returns when the layer is not open any more.
+  func goBack(_ disk: DomainDisk, of vm: VMID) async throws(AgentFailure)
   /// How much memory a guest has, in bytes.
   func memoryBytes(of vm: VMID) async throws(AgentFailure) -> Int
   /// Whether it is being written to a file.
@@ -175,6 +182,11 @@ extension Hypervisor {
     _ disks: [DiskSwitch], of vm: VMID, writingMemoryTo file: String,
     progress: @escaping @Sendable (Int, Int) -> Void
   ) async throws(AgentFailure) { throw .unsupported("snapshots with memory") }
+  public func isAhead(
+    _ disk: DomainDisk, of vm: VMID, on layer: DiskSource
+  ) async throws(AgentFailure) -> Bool { false }
+  public func bringDown(_ disk: DomainDisk, of vm: VMID) async throws(AgentFailure) { throw .unsupported("snapshots") }
+  public func goBack(_ disk: DomainDisk, of vm: VMID) async throws(AgentFailure) { throw .unsupported("snapshots") }
   public func memoryBytes(of vm: VMID) async throws(AgentFailure) -> Int { throw .unsupported("memory") }
   public func isWritingMemory(of vm: VMID) async throws(AgentFailure) -> Bool { false }
   public func restore(

@@ -39,6 +39,15 @@ extension LibvirtHypervisor {
       _ = try await ask(vm, "device_del", ["id": .string(name)])
     }
     try await clearCopies(of: vm)
+    if try await closeUnused(of: vm) {
+      logger.warning("libvirt had forgotten files that QEMU had open; they are closed", metadata: ["vm": "\(vm)"])
+    }
+    try await clearSecrets(of: vm)
+  }
+
+  /// Closes what libvirt has named and no device of QEMU reads; whether there was anything.
+  @discardableResult
+  func closeUnused(of vm: VMID) async throws(AgentFailure) -> Bool {
     let nodes = try await ask(vm, "query-named-block-nodes", ["flat": true])?.arrayValue ?? []
     // Those that libvirt names: a disk's, and below it those of its files.
     var candidates = nodes.compactMap { $0["node-name"]?.stringValue }.filter { $0.hasPrefix("libvirt-") }
@@ -52,10 +61,7 @@ extension LibvirtHypervisor {
       }
       candidates = left
     }
-    if count < nodes.count(where: { $0["node-name"]?.stringValue?.hasPrefix("libvirt-") == true }) {
-      logger.warning("libvirt had forgotten files that QEMU had open; they are closed", metadata: ["vm": "\(vm)"])
-    }
-    try await clearSecrets(of: vm)
+    return count < nodes.count(where: { $0["node-name"]?.stringValue?.hasPrefix("libvirt-") == true })
   }
 
   /// Copying that libvirt does not know of: nobody would ever end it.
@@ -128,7 +134,7 @@ extension LibvirtHypervisor {
   }
 
   /// What QEMU's monitor returns; nil where it refuses.
-  private func ask(_ vm: VMID, _ command: String, _ arguments: JSONValue) async throws(AgentFailure) -> JSONValue? {
+  func ask(_ vm: VMID, _ command: String, _ arguments: JSONValue) async throws(AgentFailure) -> JSONValue? {
     if Task.isCancelled { throw AgentFailure(.hypervisorUnavailable, "QEMU did not answer in time") }
     let request: JSONValue = ["execute": .string(command), "arguments": arguments]
     let answer = try await call(vm) { domain throws(LibvirtError) in try await domain.askMonitor(request.description) }

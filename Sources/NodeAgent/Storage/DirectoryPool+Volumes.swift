@@ -105,6 +105,16 @@ extension DirectoryPool {
     return .file(path(of: manifest.leaf))
   }
 
+  func emptyLeaf(of volume: VolumeID) async throws(AgentFailure) {
+    var manifest = try manifest(of: volume)
+    let leaf = try await makeLayer(
+      over: graph.backing(of: manifest.leaf), sizeBytes: try header(of: manifest.leaf).sizeBytes,
+      key: try key(of: manifest.leaf, readBy: volume))
+    defer { graph.release(leaf) }
+    manifest.leaf = leaf
+    try write(manifest)
+  }
+
   func finishSnapshot(
     _ snapshot: SnapshotID, of volume: VolumeID, takenAt: Int, quiesced: Bool
   ) async throws(AgentFailure) {

@@ -154,6 +154,8 @@ public protocol VolumeBackend: Sendable {
   /// Keeps what a volume holds, of which the snapshot was begun and whose guest stands still: only where snapshots are taken in
   /// place.
   func captureSnapshot(_ snapshot: SnapshotID, of volume: VolumeID) async throws(AgentFailure)
+  /// Puts an empty layer in the place of a volume's newest one, which no guest has open and whose guest stands still on the one below.
+  func emptyLeaf(of volume: VolumeID) async throws(AgentFailure)
   /// Whether any host has the volume open for writing, this one too.
   func isOpen(_ volume: VolumeID) async throws(AgentFailure) -> Bool
   /// Cuts off every client of the pool's cluster that has the volume open, on whatever host, and returns when none has it open any
@@ -269,6 +271,7 @@ extension VolumeBackend {
   public func captureSnapshot(_ snapshot: SnapshotID, of volume: VolumeID) async throws(AgentFailure) {
     throw AgentFailure(.unsupported, "this pool takes snapshots by new layers")
   }
+  public func emptyLeaf(of volume: VolumeID) async throws(AgentFailure) {}
   public func origin(of volume: VolumeID) async throws(AgentFailure) -> CopyOrigin {
     throw .unsupported("moving volumes")
   }

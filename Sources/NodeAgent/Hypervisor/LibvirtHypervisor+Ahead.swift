@@ -1,0 +1,104 @@
+import AloftModel
+import JSON
+import Libvirt
+
+// libvirt has QEMU go over to new layers, and writes down then that it did. If it dies in between it tells for ever that the guest
+// writes to the layers below, and asks QEMU for things that cannot be done, or that are not what was meant. No call of libvirt mends
+// that; QEMU does, by the monitor: it brings the guest back to where libvirt believes it to be.
+
+extension LibvirtHypervisor {
+  /// What QEMU has for a disk.
+  private struct Top {
+    var node: String
+    /// The file that is written to.
+    var path: String?
+  }
+
+  public func isAhead(
+    _ disk: DomainDisk, of vm: VMID, on layer: DiskSource
+  ) async throws(AgentFailure) -> Bool {
+    guard case .file(let path) = layer else { return false }
+    return try await top(of: disk, of: vm).path == path
+  }
+
+  public func bringDown(_ disk: DomainDisk, of vm: VMID) async throws(AgentFailure) {
+    let job = Self.job(of: disk)
+    if try await self.job(job, of: vm) == nil {
+      let top = try await top(of: disk, of: vm)
+      // QEMU refuses unless the one lies below the other.
+      let arguments: JSONValue = [
+        "job-id": .string(job), "device": .string(top.node), "base-node": .string(try await node(of: disk, of: vm)),
+      ]
+      guard try await ask(vm, "block-commit", arguments) != nil else {
+        throw AgentFailure(.hypervisorRefused, "QEMU and libvirt do not agree about \(disk.volume)")
+      }
+    }
+    for _ in 0..<Self.looks {
+      guard let found = try await self.job(job, of: vm) else {
+        throw AgentFailure(.hypervisorRefused, "QEMU did not bring down what \(disk.volume) holds")
+      }
+      if found["ready"]?.boolValue == true { return }
+      try? await Task.sleep(for: .milliseconds(50))
+    }
+    throw AgentFailure(.hypervisorUnavailable, "QEMU is bringing down what \(disk.volume) holds")
+  }
+
+  public func goBack(_ disk: DomainDisk, of vm: VMID) async throws(AgentFailure) {
+    let job = Self.job(of: disk)
+    let node = try await node(of: disk, of: vm)
+    _ = try await ask(vm, "block-job-complete", ["device": .string(job)])
+    for _ in 0..<Self.looks {
+      if try await self.job(job, of: vm) == nil {
+        guard try await top(of: disk, of: vm).node == node else {
+          throw AgentFailure(.hypervisorRefused, "QEMU did not go back to where libvirt has \(disk.volume)")
+        }
+        try await closeUnused(of: vm)
+        return
+      }
+      try? await Task.sleep(for: .milliseconds(20))
+    }
+    throw AgentFailure(.hypervisorUnavailable, "QEMU does not end copying what \(disk.volume) holds")
+  }
+
+  /// How often QEMU is asked how far it is, before whoever wants it tries again later.
+  private static let looks = 200
+
+  /// libvirt leaves jobs alone that it has not named.
+  private static func job(of disk: DomainDisk) -> String { "aloft-back-\(disk.volume.uuid.uuidString.lowercased())" }
+
+  private func job(_ id: String, of vm: VMID) async throws(AgentFailure) -> JSONValue? {
+    guard let jobs = try await ask(vm, "query-block-jobs", [:])?.arrayValue else { throw Self.silent(vm) }
+    return jobs.first { $0["device"]?.stringValue == id }
+  }
+
+  private func top(of disk: DomainDisk, of vm: VMID) async throws(AgentFailure) -> Top {
+    guard let devices = try await ask(vm, "query-block", [:])?.arrayValue else { throw Self.silent(vm) }
+    let alias = DiskSpecification.alias(of: disk.volume)
+    // A device's own name, or a path in which it is.
+    let device = devices.first { $0["qdev"]?.stringValue?.split(separator: "/").contains { $0 == alias } == true }
+    guard let inserted = device?["inserted"], let node = inserted["node-name"]?.stringValue else {
+      throw AgentFailure(.changedMeanwhile, "\(disk.volume) is not plugged in")
+    }
+    return Top(node: node, path: inserted["file"]?.stringValue.flatMap(Self.path))
+  }
+
+  /// The file of a node by what QEMU calls it: its path, or all that it was told of it.
+  private static func path(ofImage name: String) -> String? {
+    guard name.hasPrefix("json:") else { return name }
+    return (try? JSONValue.parse(String(name.dropFirst(5))))?["file"]?["filename"]?.stringValue
+  }
+
+  /// libvirt's name for what it believes QEMU to have for a disk.
+  private func node(of disk: DomainDisk, of vm: VMID) async throws(AgentFailure) -> String {
+    let path = "/domain/devices/disk[target/@dev='\(disk.target)']/source"
+    let index = try await call(vm) { domain throws(LibvirtError) in
+      try ParsedXML(try await domain.xml()).first(path)?.attribute("index")
+    }
+    guard let index else { throw AgentFailure(.changedMeanwhile, "\(disk.volume) is not plugged in") }
+    return "libvirt-\(index)-format"
+  }
+
+  private static func silent(_ vm: VMID) -> AgentFailure {
+    AgentFailure(.hypervisorUnavailable, "QEMU does not tell of the disks of \(vm)")
+  }
+}
