@@ -6,6 +6,9 @@ import Foundation
 // backup that sent it; the manifest says which chunk is where. Every manifest is whole: a backup that read only what has changed names
 // the chunks of earlier ones for the rest.
 //
+// Of an encrypted volume its node seals each chunk before it is sent, with the volume's key: what travels, and what the store has, is the
+// sealed chunk, and its SHA-256 is the chunk's name.
+//
 // How they travel, as node agents see it:
 //
 //   GET  /agent/v1/backups/{id}/manifest               of one that is restored here, or that another one made here builds on
@@ -65,8 +68,9 @@ public struct ChunkHash: Sendable, Hashable, Comparable, CustomStringConvertible
 
 /// Which chunk is where in a volume.
 ///
-/// Text: a line each for the version, the size, the size of a chunk, how it was read, how many bytes were read, and the backups that
-/// have sent chunks; then a line for each chunk that is not all zeros, in their order: its number, that of the backup, its SHA-256.
+/// Text: a line each for the version, the volume with whose key chunks are sealed (if they are), the size, the size of a chunk, how it was
+/// read, how many bytes were read, and the backups that have sent chunks; then a line for each chunk that is not all
+/// zeros, in their order: its number, that of the backup, its SHA-256.
 public struct BackupManifest: Sendable, Equatable {
   /// A chunk, by the backup that sent it.
   public struct Chunk: Sendable, Hashable {
@@ -85,19 +89,27 @@ public struct BackupManifest: Sendable, Equatable {
   /// How much of the volume was read for it.
   public var readBytes: Int
   public var chunks: [Int: Chunk]
+  /// The volume with whose key chunks are sealed; nil: they are what the volume holds.
+  public var sealing: VolumeID?
 
   /// The largest volume that can be backed up, and how many chunks a volume has at most.
   public static let mostBytes = 4 << 40
   public static let mostChunks = 1 << 18
+  /// By how much a sealed chunk is longer than what it holds.
+  public static let sealBytes = 48
   /// How long the text is at most.
   public static let mostText = 96 * mostChunks
 
-  public init(sizeBytes: Int, chunkBytes: Int, reading: BackupReading, readBytes: Int = 0, chunks: [Int: Chunk] = [:]) {
+  public init(
+    sizeBytes: Int, chunkBytes: Int, reading: BackupReading, readBytes: Int = 0, chunks: [Int: Chunk] = [:],
+    sealing: VolumeID? = nil
+  ) {
     self.sizeBytes = sizeBytes
     self.chunkBytes = chunkBytes
     self.reading = reading
     self.readBytes = readBytes
     self.chunks = chunks
+    self.sealing = sealing
   }
 
   /// How large chunks of a volume are: 1 MiB, more where there would be too many.
@@ -113,16 +125,22 @@ public struct BackupManifest: Sendable, Equatable {
   /// How many bytes of the volume a chunk is.
   public func bytes(at index: Int) -> Int { min(chunkBytes, sizeBytes - index * chunkBytes) }
 
+  /// How many bytes are kept of it.
+  public func storedBytes(at index: Int) -> Int { bytes(at: index) + (sealing == nil ? 0 : Self.sealBytes) }
+
   /// Which chunks it names, however often.
   public var named: Set<Chunk> { Set(chunks.values) }
 
   private static let heading = "aloft-backup 1"
+  /// Who does not know of sealed chunks must not take them for what the volume held.
+  private static let sealedHeading = "aloft-backup 2"
 
   public var text: [UInt8] {
     let owners = Set(chunks.values.map(\.owner)).sorted { $0.description < $1.description }
     let numbers = Dictionary(uniqueKeysWithValues: owners.enumerated().map { ($1, $0) })
+    let head = sealing.map { "\(Self.sealedHeading)\nsealed \($0)" } ?? Self.heading
     var lines =
-      "\(Self.heading)\nsize \(sizeBytes)\nchunk \(chunkBytes)\nreading \(reading.rawValue)\nread \(readBytes)\n"
+      "\(head)\nsize \(sizeBytes)\nchunk \(chunkBytes)\nreading \(reading.rawValue)\nread \(readBytes)\n"
     for owner in owners { lines += "owner \(owner)\n" }
     var text = Array(lines.utf8)
     text.reserveCapacity(text.count + 80 * chunks.count)
@@ -137,18 +155,22 @@ public struct BackupManifest: Sendable, Equatable {
   public init?(text: [UInt8]) {
     guard text.last == UInt8(ascii: "\n"), text.count <= Self.mostText else { return nil }
     var lines = text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).dropLast()[...]
-    guard let first = lines.popFirst(), first.elementsEqual(Self.heading.utf8) else { return nil }
+    guard let first = lines.popFirst() else { return nil }
+    let isSealed = first.elementsEqual(Self.sealedHeading.utf8)
+    guard isSealed || first.elementsEqual(Self.heading.utf8) else { return nil }
     func value(_ name: String) -> String? {
       guard let line = lines.popFirst() else { return nil }
       let text = String(decoding: line, as: UTF8.self)
       return text.hasPrefix(name + " ") ? String(text.dropFirst(name.utf8.count + 1)) : nil
     }
+    let sealing = isSealed ? value("sealed").flatMap { VolumeID($0) } : nil
+    guard isSealed == (sealing != nil) else { return nil }
     guard let size = value("size").flatMap({ Int($0) }), (1...Self.mostBytes).contains(size),
       let chunk = value("chunk").flatMap({ Int($0) }), (1 << 12...1 << 24).contains(chunk),
       let reading = value("reading").flatMap(BackupReading.init(rawValue:)),
       let read = value("read").flatMap({ Int($0) }), (0...Self.mostBytes).contains(read)
     else { return nil }
-    self.init(sizeBytes: size, chunkBytes: chunk, reading: reading, readBytes: read)
+    self.init(sizeBytes: size, chunkBytes: chunk, reading: reading, readBytes: read, sealing: sealing)
     guard count <= Self.mostChunks else { return nil }
     var owners: [BackupID] = []
     while let line = lines.first, line.starts(with: "owner ".utf8) {

@@ -99,7 +99,7 @@ public final class ControlPlane: Sendable {
         .vm: VMReconciler(), .volume: VolumeReconciler(), .snapshot: SnapshotReconciler(),
         .project: ProjectReconciler(environment: environment),
         .announcement: AnnouncementReconciler(),
-        .backupSchedule: BackupScheduleReconciler(environment: environment),
+        .backupSchedule: BackupScheduleReconciler(environment: environment, sealing: plane.sealing),
       ],
       environment: environment, logger: logger)
     dispatcher = WebhookDispatcher(database: database, wakeups: wakeups, environment: environment, logger: logger)

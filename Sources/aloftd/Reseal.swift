@@ -18,10 +18,11 @@ extension SealingKeys {
       let database = try common.database(source, logger: try common.logger(source))
       var outcome = try await Resealing.webhooks(with: key, in: database)
       let volumes = try await Resealing.volumes(with: key, in: database)
+      let backups = try await Resealing.backups(with: key, in: database)
       let authorities = try await AuthorityCommands(database: database, sealing: key).reseal()
       await database.shutdown()
-      outcome.resealed += authorities.resealed + volumes.resealed
-      outcome.unreadable += authorities.unreadable + volumes.unreadable
+      outcome.resealed += authorities.resealed + volumes.resealed + backups.resealed
+      outcome.unreadable += authorities.unreadable + volumes.unreadable + backups.unreadable
       print("\(outcome.resealed) sealed anew, \(outcome.unreadable) cannot be read")
       if outcome.unreadable > 0 { throw ExitCode(1) }
     }

@@ -14,7 +14,7 @@ extension StorageEndToEnd {
     private static let pattern = "aloft-pattern-that-is-found"
 
     @Test(
-      "an encrypted volume is used, kept, cloned and put back over deaths of the agent and libvirtd; the disk and the logs tell nothing"
+      "an encrypted volume is used, kept, cloned, put back and backed up over deaths of agent and libvirtd; nothing at rest tells of it"
     )
     func life() async throws {
       let cloud = try await Cloud.start(Cloud.Shape(pools: ["fast"], keepsSecretsInMemory: true))
@@ -22,6 +22,7 @@ extension StorageEndToEnd {
       _ = try await cloud.aloft(
         "vm", "create", "web", "--image", "tiny", "--memory", "128M", "--disk-encrypted", "--wait")
       try await cloud.aloft("volume", "create", "data", "--size", "1G", "--encrypted", "--vm", "web", "--wait")
+      try await cloud.aloft("volume", "create", "bare", "--size", "2G", "--wait")
       #expect(try await cloud.get("/v1/volumes/data")["encrypted"]?.boolValue == true)
       #expect(try await cloud.get("/v1/volumes/web-boot")["encrypted"]?.boolValue == true)
       let web = try await cloud.guest("web")
@@ -66,11 +67,31 @@ extension StorageEndToEnd {
       disk = try await web.disk(try await cloud.serial("data"))
       #expect(try await web.run("mount \(disk) /mnt && sha256sum /mnt/file && umount /mnt") == old)
 
+      // Its backups, of all of it and of what was written since, are noise to who has the image store.
+      try await cloud.aloft("backup", "create", "first", "--volume", "data", "--wait")
+      let adding = "yes new-\(Self.pattern) | head -c 4000000 >/mnt/more && sync && sha256sum /mnt/more && umount /mnt"
+      let added = try await web.run("mount \(disk) /mnt && \(adding)")
+      try await cloud.aloft("backup", "create", "second", "--volume", "data", "--wait")
+      let second = try await cloud.get("/v1/backups/second")
+      #expect(second["encrypted"]?.boolValue == true && second["kind"]?.stringValue == "incremental", "\(second)")
+      try await cloud.aloft("backup", "verify", "first", "second", "--wait")
+      #expect(try FileManager.default.subpathsOfDirectory(atPath: cloud.folder + "/images/backups").count > 8)
+      for (volume, why) in [("bare", "is not encrypted"), ("web-boot", "has another key")] {
+        await #expect {
+          try await cloud.aloft("backup", "restore", "second", "--over", volume, "--wait")
+        } throws: {
+          ($0 as? CommandFailure)?.output.contains(why) == true
+        }
+      }
+
       let keys = try await cloud.volumeKeys()
       #expect(keys.count == 3 && Set(keys).count == 2, "the clone has its original's")
       for text in keys.map(\.text) + [Self.pattern] {
         await #expect(throws: CommandFailure.self, "found on the disk") {
           try await run("grep", "-rqaF", text, cloud.folder + "/agent", "--exclude=serial.log")
+        }
+        await #expect(throws: CommandFailure.self, "found in the image store") {
+          try await run("grep", "-rqaF", text, cloud.folder + "/images/backups")
         }
         await #expect(throws: CommandFailure.self, "found in what libvirt keeps") {
           try await run("grep", "-rqaF", text, cloud.libvirt.directory.path)
@@ -94,9 +115,29 @@ extension StorageEndToEnd {
           try await run("grep", "-rqaF", text, cloud.folder + "/fast")
         }
       }
-      try await cloud.aloft("vm", "stop", "web", "--wait")
-      for volume in ["data"] { try await cloud.aloft("volume", "detach", volume, "--wait") }
+
+      // Nothing has its key any more but its backups.
+      try await cloud.aloft("volume", "detach", "data", "--wait")
       try await cloud.aloft("volume", "delete", "data", "copy", "--wait")
+      try await cloud.aloft("backup", "delete", "first")
+      try await cloud.aloft("backup", "restore", "second", "--as", "again", "--pool", "fast", "--wait")
+      #expect(try await cloud.get("/v1/volumes/again")["encrypted"]?.boolValue == true)
+      try await cloud.aloft("volume", "attach", "again", "web", "--wait")
+      let again = try await web.disk(try await cloud.serial("again"))
+      let sums = try await web.run("mount \(again) /mnt && sha256sum /mnt/file /mnt/more && umount /mnt")
+      #expect(sums == old + added)
+      try await cloud.aloft("volume", "detach", "again", "--wait")
+      for text in keys.map(\.text) + [Self.pattern] {
+        await #expect(throws: CommandFailure.self, "found in the pool") {
+          try await run("grep", "-rqaF", text, cloud.folder + "/fast")
+        }
+      }
+      try await cloud.aloft("backup", "delete", "second")
+      try await eventually("nothing is left in the store", within: .seconds(60)) {
+        !FileManager.default.fileExists(atPath: cloud.folder + "/images/backups")
+      }
+      try await cloud.aloft("vm", "stop", "web", "--wait")
+      try await cloud.aloft("volume", "delete", "again", "bare", "--wait")
       try await cloud.aloft("vm", "delete", "web", "--wait")
       for folder in ["agent/layers", "agent/volumes", "fast/layers", "fast/volumes"] {
         #expect(try FileManager.default.contentsOfDirectory(atPath: "\(cloud.folder)/\(folder)") == [])

@@ -19,6 +19,7 @@ final class MemoryControlPlane: ControlPlaneLink {
     var isUnreachable = false
     var image: [UInt8] = []
     var fabric: NetworkFabric?
+    var shelf = BackupShelf()
   }
 
   let state = Lock(State())

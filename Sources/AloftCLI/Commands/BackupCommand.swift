@@ -90,7 +90,8 @@ struct BackupCommand: ParsableCommand {
       abstract: "Restore a backup as a new volume, or over one that there is.",
       discussion: """
         Over a volume: what was written since is gone, unless a snapshot has it. A virtual machine that has the volume must be \
-        stopped. Nothing of it is replaced before all of the backup has come and was compared.
+        stopped. Nothing of it is replaced before all of the backup has come and was compared. A backup of an encrypted volume \
+        becomes an encrypted one with the same key, in a pool of kind dir, or goes over one that has this key.
         """)
 
     @Argument(help: BackupNoun.nameHelp)
@@ -111,6 +112,9 @@ struct BackupCommand: ParsableCommand {
     @Option(help: "The virtual machine that the new volume is for: it is made where that is.")
     var vm: String?
 
+    @Flag(help: "What is written to the new volume is encrypted on its node. Of an encrypted volume it always is.")
+    var encrypted = false
+
     @OptionGroup var key: KeyOption
     @OptionGroup var options: VolumeCommand.ChangeOptions
     @OptionGroup var common: CommonOptions
@@ -119,8 +123,9 @@ struct BackupCommand: ParsableCommand {
       if (new == nil) == (over == nil) {
         throw ValidationError("say --as for a new volume, or --over for one that there is")
       }
-      if over != nil, size != nil || pool != nil || vm != nil {
-        throw ValidationError("--size, --pool and --vm are of a new volume; the one of --over stays what it is")
+      if over != nil, size != nil || pool != nil || vm != nil || encrypted {
+        throw ValidationError(
+          "--size, --pool, --vm and --encrypted are of a new volume; the one of --over stays what it is")
       }
     }
 
@@ -131,6 +136,7 @@ struct BackupCommand: ParsableCommand {
       body.say("size_gib", size?.gibibytes)
       body.say("pool", pool)
       body.say("vm", vm)
+      if encrypted { body["encrypted"] = true }
       let call = APICall(
         .post, APIPath.path("volumes"), query: session.query(options.project, dryRun: options.dryRun),
         body: .object(body), key: session.key(key))
@@ -214,7 +220,7 @@ extension Presentation {
   static let backup = Presentation(
     columns: [
       .member("NAME", "name"), .state("STATE", "state"), .member("VOLUME", "volume_name"), .member("KIND", "kind"),
-      .bytes("READ", "read_bytes"), .bytes("STORED", "stored_bytes"), .age("AGE", "created_at"),
-      .member("REASON", "reason"),
+      .bytes("READ", "read_bytes"), .bytes("STORED", "stored_bytes"), .member("ENCRYPTED", "encrypted"),
+      .age("AGE", "created_at"), .member("REASON", "reason"),
     ], nameMember: "name")
 }

@@ -61,7 +61,7 @@ extension AgentAPI {
         """) != nil
     }
     guard isOwn else { throw Problem(.backupDamaged, "there is no backup \(owner) that has sent chunk \(hash)") }
-    let bytes = try await contents(of: backup).chunk(.init(owner: owner, hash: hash), at: backup.chunkBytes)
+    let bytes = try await contents(of: backup).chunk(.init(owner: owner, hash: hash), at: backup.mostChunkBytes)
     return Reply(contentType: "application/octet-stream", body: .bytes(bytes))
   }
 
@@ -88,7 +88,7 @@ extension AgentAPI {
 
   private func take(_ request: Request, as name: String, of backup: BackupRecord) async throws -> Reply {
     guard let hash = ChunkHash(hexadecimal: Array(name.utf8)) else { throw notFound }
-    let bytes = try await body(request, backup.chunkBytes)
+    let bytes = try await body(request, backup.mostChunkBytes)
     if bytes.isEmpty { throw Problem(.badFormat, "a chunk has bytes") }
     let (id, count) = (backup.id, bytes.count)
     // Before the object: whoever clears away finds it.
@@ -147,7 +147,7 @@ extension AgentAPI {
   /// Makes the backup, if everything that the manifest names is there and may be named.
   private func finish(_ backup: BackupRecord, _ text: [UInt8]) async throws -> Reply {
     guard let manifest = await BackupContents.parsed(text), manifest.sizeBytes == backup.sizeGiB << 30,
-      manifest.chunkBytes == backup.chunkBytes
+      manifest.chunkBytes == backup.chunkBytes, manifest.sealing == (backup.isEncrypted ? backup.volume : nil)
     else { throw Problem(.badFormat, "the manifest makes no sense, or is not of this backup") }
     let (id, contents) = (backup.id, contents(of: backup))
     let own = try await plane.database.run { session in

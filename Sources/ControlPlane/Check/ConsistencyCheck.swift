@@ -102,6 +102,13 @@ public struct ConsistencyCheck: Sendable {
       "SELECT format('volume %s', v.id) FROM volumes v WHERE v.encrypted AND v.sealed_key IS NULL"
     ),
     (
+      "a backup of an encrypted volume has a key as long as it can be restored, and not longer",
+      """
+      SELECT format('backup %s', b.id) FROM backups b
+       WHERE b.encrypted AND (b.sealed_key IS NULL) <> (b.deleted_at IS NOT NULL OR b.state = 'failed')
+      """
+    ),
+    (
       "a deleted volume is of a VM or has an operation",
       """
       SELECT format('volume %s', v.id) FROM volumes v

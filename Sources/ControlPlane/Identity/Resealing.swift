@@ -14,6 +14,17 @@ public enum Resealing {
 
   /// Goes through all keys of encrypted volumes, some in a transaction. Harmless to repeat, and while replicas run.
   public static func volumes(with key: SealingKey, in database: Database) async throws -> Outcome {
+    try await volumeKeys(of: "volumes", with: key, in: database) { VolumeID($0).description }
+  }
+
+  /// The same of those that backups have.
+  public static func backups(with key: SealingKey, in database: Database) async throws -> Outcome {
+    try await volumeKeys(of: "backups", with: key, in: database) { BackupID($0).description }
+  }
+
+  private static func volumeKeys(
+    of table: SQL, with key: SealingKey, in database: Database, _ subject: @escaping @Sendable (UUID) -> String
+  ) async throws -> Outcome {
     var outcome = Outcome()
     var last: UUID?
     while true {
@@ -21,19 +32,21 @@ public enum Resealing {
       let (end, part) = try await database.transaction { session -> (UUID?, Outcome) in
         let rows = try session.query(
           """
-          SELECT id, sealed_key FROM volumes WHERE sealed_key IS NOT NULL AND (\(after)::uuid IS NULL OR id > \(after))
+          SELECT id, sealed_key FROM \(fragment: table)
+           WHERE sealed_key IS NOT NULL AND (\(after)::uuid IS NULL OR id > \(after))
            ORDER BY id LIMIT \(batch) FOR NO KEY UPDATE
           """)
         var part = Outcome()
         for row in rows {
-          let id: VolumeID = try row.get(0)
+          let id: UUID = try row.get(0)
           let sealed: [UInt8] = try row.get(1)
           if key.isCurrent(sealed) { continue }
-          guard let secret = try? key.open(sealed, of: id) else {
+          guard let secret = try? key.open(sealed, for: .volumeKey, of: subject(id)) else {
             part.unreadable += 1
             continue
           }
-          try session.execute("UPDATE volumes SET sealed_key = \(try key.seal(secret, of: id)) WHERE id = \(id)")
+          let fresh = try key.seal(secret, for: .volumeKey, of: subject(id))
+          try session.execute("UPDATE \(fragment: table) SET sealed_key = \(fresh) WHERE id = \(id)")
           part.resealed += 1
         }
         return (try rows.last?.get(0), part)

@@ -20,7 +20,7 @@ public enum AgentEffect: Sendable, Equatable {
   /// Sends what a snapshot of a volume holds to the image store. → `exported`. At most one for one image.
   case export(VolumeAssignment.Export, VolumeID, pool: String)
   /// Sends what a snapshot of a volume holds as a backup. → `backedUp`. At most one for one backup.
-  case backUp(VolumeAssignment.Backup, VolumeID, pool: String)
+  case backUp(VolumeAssignment.Backup, VolumeID, pool: String, key: VolumeKey?)
   /// → `polled`. Only one is under way.
   case poll(number: Int, after: Int, waitSeconds: Int)
   /// → `reported`. Only one is under way.

@@ -11,11 +11,15 @@ extension EffectPerformer {
   // MARK: Making
 
   /// Reads what a snapshot holds, and sends what the control plane does not have.
-  func backUp(_ backup: VolumeAssignment.Backup, of volume: VolumeID, in pool: String) async -> AgentFailure? {
+  func backUp(
+    _ backup: VolumeAssignment.Backup, of volume: VolumeID, in pool: String, key: VolumeKey?
+  ) async -> AgentFailure? {
     let link = link
     do throws(AgentFailure) {
       var backup = backup
-      let earlier = try await earlierManifest(of: backup)
+      // Who has just started has been told no key yet.
+      if let key { try await self.pool(pool).unlock(volume, with: key) }
+      let earlier = try await earlierManifest(of: backup, sealing: key == nil ? nil : volume)
       // What changed says nothing without what was there.
       if earlier == nil { backup.base = nil }
       let wanted = backup
@@ -38,11 +42,13 @@ extension EffectPerformer {
   }
 
   /// Nil: there is none that can be used, and everything is sent anew.
-  private func earlierManifest(of backup: VolumeAssignment.Backup) async throws(AgentFailure) -> BackupManifest? {
+  private func earlierManifest(
+    of backup: VolumeAssignment.Backup, sealing: VolumeID?
+  ) async throws(AgentFailure) -> BackupManifest? {
     guard let earlier = backup.earlier else { return nil }
     do throws(AgentFailure) {
       let manifest = BackupManifest(text: try await link.manifest(of: earlier))
-      return manifest?.chunkBytes == backup.chunkBytes ? manifest : nil
+      return manifest?.chunkBytes == backup.chunkBytes && manifest?.sealing == sealing ? manifest : nil
     } catch {
       guard error.kind == .backupDamaged else { throw error }
       return nil
@@ -54,7 +60,7 @@ extension EffectPerformer {
   ) async throws(AgentFailure) {
     let changed = try await source.changed()
     var manifest = BackupManifest(
-      sizeBytes: source.sizeBytes, chunkBytes: backup.chunkBytes, reading: source.reading)
+      sizeBytes: source.sizeBytes, chunkBytes: backup.chunkBytes, reading: source.reading, sealing: source.sealing)
     if source.reading == .incremental {
       manifest.chunks = (earlier?.chunks ?? [:]).filter { $0.key < manifest.count }
     }
@@ -66,7 +72,7 @@ extension EffectPerformer {
     var batch: [ChunkHash: [UInt8]] = [:]
     for index in changed {
       let chunk = try await source.chunk(index)
-      manifest.readBytes += chunk.bytes.count
+      manifest.readBytes += chunk.bytes.isEmpty ? 0 : manifest.bytes(at: index)
       done += manifest.bytes(at: index)
       if let hash = chunk.hash {
         let place = known[hash] ?? BackupManifest.Chunk(owner: backup.backup, hash: hash)
@@ -126,6 +132,7 @@ extension EffectPerformer {
   func restore(
     _ backup: BackupID, to document: VolumeAssignment, epoch: Int, progress: @escaping @Sendable (Int, Int) -> Void
   ) async throws(AgentFailure) {
+    if document.isLocked { throw AgentFailure(.volumeLocked, "the key of \(document.volume) is not here") }
     try await refuseOpen(document)
     guard let manifest = BackupManifest(text: try await link.manifest(of: backup)) else {
       throw AgentFailure(.backupDamaged, "the manifest of backup \(backup) is damaged; nothing was changed")
@@ -135,12 +142,25 @@ extension EffectPerformer {
         .hypervisorRefused,
         "\(document.volume) has \(document.sizeBytes) bytes, but backup \(backup) is of \(manifest.sizeBytes)")
     }
+    let seal = try seal(of: manifest, backup, for: document)
     let bytes = manifest.chunks.keys.reduce(0) { $0 + manifest.bytes(at: $1) }
     try await pool(document.pool).restore(
       document.volume, sizeBytes: document.sizeBytes, epoch: epoch, needing: bytes
     ) { target throws(AgentFailure) in
-      try await fetch(manifest, of: backup, into: target, progress)
+      try await fetch(manifest, of: backup, seal, into: target, progress)
     }
+  }
+
+  /// What opens the chunks of a backup; nil if they are not sealed.
+  private func seal(
+    of manifest: BackupManifest, _ backup: BackupID, for document: VolumeAssignment
+  ) throws(AgentFailure) -> ChunkSeal? {
+    guard let original = manifest.sealing else { return nil }
+    guard document.encrypted == true, let key = document.key else {
+      throw AgentFailure(
+        .hypervisorRefused, "backup \(backup) is of an encrypted volume, and \(document.volume) is not encrypted")
+    }
+    return ChunkSeal(key, of: original)
   }
 
   /// A chunk that has come, and where it belongs.
@@ -150,7 +170,7 @@ extension EffectPerformer {
   }
 
   private func fetch(
-    _ manifest: BackupManifest, of backup: BackupID, into target: any BackupTarget,
+    _ manifest: BackupManifest, of backup: BackupID, _ seal: ChunkSeal?, into target: any BackupTarget,
     _ progress: @escaping @Sendable (Int, Int) -> Void
   ) async throws(AgentFailure) {
     // Equal chunks travel once.
@@ -164,9 +184,10 @@ extension EffectPerformer {
       let results = await withTaskGroup(of: Fetched.self) { group in
         for (chunk, indices) in part {
           group.addTask {
-            let size = manifest.bytes(at: indices[0])
+            let size = manifest.storedBytes(at: indices[0])
             let result = await attempt { () async throws(AgentFailure) in
-              try await whole(chunk, size, of: backup)
+              let kept = try await whole(chunk, size, of: backup)
+              return try seal?.open(kept) ?? kept
             }
             return Fetched(indices: indices, result: result)
           }

@@ -79,8 +79,8 @@ public struct EffectPerformer: Sendable {
       return .imageFetched(sha256: image.sha256, pool: pool, await fetch(image, pool, emit))
     case .export(let export, let volume, let pool):
       return .exported(export.image, await send(export, of: volume, in: pool))
-    case .backUp(let backup, let volume, let pool):
-      return .backedUp(backup.backup, await backUp(backup, of: volume, in: pool))
+    case .backUp(let backup, let volume, let pool, let key):
+      return .backedUp(backup.backup, await backUp(backup, of: volume, in: pool, key: key))
     case .poll(let number, let after, let wait):
       let answer = await attempt { () async throws(AgentFailure) in
         try await link.assignments(after: after, waitSeconds: wait)

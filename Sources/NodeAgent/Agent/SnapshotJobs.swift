@@ -9,19 +9,24 @@ protocol SnapshotJob: Sendable, Equatable {
   var snapshot: SnapshotID { get }
   /// Those that a document asks for.
   static func listed(in document: VolumeAssignment) -> [Self]
-  func effect(of volume: VolumeID, in pool: String) -> AgentEffect
+  /// - Parameter key: that of an encrypted volume.
+  func effect(of volume: VolumeID, in pool: String, key: VolumeKey?) -> AgentEffect
 }
 
 extension VolumeAssignment.Export: SnapshotJob {
   var product: ImageID { image }
   static func listed(in document: VolumeAssignment) -> [Self] { document.exports ?? [] }
-  func effect(of volume: VolumeID, in pool: String) -> AgentEffect { .export(self, volume, pool: pool) }
+  func effect(of volume: VolumeID, in pool: String, key: VolumeKey?) -> AgentEffect {
+    .export(self, volume, pool: pool)
+  }
 }
 
 extension VolumeAssignment.Backup: SnapshotJob {
   var product: BackupID { backup }
   static func listed(in document: VolumeAssignment) -> [Self] { document.backups ?? [] }
-  func effect(of volume: VolumeID, in pool: String) -> AgentEffect { .backUp(self, volume, pool: pool) }
+  func effect(of volume: VolumeID, in pool: String, key: VolumeKey?) -> AgentEffect {
+    .backUp(self, volume, pool: pool, key: key)
+  }
 }
 
 /// The jobs of one kind, each of which is done again until no document lists it any more.
@@ -30,6 +35,8 @@ struct SnapshotJobs<Job: SnapshotJob>: Sendable {
     var job: Job
     var volume: VolumeID
     var pool: String
+    /// Of an encrypted volume.
+    var key: VolumeKey?
     var isUnderWay = false
     var failures = 0
     var retryAt = 0
@@ -58,7 +65,8 @@ struct SnapshotJobs<Job: SnapshotJob>: Sendable {
     for index in items.indices where !items[index].isUnderWay {
       guard underWayCount < limit, uptime >= items[index].retryAt else { continue }
       items[index].isUnderWay = true
-      effects.append(items[index].job.effect(of: items[index].volume, in: items[index].pool))
+      let item = items[index]
+      effects.append(item.job.effect(of: item.volume, in: item.pool, key: item.key))
     }
   }
 
@@ -82,10 +90,11 @@ extension AgentMachine {
   /// What documents list, as far as the snapshots were taken.
   private func wanted<Job>() -> [SnapshotJobs<Job>.Item] {
     volumeOrder.flatMap { volume -> [SnapshotJobs<Job>.Item] in
-      guard let entry = volumes[volume], let document = entry.document, !document.deleted, document.released != true
+      guard let entry = volumes[volume], let document = entry.document, !document.deleted, document.released != true,
+        !document.isLocked
       else { return [] }
       return Job.listed(in: document).filter { entry.actual?.stored?.hasTaken($0.snapshot) == true }.map {
-        SnapshotJobs<Job>.Item(job: $0, volume: volume, pool: document.pool)
+        SnapshotJobs<Job>.Item(job: $0, volume: volume, pool: document.pool, key: document.key)
       }
     }
   }

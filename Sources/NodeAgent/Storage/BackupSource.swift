@@ -2,6 +2,7 @@ import AloftModel
 
 /// A piece of a volume.
 public struct BackupChunk: Sendable {
+  /// As they are kept: sealed, if the volume is encrypted.
   public var bytes: [UInt8]
   /// Nil: it is all zeros.
   public var hash: ChunkHash?
@@ -17,6 +18,8 @@ public protocol BackupSource: Sendable {
   var sizeBytes: Int { get }
   /// Whether ``changed()`` tells what differs from the base, or what there is.
   var reading: BackupReading { get }
+  /// The volume with whose key chunks are sealed; nil: they are not.
+  var sealing: VolumeID? { get }
   /// The numbers of the chunks that are to be read, in order; others are as they were in the base, or all zeros.
   func changed() async throws(AgentFailure) -> [Int]
   func chunk(_ index: Int) async throws(AgentFailure) -> BackupChunk

@@ -30,16 +30,16 @@ extension DirectoryPool {
       if let base = backup.base, let below = graph.layer(of: base, of: volume) {
         above = try count(from: layer, downTo: below)
       }
+      let key = try key(of: layer, readBy: volume)
       // What a volume has grown by belongs to the layer in which it grew, and there is nothing in it.
-      let holes = above == nil ? [] : try await holes(of: layer)
-      let disk = try await NBDDisk.open(
-        path(of: layer), in: exportsFolder, isWritable: false, asking: above == nil ? .zeros : .depth)
+      let holes = above == nil ? [] : try await holes(of: layer, key)
+      let disk = try await open(layer, key, asking: above == nil ? .zeros : .depth)
       let result = await attempt { () async throws(AgentFailure) in
         let ranges = try await disk.extents().filter { Self.isRead($0.answer, above) }.map(\.range)
         try await body(
           DiskReading(
             disk: disk, reading: above == nil ? .full : .incremental, ranges: ranges, chunkBytes: backup.chunkBytes,
-            holes: holes))
+            holes: holes, seal: key.map { ChunkSeal($0, of: volume) }))
       }
       try await disk.close()
       return result
@@ -47,13 +47,23 @@ extension DirectoryPool {
   }
 
   /// What reads as zeros, whichever layer says so.
-  private func holes(of layer: LayerID) async throws(AgentFailure) -> [Range<Int>] {
-    let disk = try await NBDDisk.open(path(of: layer), in: exportsFolder, isWritable: false)
+  private func holes(of layer: LayerID, _ key: VolumeKey?) async throws(AgentFailure) -> [Range<Int>] {
+    let disk = try await open(layer, key, asking: .zeros)
     let result = await attempt { () async throws(AgentFailure) in
       try await disk.extents().filter { !Self.isRead($0.answer, nil) }.map(\.range)
     }
     try await disk.close()
     return try result.get()
+  }
+
+  private func open(
+    _ layer: LayerID, _ key: VolumeKey?, asking question: NBDDisk.Question
+  ) async throws(AgentFailure) -> NBDDisk {
+    guard let key else {
+      return try await NBDDisk.open(path(of: layer), in: exportsFolder, isWritable: false, asking: question)
+    }
+    return try await NBDDisk.open(
+      node: node(of: layer), key: key, in: exportsFolder, isWritable: false, asking: question)
   }
 
   /// Whether what qemu-nbd says of a range makes it one that is read: of `above` layers from above, or all that is no hole.
@@ -88,12 +98,14 @@ extension DirectoryPool {
   ) async throws(AgentFailure) {
     if let known = graph.manifests[volume], known.epoch >= epoch { return }
     try requireSpace(for: bytes)
+    let key = try key(restoring: volume)
     let layer = LayerID(UInt64.randomName)
     let temporary = "\(layersFolder)/.\(layer.fileName)"
     defer { unlink(temporary) }
     try checkpoint("creating a restored layer")
-    try await Tool.run("qemu-img", ["create", "-q", "-f", "qcow2", temporary, String(sizeBytes)])
-    let disk = try await NBDDisk.open(temporary, in: exportsFolder, isWritable: true)
+    let encryption = key == nil ? [] : Self.encryptedLayer
+    try await qemuImage("create", ["-f", "qcow2"] + encryption + [temporary, String(sizeBytes)], key: key)
+    let disk = try await openRestored(temporary, key)
     let result = await attempt { () async throws(AgentFailure) in try await fill(disk) }
     try await disk.close(flushing: (try? result.get()) != nil)
     try result.get()
@@ -111,6 +123,17 @@ extension DirectoryPool {
     manifest.leaf = layer
     manifest.epoch = epoch
     try write(manifest)
+  }
+
+  /// What is restored is encrypted as the volume is; a new one, if there is a key for it.
+  private func key(restoring volume: VolumeID) throws(AgentFailure) -> VolumeKey? {
+    guard let known = graph.manifests[volume] else { return keys[volume] }
+    return try key(of: known.leaf, readBy: volume)
+  }
+
+  private func openRestored(_ path: String, _ key: VolumeKey?) async throws(AgentFailure) -> NBDDisk {
+    guard let key else { return try await NBDDisk.open(path, in: exportsFolder, isWritable: true) }
+    return try await NBDDisk.open(node: Self.node(ofFile: path), key: key, in: exportsFolder, isWritable: true)
   }
 
   func keep(_ volume: VolumeID, asEpoch epoch: Int) async throws(AgentFailure) {

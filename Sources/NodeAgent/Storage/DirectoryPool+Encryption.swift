@@ -34,24 +34,30 @@ extension DirectoryPool {
   /// How `qemu-img` is to open a layer: by its path, or with what has the keys of all layers below it.
   func opening(_ layer: LayerID, with key: VolumeKey?) -> [String] {
     guard key != nil else { return ["-f", "qcow2", path(of: layer)] }
-    let chain = graph.chain(from: layer)
-    return ["json:\(node(chain[...]).description)"]
+    return ["json:\(JSONValue.object(node(of: layer)).description)"]
   }
 
-  private func node(_ chain: ArraySlice<LayerID>) -> JSONValue {
-    guard let layer = chain.first else { return .null }
-    var node: JSONObject = [
-      "driver": "qcow2", "file": Self.file(path(of: layer)),
+  /// An encrypted layer with all that is below it, as QEMU describes it.
+  func node(of layer: LayerID) -> JSONObject { node(layer, over: graph.chain(from: layer).dropFirst()) }
+
+  /// An encrypted layer alone.
+  static func node(ofFile path: String) -> JSONObject {
+    [
+      "driver": "qcow2", "file": file(path),
       "encrypt": ["format": "luks", "key-secret": .string(Tool.secretName)],
     ]
-    if chain.count > 1 {
-      node["backing"] = self.node(chain.dropFirst())
+  }
+
+  private func node(_ layer: LayerID, over chain: ArraySlice<LayerID>) -> JSONObject {
+    var node = Self.node(ofFile: path(of: layer))
+    if let next = chain.first {
+      node["backing"] = .object(self.node(next, over: chain.dropFirst()))
     } else if let backing = graph.backing(of: layer), case .image = backing.target {
       node["backing"] = ["driver": .string(backing.format), "file": Self.file(path(of: backing.target))]
     } else {
       node["backing"] = .null
     }
-    return .object(node)
+    return node
   }
 
   private static func file(_ path: String) -> JSONValue { ["driver": "file", "filename": .string(path)] }

@@ -12,7 +12,10 @@ struct DiskReading: BackupSource {
   let chunkBytes: Int
   /// What reads as zeros, in order; it need not be read.
   var holes: [Range<Int>] = []
+  /// What seals the chunks of an encrypted volume.
+  var seal: ChunkSeal?
 
+  var sealing: VolumeID? { seal?.volume }
   var sizeBytes: Int { disk.sizeBytes }
 
   func changed() -> [Int] {
@@ -29,10 +32,15 @@ struct DiskReading: BackupSource {
   func chunk(_ index: Int) async throws(AgentFailure) -> BackupChunk {
     let range = index * chunkBytes..<min(sizeBytes, (index + 1) * chunkBytes)
     if isHole(range) { return BackupChunk(bytes: [], hash: nil) }
-    return try await disk.read(range) { bytes in
-      let isZero = bytes.allSatisfy { $0 == 0 }
-      return BackupChunk(bytes: bytes, hash: isZero ? nil : ChunkHash(Array(SHA256.hash(data: bytes))))
+    let seal = seal
+    let result = try await disk.read(range) { bytes -> Result<BackupChunk, AgentFailure> in
+      if bytes.allSatisfy({ $0 == 0 }) { return .success(BackupChunk(bytes: bytes, hash: nil)) }
+      do throws(AgentFailure) {
+        let kept = try seal?.seal(bytes) ?? bytes
+        return .success(BackupChunk(bytes: kept, hash: ChunkHash(Array(SHA256.hash(data: kept)))))
+      } catch { return .failure(error) }
     }
+    return try result.get()
   }
 
   private func isHole(_ range: Range<Int>) -> Bool {

@@ -151,7 +151,7 @@ enum Tool {
   }
 
   /// The reading end of a pipe that holds these bytes and no more.
-  private static func filled(_ bytes: [UInt8], for program: String) throws(AgentFailure) -> Int32 {
+  static func filled(_ bytes: [UInt8], for program: String) throws(AgentFailure) -> Int32 {
     let pipe = try pipe(for: program)
     defer { close(pipe[1]) }
     do throws(AgentFailure) { try FileSystem.writeAll(bytes, to: pipe[1], "a pipe for \(program)") } catch {

@@ -56,7 +56,8 @@ struct BackupHandlers: Sendable {
         throw Problem.field(.notFound, "/volume", "the volume was deleted a moment ago")
       }
       try Self.requireFit(volume)
-      let wake = try BackupStore.begin(wish, of: volume, author: call.author, in: session)
+      let wake = try BackupStore.begin(
+        wish, of: volume, sealing: plane.sealing, author: call.author, in: session)
       var changed = try answer(wish.id, call.isDryRun ? .ok : .accepted, wake: wake, in: session)
       changed.reply.headers[.location] = "/v1/backups/\(wish.id)"
       return changed
@@ -70,11 +71,6 @@ struct BackupHandlers: Sendable {
     try VolumeHandlers.requireStaying(volume, at: "/volume")
     guard volume.facts.wasMade else {
       throw Problem.field(.wrongState, "/volume", "volume \(volume.name) is not made yet; wait until it is")
-    }
-    if volume.isEncrypted {
-      throw Problem.field(
-        .encryptionUnsupported, "/volume",
-        "volume \(volume.name) is encrypted, and a backup of it would not be; back it up from inside its guest")
     }
     let most = BackupManifest.mostBytes >> 30
     guard volume.facts.intent.sizeGiB <= most else {

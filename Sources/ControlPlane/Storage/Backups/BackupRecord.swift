@@ -40,6 +40,8 @@ struct BackupRecord: Resource {
   var isDeleted: Bool
   /// The volume's schedule has made it.
   var isScheduled: Bool
+  /// Its chunks are sealed with the volume's key.
+  var isEncrypted: Bool
   var revision: Int
   var createdAt: Date
   var updatedAt: Date
@@ -49,12 +51,14 @@ struct BackupRecord: Resource {
   var projectID: ProjectID? { project }
   /// There is something to restore.
   var isWhole: Bool { state == .available && !isDeleted }
+  /// How long what is kept of a chunk is at most.
+  var mostChunkBytes: Int { chunkBytes + (isEncrypted ? BackupManifest.sealBytes : 0) }
 
   static let columns: SQL = """
     r.id, r.project_id, r.name, r.labels, r.volume_id, r.volume_name, r.size_gib, r.chunk_bytes, r.state, r.snapshot_id,
     r.taken_at, r.quiesced, r.earlier_id, r.is_incremental, r.reading, r.read_bytes, r.chunks, r.manifest_sha256,
     r.stored_bytes, r.damaged_bytes, r.verified_at, r.failure, r.deleted_at IS NOT NULL, r.revision, r.created_at,
-    r.updated_at, r.scheduled, \(fragment: OperationRecord.columns)
+    r.updated_at, r.scheduled, r.encrypted, \(fragment: OperationRecord.columns)
     """
 
   static let restriction: SQL = " AND r.deleted_at IS NULL"
@@ -92,7 +96,8 @@ struct BackupRecord: Resource {
     createdAt = try row.get(24)
     updatedAt = try row.get(25)
     isScheduled = try row.get(26)
-    operation = try OperationRecord(row, from: 27)
+    isEncrypted = try row.get(27)
+    operation = try OperationRecord(row, from: 28)
   }
 
   func write(to writer: inout JSONWriter) {
@@ -109,6 +114,7 @@ struct BackupRecord: Resource {
       writer.field("read_bytes", readBytes)
       writer.field("stored_bytes", storedBytes)
       writer.field("scheduled", isScheduled)
+      writer.field("encrypted", isEncrypted)
       writer.field("taken_at", takenAt)
       writer.field("quiesced", quiesced)
       writer.field("verified_at", verifiedAt)

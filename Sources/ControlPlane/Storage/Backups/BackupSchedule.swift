@@ -93,6 +93,7 @@ struct BackupScheduleReconciler: Reconciler {
   private static let pause: TimeInterval = 60
 
   let environment: Environment
+  let sealing: SealingKey
 
   func reconcile(_ id: UUID, in session: Session, effects: inout Effects) throws -> Date? {
     let id = VolumeID(id)
@@ -140,7 +141,7 @@ struct BackupScheduleReconciler: Reconciler {
     do {
       let wake = try session.savepoint {
         try BackupHandlers.requireFit(volume)
-        return try BackupStore.begin(wish, of: volume, author: schedule.author, in: session)
+        return try BackupStore.begin(wish, of: volume, sealing: sealing, author: schedule.author, in: session)
       }
       effects.wake.formUnion(wake.union([.images, .events]))
       return nil

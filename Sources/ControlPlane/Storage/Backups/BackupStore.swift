@@ -10,6 +10,7 @@ import Postgres
 ///   volume first.
 /// - A chunk that the manifest of a backup names was sent by it or is named by the manifest of `earlier`, which is not deleted while the
 ///   backup is made. So what no manifest names is never named again.
+/// - A backup of an encrypted volume has the key of that one until it is deleted or has failed.
 enum BackupStore {
   /// How long making one may take.
   static let seconds = 24 * 3600
@@ -31,7 +32,7 @@ enum BackupStore {
 
   /// Begins a backup of a volume that the caller has locked and found fit. Returns whose agent is to be woken.
   static func begin(
-    _ wish: Wish, of volume: VolumeRecord, author: OperationStore.Author, in session: Session
+    _ wish: Wish, of volume: VolumeRecord, sealing: SealingKey, author: OperationStore.Author, in session: Session
   ) throws -> Set<Topic> {
     let other = try session.someNames(
       "SELECT name FROM backups WHERE volume_id = \(volume.id) AND state = 'creating' AND deleted_at IS NULL ORDER BY name"
@@ -48,14 +49,15 @@ enum BackupStore {
        ORDER BY id DESC LIMIT 1
       """)
     let isIncremental = try earlier?.get(1, as: Bool.self) == true && !wish.full
+    let key = volume.isEncrypted ? try sealing.key(of: volume.id, for: wish.id, in: session) : nil
     let intended = try VolumeStore.intend(volume.id, in: session)
     try session.execute(
       """
       INSERT INTO backups (id, project_id, name, labels, volume_id, volume_name, size_gib, chunk_bytes, snapshot_id, earlier_id,
-                           is_incremental, scheduled)
+                           is_incremental, scheduled, encrypted, sealed_key)
       VALUES (\(wish.id), \(volume.project), \(wish.name), \(JSONText(wish.labels))::jsonb, \(volume.id), \(volume.name),
               \(volume.facts.intent.sizeGiB), \(chunkBytes), \(wish.snapshot), \(try earlier?.get(0, as: UUID.self)),
-              \(isIncremental), \(wish.isScheduled))
+              \(isIncremental), \(wish.isScheduled), \(volume.isEncrypted), \(key))
       """
     ) { ResourceStore<BackupRecord>.refusal(of: $0, name: wish.name) }
     try EventStore.append(
@@ -146,7 +148,8 @@ enum BackupStore {
       UPDATE backups SET state = \(made == nil ? BackupState.failed : .available), earlier_id = NULL,
              keeps_snapshot = \(made != nil), reading = \(made?.manifest.reading), read_bytes = \(made?.manifest.readBytes),
              chunks = \(made?.manifest.chunks.count), manifest_sha256 = \(made?.sha256), failure = \(failure?.1),
-             failures = 0, revision = revision + 1, updated_at = aloft_now()
+             sealed_key = CASE WHEN \(made != nil) THEN sealed_key END, failures = 0, revision = revision + 1,
+             updated_at = aloft_now()
        WHERE id = \(backup.id) AND state = 'creating' AND deleted_at IS NULL
       """)
     guard count == 1 else { return false }
@@ -183,8 +186,8 @@ enum BackupStore {
   static func delete(_ backup: BackupRecord, in session: Session, _ effects: inout Effects) throws {
     try session.execute(
       """
-      UPDATE backups SET deleted_at = aloft_now(), keeps_snapshot = false, earlier_id = NULL, revision = revision + 1,
-                         updated_at = aloft_now()
+      UPDATE backups SET deleted_at = aloft_now(), keeps_snapshot = false, earlier_id = NULL, sealed_key = NULL,
+                         revision = revision + 1, updated_at = aloft_now()
        WHERE id = \(backup.id)
       """)
     let intended = try VolumeStore.intend(backup.volume, in: session)

@@ -163,7 +163,7 @@ struct BackupVerification: Sendable {
     for (chunk, indices) in places {
       guard let first = indices.first else { continue }
       let bytes = indices.reduce(0) { $0 + manifest.bytes(at: $1) }
-      if try await !contents.isWhole(chunk, bytes: manifest.bytes(at: first)) {
+      if try await !contents.isWhole(chunk, bytes: manifest.storedBytes(at: first)) {
         damagedChunks += indices.count
         damagedBytes += bytes
       }

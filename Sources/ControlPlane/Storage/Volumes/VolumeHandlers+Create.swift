@@ -30,7 +30,7 @@ extension VolumeHandlers {
     var snapshot: (id: SnapshotID, volume: VolumeID)?
     /// The volume that it is a clone of, as that is when it is made.
     var original: VolumeRecord?
-    var backup: BackupID?
+    var backup: BackupRecord?
     var sizeGiB: Int
     var isEncrypted = false
     /// The node that it must be on: that of the VM that it is for, or of what it is cloned from.
@@ -88,16 +88,11 @@ extension VolumeHandlers {
       }
       try image?.requireFits(gib: size, at: "/size_gib")
       if body.encrypted == true { try Self.requireEncryptable(pool, at: "/encrypted") }
-      if body.encrypted == true, backup != nil {
-        throw Problem.field(
-          .encryptionUnsupported, "/encrypted",
-          "what is restored from a backup is not encrypted; leave this out, or copy it to an encrypted volume in a guest"
-        )
-      }
+      if let backup { try BackupHandlers.requireEncryption(of: backup, in: pool, wanted: body.encrypted) }
       if let near, pool.kind.isShared { try Self.requireReach(near, pool.id, pool.name, in: session) }
       return Creation(
         pool: pool.id, isLocal: pool.name == StoragePoolRecord.localName, isShared: pool.kind.isShared, image: image,
-        backup: backup?.id, sizeGiB: size, isEncrypted: body.encrypted ?? false, node: near)
+        backup: backup, sizeGiB: size, isEncrypted: body.encrypted ?? backup?.isEncrypted ?? false, node: near)
     }
   }
 
@@ -254,8 +249,11 @@ extension VolumeHandlers {
     )
   }
 
-  /// A new key, or that of what it is a clone of.
-  private func sealedKey(of id: VolumeID, as original: VolumeID?, in session: Session) throws -> [UInt8] {
+  /// A new key, or that of what it is a clone of or restored from.
+  private func sealedKey(
+    of id: VolumeID, as original: VolumeID?, _ backup: BackupRecord?, in session: Session
+  ) throws -> [UInt8] {
+    if let backup, backup.isEncrypted { return try plane.sealing.key(of: backup.id, for: id, in: session) }
     if let original { return try plane.sealing.key(of: original, for: id, in: session) }
     return try plane.sealing.newKey(of: id, plane.environment)
   }
@@ -281,7 +279,8 @@ extension VolumeHandlers {
             "SELECT 1 FROM snapshots WHERE id = \(snapshot) AND deleted_at IS NULL FOR KEY SHARE")
           if living == nil { throw Problem.field(.notFound, "/snapshot", "the snapshot was deleted a moment ago") }
         }
-        let key = try creation.isEncrypted ? sealedKey(of: id, as: source?.volume, in: session) : nil
+        let key =
+          try creation.isEncrypted ? sealedKey(of: id, as: source?.volume, creation.backup, in: session) : nil
         // The node's row first: locks are taken in that order, and its sums move with the volume. One that takes nothing new still
         // takes what belongs to what it has.
         let revision = try session.one(
@@ -291,7 +290,7 @@ extension VolumeHandlers {
           """)
         guard let revision = try revision?.get(0, as: Int.self) else { throw LostRace() }
         // Whoever deletes it holds a node first.
-        if let backup = creation.backup { try BackupHandlers.hold(backup, in: session) }
+        if let backup = creation.backup { try BackupHandlers.hold(backup.id, in: session) }
         do throws(PostgresError) {
           try session.execute(
             """
@@ -301,7 +300,7 @@ extension VolumeHandlers {
             VALUES (\(id), \(project), \(body.name), \(JSONText((body.labels ?? [:]).jsonText))::jsonb, \(creation.pool),
                     \(node), \(creation.sizeGiB), \(creation.image?.id), \(source?.id),
                     \(source?.volume), \(creation.snapshot?.id), aloft_usage_slot(\(id)), \(revision),
-                    \((body.ioLimits ?? IOLimits()).text)::jsonb, \(creation.backup), \(creation.isEncrypted), \(key))
+                    \((body.ioLimits ?? IOLimits()).text)::jsonb, \(creation.backup?.id), \(creation.isEncrypted), \(key))
             """)
         } catch {
           if error.isCheckViolation("volumes_within_place") || error.isCheckViolation("volumes_within_pool") {

@@ -119,11 +119,7 @@ struct VolumeHandlers: Sendable {
       try Self.requireLiving(volume, to: "restore")
       try Self.requireStaying(volume)
       let backup = try BackupHandlers.requireWhole(body.backup, call, in: session)
-      if volume.isEncrypted {
-        throw Problem(
-          .encryptionUnsupported,
-          "volume \(volume.name) is encrypted, and what is restored is not; restore the backup as a new volume")
-      }
+      try BackupHandlers.requireSameKey(backup, volume, plane.sealing, in: session)
       guard volume.facts.wasMade else {
         throw Problem(.wrongState, "volume \(volume.name) is not made yet; wait until it is")
       }

@@ -1,6 +1,8 @@
+import AloftModel
 import CLinux
 import Execution
 import Glibc
+import JSON
 
 /// A disk image that a `qemu-nbd` of its own opens for this process, to be read or written as a guest would.
 ///
@@ -62,13 +64,40 @@ final class NBDDisk: Sendable {
       "\(access.pool)/\(image)", ["--format=raw", name], in: folder, isWritable: isWritable, asking: .zeros)
   }
 
+  /// Opens an encrypted disk, as QEMU describes it in JSON; the key of all its layers is the secret ``Tool/secretName``.
+  static func open(
+    node: JSONObject, key: VolumeKey, in folder: String, isWritable: Bool, asking question: Question = .zeros
+  ) async throws(AgentFailure) -> NBDDisk {
+    var node = node
+    if !isWritable {
+      node["read-only"] = true
+      node["force-share"] = true
+    }
+    let secret = "secret,id=\(Tool.secretName),file=/dev/fd/\(secretDescriptor)"
+    return try await open(
+      "an encrypted volume",
+      ["--allocation-depth", "--object", secret, "json:\(JSONValue.object(node).description)"], key: key,
+      in: folder, isWritable: isWritable, asking: question)
+  }
+
+  /// Behind the socket.
+  private static let secretDescriptor = 4
+
   private static func open(
-    _ path: String, _ words: [String], in folder: String, isWritable: Bool, asking question: Question
+    _ path: String, _ words: [String], key: VolumeKey? = nil, in folder: String, isWritable: Bool,
+    asking question: Question
   ) async throws(AgentFailure) -> NBDDisk {
     let thread = DedicatedThread(name: "nbd")
     return try await thread.run { () throws(AgentFailure) in
       let (client, listener) = try NBDSocket.pair(in: folder)
-      let output = try start((isWritable ? [] : ["--read-only"]) + words, listener)
+      let output: (process: pid_t, complaint: Int32)
+      do throws(AgentFailure) {
+        output = try start((isWritable ? [] : ["--read-only"]) + words, listener, key)
+      } catch {
+        Glibc.close(client)
+        Glibc.close(listener)
+        throw error
+      }
       Glibc.close(listener)
       defer { Glibc.close(output.complaint) }
       let wire = NBDWire(socket: client)
@@ -141,7 +170,7 @@ final class NBDDisk: Sendable {
   // MARK: The program
 
   private static func start(
-    _ image: [String], _ listener: Int32
+    _ image: [String], _ listener: Int32, _ key: VolumeKey?
   ) throws(AgentFailure) -> (process: pid_t, complaint: Int32) {
     var pipe: [Int32] = [-1, -1]
     guard pipe2(&pipe, O_CLOEXEC) == 0 else { throw FileSystem.failure("making a pipe for", "qemu-nbd") }
@@ -149,7 +178,10 @@ final class NBDDisk: Sendable {
     do throws(AgentFailure) {
       // The program takes a socket that is handed to its own process number (systemd's socket activation).
       let words = ["LISTEN_FDS=1", "qemu-nbd"] + image
-      return (try ChildProgram.start("env", words, [nil, nil, pipe[1], listener]), pipe[0])
+      let secret = try key.map { key throws(AgentFailure) in try Tool.filled(Array(key.text.utf8), for: "qemu-nbd") }
+      defer { if let secret { Glibc.close(secret) } }
+      let descriptors: [Int32?] = [nil, nil, pipe[1], listener] + (secret.map { [$0] } ?? [])
+      return (try ChildProgram.start("env", words, descriptors), pipe[0])
     } catch {
       Glibc.close(pipe[0])
       throw error
