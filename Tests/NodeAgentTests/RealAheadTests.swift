@@ -20,29 +20,10 @@ struct RealAheadTests {
   func ahead(diesAgain: Bool) async throws {
     let node = try await RealNode()
     var agent = try await node.start()
-    var data = VolumeAssignment.sample(2, mib: 64, vm: vm)
-    node.plane.assign(node.bootVolume(of: vm))
-    node.plane.assign(data)
-    node.plane.assign(node.document(vm, generation: 1, disks: [.sample(1, boot: 0), .sample(2, bus: .scsi)]))
-    try await node.wait("the guest") { node.seen(vm)?.power == .running && node.seen(vm)?.disks.count == 2 }
-    try await io(node, "write -P 5 0 1M", "flush")
+    var data = try await guest(node)
     agent.cancel()
     await agent.value
-
-    // What libvirtd has had QEMU do when it dies before it has written that down.
-    let below = try await top(node)
-    let leaf = try await node.storage.local.beginSnapshot(snapshot, of: volume).path
-    try await monitor(
-      node, "blockdev-add",
-      #"{"driver": "file", "filename": "\#(leaf)", "node-name": "libvirt-90-storage", "auto-read-only": true, "discard": "unmap"}"#
-    )
-    try await monitor(
-      node, "blockdev-add",
-      #"{"driver": "qcow2", "node-name": "libvirt-90-format", "file": "libvirt-90-storage", "backing": null}"#)
-    try await monitor(node, "blockdev-snapshot", #"{"node": "\#(below)", "overlay": "libvirt-90-format"}"#)
-    try await node.libvirt.kill9()
-    try await node.libvirt.restart()
-    try await io(node, "write -P 6 0 1M", "flush")
+    let leaf = try await goAhead(node)
     if diesAgain {
       let hypervisor = LibvirtHypervisor(uri: node.libvirt.uri, logger: quietLogger)
       let disk = try #require(try await hypervisor.disks(of: vm).first { $0.volume == volume })
@@ -76,6 +57,61 @@ struct RealAheadTests {
     agent.cancel()
     await agent.value
     try await node.libvirt.stop()
+  }
+
+  @Test("a volume whose guest is on such a layer is given back with all that was written")
+  func detached() async throws {
+    let node = try await RealNode()
+    var agent = try await node.start()
+    var data = try await guest(node)
+    try await node.wait("the guest's drivers") { node.log(vm).contains("ALOFT-READY") }
+    agent.cancel()
+    await agent.value
+    _ = try await goAhead(node)
+    agent = try await node.start()
+    data.vm = nil
+    data.generation = 2
+    node.plane.assign(data)
+    node.plane.assign(node.document(vm, generation: 2))
+    try await node.wait("the volume") { node.seen(vm)?.disks == [.sample(1)] }
+    let leaf = try await node.stored(volume).source.path
+    // libvirt tells that a disk has gone, and closes its files then.
+    try await eventually("QEMU lets go of the file", within: .seconds(30)) {
+      (try? await run("qemu-io", "-f", "qcow2", "-c", "write -q 32M 1M", leaf)) != nil
+    }
+    try await run("qemu-io", "-r", "-f", "qcow2", "-c", "read -P 6 0 1M", leaf)
+    agent.cancel()
+    await agent.value
+    try await node.libvirt.stop()
+  }
+
+  /// A guest that runs and has written 5 to the volume.
+  private func guest(_ node: RealNode) async throws -> VolumeAssignment {
+    let data = VolumeAssignment.sample(2, mib: 64, vm: vm)
+    node.plane.assign(node.bootVolume(of: vm))
+    node.plane.assign(data)
+    node.plane.assign(node.document(vm, generation: 1, disks: [.sample(1, boot: 0), .sample(2, bus: .scsi)]))
+    try await node.wait("the guest") { node.seen(vm)?.power == .running && node.seen(vm)?.disks.count == 2 }
+    try await io(node, "write -P 5 0 1M", "flush")
+    return data
+  }
+
+  /// What libvirtd has had QEMU do when it dies before it has written that down; then the guest writes 6 to the layer that is returned.
+  private func goAhead(_ node: RealNode) async throws -> String {
+    let below = try await top(node)
+    let leaf = try await node.storage.local.beginSnapshot(snapshot, of: volume).path
+    try await monitor(
+      node, "blockdev-add",
+      #"{"driver": "file", "filename": "\#(leaf)", "node-name": "libvirt-90-storage", "auto-read-only": true, "discard": "unmap"}"#
+    )
+    try await monitor(
+      node, "blockdev-add",
+      #"{"driver": "qcow2", "node-name": "libvirt-90-format", "file": "libvirt-90-storage", "backing": null}"#)
+    try await monitor(node, "blockdev-snapshot", #"{"node": "\#(below)", "overlay": "libvirt-90-format"}"#)
+    try await node.libvirt.kill9()
+    try await node.libvirt.restart()
+    try await io(node, "write -P 6 0 1M", "flush")
+    return leaf
   }
 
   /// QEMU's name for what it writes to for the volume.

@@ -21,6 +21,11 @@ extension LibvirtHypervisor {
     return try await top(of: disk, of: vm).path == path
   }
 
+  /// Whether QEMU has another file for a disk than libvirt knows of: libvirt will not close that when the guest has given the disk back.
+  func isElsewhere(_ disk: DomainDisk, of vm: VMID) async throws(AgentFailure) -> Bool {
+    try await top(of: disk, of: vm).node != node(of: disk, of: vm)
+  }
+
   public func bringDown(_ disk: DomainDisk, of vm: VMID) async throws(AgentFailure) {
     let job = Self.job(of: disk)
     if try await self.job(job, of: vm) == nil {

@@ -11,7 +11,7 @@ extension LibvirtHypervisor {
     guard let xml else { return [] }
     let disks: [DomainDisk]
     do throws(LibvirtError) { disks = try DomainDisk.all(inDomain: xml) } catch { throw AgentFailure(error) }
-    if isUncleared(vm) {
+    if isUncleared(vm) || hasLeft(vm, having: Set(disks.map(\.volume))) {
       noteCleared(vm)
       await clearRemainsSoon(of: vm, knowing: Set(disks.map { DiskSpecification.alias(of: $0.volume) }))
     }
@@ -41,6 +41,9 @@ extension LibvirtHypervisor {
   }
 
   public func detach(_ volume: VolumeID, from vm: VMID) async throws(AgentFailure) {
+    let disk = try await disks(of: vm).first { $0.volume == volume }
+    // A guest that gives it back just now has none to compare.
+    if let disk, (try? await isElsewhere(disk, of: vm)) == true { noteLeaving(volume, vm) }
     try await detach(alias: DiskSpecification.alias(of: volume), from: vm)
   }
 

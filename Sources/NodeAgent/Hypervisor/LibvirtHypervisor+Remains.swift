@@ -5,7 +5,7 @@ import Libvirt
 // When libvirtd dies while it changes the disks of a guest that runs, QEMU keeps what was begun: a device, or open files with their
 // locks. libvirt does not know of that when it is back, and nobody can have such a volume before the guest has ended. So whatever
 // QEMU has and libvirt does not know goes, when a guest is looked at for the first time after libvirt was connected to: at that time
-// nothing else is done with its disks.
+// nothing else is done with its disks. What a disk itself has open (LibvirtHypervisor+Ahead.swift) goes when the disk has gone.
 
 extension LibvirtHypervisor {
   /// Who looks at a guest, perhaps to end it, must not wait for a QEMU that does not answer: what has not come to its end in a few

@@ -16,6 +16,8 @@ public actor LibvirtHypervisor: Hypervisor {
   private var connection: Connection?
   /// Whose QEMU was cleared of what an earlier libvirtd had left there, since libvirt was connected to; see ``clearRemains(of:knowing:)``.
   private var cleared: Set<VMID> = []
+  /// Volumes that guests were asked for while QEMU had files open for them of which libvirt does not know.
+  private var leaving: [VMID: Set<VolumeID>] = [:]
 
   /// Where libvirtd of a distribution keeps ``stateDirectory``.
   public static let usualStateDirectory = "/var/lib/libvirt/qemu"
@@ -50,7 +52,7 @@ public actor LibvirtHypervisor: Hypervisor {
     if opening == attempt { opening = nil }
     switch result {
     case .success(let opened):
-      if connection == nil { cleared = [] }
+      if connection == nil { (cleared, leaving) = ([], [:]) }
       connection = opened
       return opened
     case .failure(let error):
@@ -60,6 +62,15 @@ public actor LibvirtHypervisor: Hypervisor {
 
   func isUncleared(_ vm: VMID) -> Bool { !cleared.contains(vm) }
   func noteCleared(_ vm: VMID) { cleared.insert(vm) }
+  func noteLeaving(_ volume: VolumeID, _ vm: VMID) { leaving[vm, default: []].insert(volume) }
+
+  /// Whether one of those has left, which is said once.
+  func hasLeft(_ vm: VMID, having volumes: Set<VolumeID>) -> Bool {
+    guard let asked = leaving[vm], !asked.isSubset(of: volumes) else { return false }
+    let left = asked.intersection(volumes)
+    leaving[vm] = left.isEmpty ? nil : left
+    return true
+  }
 
   /// Runs a call and says what its failure means for the agent.
   func call<Value: Sendable>(
