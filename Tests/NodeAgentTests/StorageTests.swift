@@ -197,8 +197,18 @@ struct StorageTests {
   func lock() async throws {
     let path = directory.path + "/data"
     let first = try await DataDirectory.take(path)
-    await #expect(throws: AgentFailure.self) { try await DataDirectory.take(path) }
+    await #expect(throws: AgentFailure.self) { try await DataDirectory.take(path, tries: 2) }
     withExtendedLifetime(first) {}
+  }
+
+  @Test("an agent waits for an earlier one whose end takes its time")
+  func lateEnd() async throws {
+    let path = directory.path + "/data"
+    var first: DataDirectory? = try await DataDirectory.take(path)
+    async let second = DataDirectory.take(path)
+    withExtendedLifetime(first) {}
+    first = nil
+    #expect(try await second.path == path)
   }
 
   @Test("a serial log is bounded without moving the bytes that stay, while it is appended to")
