@@ -44,7 +44,7 @@ struct WaiterTests {
   func idleAfterSlowAnswer() async throws {
     let body = [UInt8](repeating: 1, count: 4 << 20)
     try await withServer(
-      limits: LimitTests.limits { $0.keepAliveIdle = .milliseconds(500) },
+      limits: LimitTests.limits { $0.keepAliveIdle = .seconds(3) },
       responder: { request in request.path == "/" ? Response(contentType: "a/b", body: body) : Response() }
     ) { server, port in
       let slow = try await TestClient.connect(port: port, receiveBuffer: 64 << 10)
