@@ -29,14 +29,16 @@ extension EndToEnd {
       }
       #expect(try await streams(cloud) == 2)
 
+      // Before the whole: the guest goes on writing.
+      let (followed, tailed) = (follower.output, tail.output)
       let whole = try await cloud.curl("/v1/vms/talker/serial-log")
-      #expect(whole.hasPrefix(follower.output))
-      for offset in [1, 1000, follower.output.utf8.count - 1] {
+      #expect(whole.hasPrefix(followed))
+      for offset in [1, 1000, followed.utf8.count - 1] {
         let rest = try await cloud.curl("/v1/vms/talker/serial-log?offset=\(offset)", replica: 1)
         let expected = String(decoding: whole.utf8.dropFirst(offset), as: UTF8.self)
         #expect(rest.hasPrefix(expected), "from byte \(offset)")
       }
-      #expect(whole.contains(tail.output), "a tail is a part of the whole")
+      #expect(whole.contains(tailed), "a tail is a part of the whole")
 
       // Ctrl-C, and a death without a word.
       #expect(try await follower.end(SIGINT) == 130)
