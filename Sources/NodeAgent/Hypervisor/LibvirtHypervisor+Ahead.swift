@@ -18,7 +18,14 @@ extension LibvirtHypervisor {
     _ disk: DomainDisk, of vm: VMID, on layer: DiskSource
   ) async throws(AgentFailure) -> Bool {
     guard case .file(let path) = layer else { return false }
-    return try await top(of: disk, of: vm).path == path
+    let top = try await top(of: disk, of: vm)
+    if top.path == path { return true }
+    if top.path == disk.source.path { return false }
+    // Whoever believes that the guest is below puts an empty layer in the place of the one above: never by a guess.
+    guard try await top.node == node(of: disk, of: vm) else {
+      throw AgentFailure(.hypervisorRefused, "QEMU and libvirt do not agree about \(disk.volume)")
+    }
+    return false
   }
 
   /// Whether QEMU has another file for a disk than libvirt knows of: libvirt will not close that when the guest has given the disk back.
