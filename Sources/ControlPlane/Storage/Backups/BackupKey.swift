@@ -27,15 +27,6 @@ extension SealingKey {
     try key(of: volume, at: nil, in: session) == key(of: backup, in: session)
   }
 
-  private func key(of volume: VolumeID, at pointer: String?, in session: Session) throws -> VolumeKey {
-    let row = try session.one("SELECT sealed_key FROM volumes WHERE id = \(volume)")
-    guard let sealed = try row?.get(0, as: [UInt8]?.self), let key = try? open(sealed, of: volume) else {
-      let detail = Self.locked("the volume")
-      throw pointer.map { Problem.field(.unavailable, $0, detail) } ?? Problem(.unavailable, detail)
-    }
-    return key
-  }
-
   private func key(of backup: BackupID, in session: Session) throws -> VolumeKey {
     let row = try session.one("SELECT sealed_key FROM backups WHERE id = \(backup) AND deleted_at IS NULL")
     guard let row else { throw Problem.field(.notFound, "/backup", "the backup was deleted a moment ago") }
@@ -43,9 +34,5 @@ extension SealingKey {
       throw Problem.field(.unavailable, "/backup", Self.locked("the backup"))
     }
     return key
-  }
-
-  private static func locked(_ what: String) -> String {
-    "the key of \(what) cannot be opened: this replica has not the sealing key with which it was sealed"
   }
 }

@@ -29,13 +29,22 @@ extension SealingKey {
 
   /// The key of a volume that the caller holds, sealed for a clone of it.
   func key(of original: VolumeID, for clone: VolumeID, in session: Session) throws -> [UInt8] {
-    let row = try session.one("SELECT sealed_key FROM volumes WHERE id = \(original)")
-    guard let sealed = try row?.get(0, as: [UInt8]?.self), let key = try? open(sealed, of: original) else {
-      throw Problem.field(
-        .unavailable, "/volume",
-        "the key of what is to be cloned cannot be opened: this replica has not the sealing key with which it was sealed"
-      )
+    try seal(try key(of: original, at: "/volume", in: session), of: clone)
+  }
+
+  /// The key of a volume that the caller holds.
+  ///
+  /// - Parameter pointer: where the request names the volume, if it does.
+  func key(of volume: VolumeID, at pointer: String?, in session: Session) throws -> VolumeKey {
+    let row = try session.one("SELECT sealed_key FROM volumes WHERE id = \(volume)")
+    guard let sealed = try row?.get(0, as: [UInt8]?.self), let key = try? open(sealed, of: volume) else {
+      let detail = Self.locked("the volume")
+      throw pointer.map { Problem.field(.unavailable, $0, detail) } ?? Problem(.unavailable, detail)
     }
-    return try seal(key, of: clone)
+    return key
+  }
+
+  static func locked(_ what: String) -> String {
+    "the key of \(what) cannot be opened: this replica has not the sealing key with which it was sealed"
   }
 }
