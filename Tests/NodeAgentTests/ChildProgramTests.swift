@@ -17,7 +17,18 @@ struct ChildProgramTests {
     #expect(status & 0x7f == SIGKILL)
   }
 
-  @Test("a program has what it is handed and nothing else, and says how it ended")
+  @Test("a program that is handed a socket is told so, by its own number")
+  func socket() async throws {
+    let status = try await DedicatedThread(name: "starter").run { () throws(AgentFailure) in
+      ChildProgram.wait(
+        for: try ChildProgram.start(
+          "sh", ["-c", #"[ "$LISTEN_PID" -eq $$ ] && [ "$LISTEN_FDS" = 1 ] && [ -e /proc/$$/fd/3 ]"#],
+          [nil, nil, nil, 0], sockets: 1))
+    }
+    #expect(status == 0)
+  }
+
+  @Test("a program has what it is handed and nothing else, and says how it ended; one that is not there is named")
   func descriptors() async throws {
     // As a library leaves its sockets: nothing says that a program is not to have them.
     let leaked = dup(2)
@@ -25,8 +36,9 @@ struct ChildProgramTests {
     let result = try await Tool.result("sh", ["-c", "ls /proc/$$/fd; exit 7"])
     #expect(String(decoding: result.output, as: UTF8.self) == "0\n1\n2\n")
     #expect(result.status == 7)
-    let missing = try await Tool.result("aloft-has-no-such-program", [])
-    #expect(missing.status == 127)
-    #expect(missing.complaint.contains("not found"))
+    let missing = await #expect(throws: AgentFailure.self) {
+      try await Tool.result("aloft-has-no-such-program", [])
+    }
+    #expect(missing?.detail == "aloft-has-no-such-program could not be started: No such file or directory")
   }
 }

@@ -10,7 +10,8 @@ extension AgentMachine {
     /// Uptime at which something is to be told; nil: nothing new.
     var at: Int?
     var failures = 0
-    /// Uptime before which a failed report is not tried again.
+    /// Uptime before which the next one does not go: a failed one is not tried again at once, and what happens soon after one
+    /// goes together.
     var notBefore = 0
 
     init(sequence: Int) { self.sequence = sequence }
@@ -51,9 +52,9 @@ extension AgentMachine {
 
   private mutating func tell(_ new: Observation, of entry: inout VMEntry, _ now: AgentTime) {
     guard new != entry.observation else { return }
-    let isProgress = entry.observation?.isSame(butForProgress: new) ?? false
+    let isProgress = entry.observation?.isSame(butForProgress: new) ?? new.isWaiting
     entry.observation = new
-    report.tell(at: now.uptime + (isProgress ? options.coalesceProgress : options.coalesce))
+    report.tell(at: now.uptime + (isProgress ? options.coalesceProgress : 0))
   }
 
   mutating func startReport(_ now: AgentTime, _ effects: inout [AgentEffect]) {
@@ -91,6 +92,7 @@ extension AgentMachine {
     if more { report.tell(at: now.uptime) }
     guard !observations.isEmpty || !seen.isEmpty else { return }
     report.number += 1
+    report.notBefore = now.uptime + options.coalesce
     report.underWay = (report.number, observations, seen)
     effects.append(.report(number: report.number, observations, seen))
   }
@@ -110,13 +112,12 @@ extension AgentMachine {
       return
     }
     report.failures = 0
-    report.notBefore = 0
     for var observation in sent.observations {
       observation.sequence = 0
       vms[observation.vm]?.confirmed = observation
       guard let entry = vms[observation.vm] else { continue }
       if entry.observation != observation {
-        report.tell(at: now.uptime + options.coalesce)
+        report.tell(at: now.uptime + options.coalesceProgress)
       } else if observation.power == .absent, entry.document?.deleted == true, entry.turn.work == .idle,
         entry.document == entry.planned
       {
@@ -133,7 +134,7 @@ extension AgentMachine {
     volumes[observation.volume]?.confirmed = observation
     guard let entry = volumes[observation.volume] else { return }
     if entry.observation != observation {
-      report.tell(at: now.uptime + options.coalesce)
+      report.tell(at: now.uptime + options.coalesceProgress)
     } else if observation.state == .absent && entry.document?.deleted == true
       || observation.state == .released && entry.document?.released == true,
       entry.turn.work == .idle, entry.document == entry.planned
@@ -155,9 +156,9 @@ extension AgentMachine {
       new = VolumeObservation(waiting: document, entry.turn.activity, problem: entry.turn.lastFailure?.problem)
     }
     guard new != entry.observation else { return }
-    let isProgress = entry.observation?.isSame(butForProgress: new) ?? false
+    let isProgress = new.isPreparing || entry.observation?.isSame(butForProgress: new) == true
     volumes[volume]?.observation = new
-    report.tell(at: now.uptime + (isProgress ? options.coalesceProgress : options.coalesce))
+    report.tell(at: now.uptime + (isProgress ? options.coalesceProgress : 0))
   }
 
   /// Whether all volumes of a snapshot have it.

@@ -42,9 +42,9 @@ public struct AgentMachine: Sendable {
     public var resyncInterval = 600_000
     /// Milliseconds after which everything is told again.
     public var retellInterval = 60_000
-    /// Milliseconds that a change waits for others to be told with it.
+    /// Milliseconds after a report during which changes wait for each other; else one is told at once.
     public var coalesce = 20
-    /// The same for mere progress.
+    /// Milliseconds that mere progress waits for a change to be told with.
     public var coalesceProgress = 250
 
     public init() {}

@@ -7,6 +7,9 @@ extension Observation {
       vm: desired.vm, incarnation: desired.incarnation, generation: 0, sequence: 0, power: .absent, activity: activity)
   }
 
+  /// See ``init(waiting:_:)``.
+  var isWaiting: Bool { generation == 0 && power == .absent && problem == nil }
+
   /// What is told of one VM; the sequence is filled in when it is sent.
   ///
   /// - Parameters:
@@ -25,7 +28,8 @@ extension Observation {
     return Observation(
       vm: vm, incarnation: followed?.incarnation ?? tag?.incarnation ?? 0,
       generation: followed?.generation ?? tag?.generation ?? 0, sequence: 0,
-      power: power(followed, actual, plan), guestStopped: plan.guestStopped, activity: activity,
+      power: power(followed, actual, plan), guestStopped: plan.guestStopped && tag?.guestStopped == true,
+      activity: activity,
       progress: progress,
       problem: problem ?? plan.problem ?? followed.flatMap { ignoredGuest($0, actual, plan) },
       completedRequests: actual.journal.requests.filter(listed.contains).sorted {
@@ -59,6 +63,8 @@ extension Observation {
     case .running, .shuttingDown: return .running
     case .paused, .suspended: return .paused
     case .panicked: return .crashed
+    // It is not told before it is kept: a process that does not know it would start the guest.
+    case .off where plan.guestStopped && !domain.tag.guestStopped: return .running
     // Of a guest that is to be off nobody asks how it got there.
     case .off(.failed):
       return desired?.power == .running && desired?.deleted == false ? .crashed : .stopped

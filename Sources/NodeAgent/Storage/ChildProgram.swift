@@ -1,4 +1,5 @@
 import CLinux
+import Foundation
 import Glibc
 
 /// A program of the host that works for this process, on its files and sockets.
@@ -9,48 +10,34 @@ import Glibc
 enum ChildProgram {
   /// Finds `program` by PATH and starts it. It ends with the calling thread, which therefore has to wait for it.
   ///
-  /// - Parameter descriptors: the program's own, in order from 0 on; nil: it reads nothing, or what it writes is thrown away.
+  /// - Parameters:
+  ///   - descriptors: the program's own, in order from 0 on, at most eight; nil: it reads nothing, or what it writes is thrown away.
+  ///   - sockets: how many of the last ones, from 3 on, are sockets that it is handed (`sd_listen_fds(3)`).
   static func start(
-    _ program: String, _ arguments: [String], _ descriptors: [Int32?]
+    _ program: String, _ arguments: [String], _ descriptors: [Int32?], sockets: Int = 0
   ) throws(AgentFailure) -> pid_t {
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    defer { posix_spawn_file_actions_destroy(&actions) }
-    // Above all numbers first: what is handed on may have one of those that are given out here.
-    let spare = (descriptors.compactMap { $0 }.max() ?? 0) + Int32(descriptors.count) + 1
-    for (number, descriptor) in descriptors.enumerated() {
-      if let descriptor { posix_spawn_file_actions_adddup2(&actions, descriptor, spare + Int32(number)) }
-    }
-    for (number, descriptor) in descriptors.enumerated() {
-      if descriptor != nil {
-        posix_spawn_file_actions_adddup2(&actions, spare + Int32(number), Int32(number))
-      } else {
-        posix_spawn_file_actions_addopen(&actions, Int32(number), "/dev/null", number == 0 ? O_RDONLY : O_WRONLY, 0)
+    let names = ["LISTEN_PID=", "LISTEN_FDS=", "LISTEN_FDNAMES="]
+    let own = ProcessInfo.processInfo.environment.map { "\($0.key)=\($0.value)" }
+      .filter { word in !names.contains { word.hasPrefix($0) } }
+    // The number is filled in by the child, which is the first to know it.
+    let listen = sockets > 0 ? ["LISTEN_PID=0000000000", "LISTEN_FDS=\(sockets)"] : []
+    let words = ([program] + arguments).map { strdup($0) }
+    let environment = (listen + own).map { strdup($0) }
+    defer { for word in words + environment { free(word) } }
+    let number = sockets > 0 ? environment.first.flatMap { $0 }.map { $0 + names[0].utf8.count } : nil
+    let process = (words + [nil]).withUnsafeBufferPointer { words in
+      (environment + [nil]).withUnsafeBufferPointer { environment in
+        descriptors.map { $0 ?? -1 }.withUnsafeBufferPointer { descriptors in
+          var child = child_program(
+            program: words.baseAddress?.pointee, arguments: words.baseAddress, environment: environment.baseAddress,
+            own_number: number, descriptors: descriptors.baseAddress, descriptor_count: Int32(descriptors.count))
+          return start_child_program(&child)
+        }
       }
     }
-    posix_spawn_file_actions_addclosefrom_np(&actions, Int32(descriptors.count))
-    var attributes = posix_spawnattr_t()
-    posix_spawnattr_init(&attributes)
-    defer { posix_spawnattr_destroy(&attributes) }
-    // Neither what this process ignores nor what its threads block is the program's business.
-    var (none, all) = (sigset_t(), sigset_t())
-    sigemptyset(&none)
-    sigfillset(&all)
-    posix_spawnattr_setsigmask(&attributes, &none)
-    posix_spawnattr_setsigdefault(&attributes, &all)
-    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
-    // prctl(2), PR_SET_PDEATHSIG; whose parent has died before that has another one now. The number is for programs that are handed a
-    // socket (sd_listen_fds(3)).
-    let script = #"[ "$PPID" = "$0" ] && LISTEN_PID=$$ exec "$@""#
-    var words: [UnsafeMutablePointer<CChar>?] =
-      (["setpriv", "--pdeathsig", "KILL", "sh", "-c", script, "\(getpid())", program] + arguments).map { strdup($0) }
-    words.append(nil)
-    defer { for word in words { free(word) } }
-    var process = pid_t()
-    let code = posix_spawnp(&process, "setpriv", &actions, &attributes, words, environ)
-    guard code == 0 else {
+    guard process > 0 else {
       throw AgentFailure(
-        .hypervisorRefused, "\(program) could not be started, setpriv: \(String(cString: strerror(code)))")
+        .hypervisorRefused, "\(program) could not be started: \(String(cString: strerror(-process)))")
     }
     return process
   }

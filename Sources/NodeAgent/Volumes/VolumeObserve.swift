@@ -39,6 +39,9 @@ extension VolumeObservation {
     }
   }
 
+  /// Nothing is done yet, nor wrong: it says only what is waited for.
+  var isPreparing: Bool { state == .preparing && problem == nil }
+
   /// Whether `other` differs only in what the agent is busy with and in how much the volume takes.
   func isSame(butForProgress other: VolumeObservation) -> Bool {
     var copy = other

@@ -176,12 +176,10 @@ final class NBDDisk: Sendable {
     guard pipe2(&pipe, O_CLOEXEC) == 0 else { throw FileSystem.failure("making a pipe for", "qemu-nbd") }
     defer { Glibc.close(pipe[1]) }
     do throws(AgentFailure) {
-      // The program takes a socket that is handed to its own process number (systemd's socket activation).
-      let words = ["LISTEN_FDS=1", "qemu-nbd"] + image
       let secret = try key.map { key throws(AgentFailure) in try Tool.filled(Array(key.text.utf8), for: "qemu-nbd") }
       defer { if let secret { Glibc.close(secret) } }
       let descriptors: [Int32?] = [nil, nil, pipe[1], listener] + (secret.map { [$0] } ?? [])
-      return (try ChildProgram.start("env", words, descriptors), pipe[0])
+      return (try ChildProgram.start("qemu-nbd", image, descriptors, sockets: 1), pipe[0])
     } catch {
       Glibc.close(pipe[0])
       throw error
