@@ -35,8 +35,6 @@ stop_ceph() {
 
 pool_is_there() { api "$url/v1/storage-pools/shared" | grep -q '"places":\[{'; }
 
-rbd_by_hand() { "$here/ceph-private" exec "$ceph_directory" rbd "$@" >>"$work/rbd.log" 2>&1; }
-
 disks_in_ceph() {
   local round
   upload_image
@@ -48,22 +46,22 @@ disks_in_ceph() {
   rbd_by_hand create --size 1G bench/base
   rbd_by_hand snap create bench/base@base
   for round in $rounds; do
-    time_of "$work/boot.aloft" done_by /v1/volumes "{\"name\":\"boot-$round\",\"image\":\"bench\",\"pool\":\"shared\"}"
+    time_of_call boot /v1/volumes "{\"name\":\"boot-$round\",\"image\":\"bench\",\"pool\":\"shared\"}"
     time_of "$work/boot.by-hand" clone_by_hand bench/base@base "bench/boot-$round"
-    time_of "$work/create.aloft" done_by /v1/volumes "{\"name\":\"data-$round\",\"size_gib\":1,\"pool\":\"shared\"}"
+    time_of_call create /v1/volumes "{\"name\":\"data-$round\",\"size_gib\":1,\"pool\":\"shared\"}"
     time_of "$work/create.by-hand" rbd_by_hand create --size 1G "bench/data-$round"
-    time_of "$work/attach.aloft" done_by "/v1/volumes/data-$round/attach" '{"vm":"guest","bus":"scsi"}'
+    time_of_call attach "/v1/volumes/data-$round/attach" '{"vm":"guest","bus":"scsi"}'
   done
   for round in $rounds; do
-    time_of "$work/snapshot.aloft" done_by /v1/snapshots "{\"name\":\"at-$round\",\"volume\":\"data-1\"}"
+    time_of_call snapshot /v1/snapshots "{\"name\":\"at-$round\",\"volume\":\"data-1\"}"
     time_of "$work/snapshot.by-hand" rbd_by_hand snap create "bench/data-1@at-$round"
-    time_of "$work/clone.aloft" done_by /v1/volumes "{\"name\":\"clone-$round\",\"snapshot\":\"at-$round\"}"
+    time_of_call clone /v1/volumes "{\"name\":\"clone-$round\",\"snapshot\":\"at-$round\"}"
     time_of "$work/clone.by-hand" clone_by_hand "bench/data-1@at-$round" "bench/clone-$round"
   done
 
   # What Aloft has let go of is given to the other guest.
   network_disks
-  for round in $rounds; do time_of "$work/detach.aloft" done_by "/v1/volumes/data-$round/detach"; done
+  for round in $rounds; do time_of_call detach "/v1/volumes/data-$round/detach"; done
   for round in $rounds; do time_of_virsh attach "attach-device raw $work/disk-$round.xml --live"; done
   for round in $rounds; do time_of_virsh detach "detach-device raw $work/disk-$round.xml --live"; done
 
