@@ -33,6 +33,8 @@ actor RBDPool: VolumeBackend {
   /// What the cluster told last.
   private(set) var latest: NodeStoragePool
   private var isLooking = false
+  /// When it was looked for the last time, and told something.
+  private var lookedAt: ContinuousClock.Instant?
   /// Since when nothing has needed an image, by the clock of ``removeImages(but:uptime:)``.
   var unusedImages: [String: Int] = [:]
   /// Images that this process needs for a while.
@@ -70,17 +72,23 @@ actor RBDPool: VolumeBackend {
 
   /// As it was when the cluster answered last: one that does not answer must not keep the node from telling that it lives.
   func status() async -> NodeStoragePool {
-    if !isLooking {
+    let isRecent = lookedAt.map { $0.duration(to: .now) < Self.lookPause } ?? false
+    if !isLooking, !isRecent {
       isLooking = true
       Task { await self.lookAtCluster() }
     }
     return latest
   }
 
+  /// Asking takes more than a second of a core (`ceph df`). One that did not answer is asked again at once.
+  private static let lookPause = Duration.seconds(20)
+
   func lookAtCluster() async {
     do throws(AgentFailure) {
       latest = try ClusterUsage.pool(rbd.access.pool, in: try await rbd.usage(), as: name)
+      lookedAt = .now
     } catch {
+      lookedAt = nil
       if latest.problem != error.detail {
         logger.error("a storage pool cannot be used", metadata: ["pool": "\(name)", "failure": "\(error)"])
       }
