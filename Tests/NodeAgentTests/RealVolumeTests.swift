@@ -163,6 +163,33 @@ struct RealVolumeTests {
     try await node.libvirt.stop()
   }
 
+  @Test("layers are merged as soon as the last clone that kept them apart has gone")
+  func neighbours() async throws {
+    let node = try await RealNode()
+    let agent = try await node.start()
+    var data = VolumeAssignment.sample(2, mib: 64)
+    data.snapshots = [.init(id: .sample(1), isTaken: false, volumes: [.sample(2)], quiesce: false)]
+    node.plane.assign(data)
+    try await node.wait("the snapshot") { node.seen(VolumeID.sample(2))?.snapshots.count == 1 }
+    var clone = VolumeAssignment.sample(3, mib: 64, source: .init(snapshot: .sample(1), of: .sample(2)))
+    node.plane.assign(clone)
+    try await node.wait("the clone") { node.seen(VolumeID.sample(3))?.state == .ready }
+    data.generation += 1
+    data.snapshots = []
+    node.plane.assign(data)
+    try await node.wait("the snapshot's end") { node.seen(VolumeID.sample(2))?.snapshots.isEmpty == true }
+    #expect(try await node.stored(.sample(2)).depth == 2)
+    clone.generation += 1
+    clone.deleted = true
+    node.plane.assign(clone)
+    _ = try await found("one layer", within: .seconds(60)) {
+      try await node.stored(.sample(2)).depth == 1 ? true : nil
+    }
+    agent.cancel()
+    await agent.value
+    try await node.libvirt.stop()
+  }
+
   @Test("a guest whose QEMU answers nothing is ended all the same, by an agent that sees it for the first time")
   func silentQEMU() async throws {
     let node = try await RealNode()

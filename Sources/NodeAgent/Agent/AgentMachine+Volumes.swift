@@ -184,6 +184,7 @@ extension AgentMachine {
       refresh(volume, now)
       return tellOthers(about: document, looksOther: false)
     }
+    if step.letsGoOfLayers { tellNeighbours(of: document) }
     entry.turn.failures = 0
     entry.turn.lastFailure = nil
     if case .pull = step {
@@ -229,6 +230,17 @@ extension AgentMachine {
     for vm in order where looksOther || vms[vm]?.plan.waitsForDisks == true {
       if vms[vm]?.document?.disks.contains(where: { $0.volume == document.volume }) == true { touch(.vm(vm)) }
     }
+  }
+
+  /// Volumes that may read through the same layers: two of theirs can be merged now.
+  private mutating func tellNeighbours(of document: VolumeAssignment) {
+    touch(
+      volumeOrder.filter { volume in
+        guard volume != document.volume, let entry = volumes[volume], entry.document?.pool == document.pool,
+          let stored = entry.actual?.stored, case .file = stored.source
+        else { return false }
+        return stored.depth > 1
+      })
   }
 
   /// Volumes that have the same snapshots: they can be taken now, or all have them.

@@ -39,6 +39,14 @@ public enum VolumeStep: Sendable, Hashable {
   /// Cut off whoever has it open elsewhere.
   case fence
 
+  /// Whether the volume reads through fewer layers afterwards, of which other volumes may need some.
+  var letsGoOfLayers: Bool {
+    switch self {
+    case .deleteSnapshot, .revert, .restore, .delete: true
+    default: false
+    }
+  }
+
   /// What the agent does, for people who wait.
   public var activity: String {
     switch self {
