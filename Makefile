@@ -42,8 +42,8 @@ lab-down: ## end the lab and remove all of it
 packages: ## install the Debian packages that are missing
 	@scripts/install-packages
 
-build: packages ## build aloftd, aloft-inspect, aloft-agent and aloft (release)
-	@for product in aloftd aloft-inspect aloft-agent aloft; do \
+build: packages ## build aloftd, aloft-inspect, aloft-agent, aloft-rbd and aloft (release)
+	@for product in aloftd aloft-inspect aloft-agent aloft-rbd aloft; do \
 	  $(SWIFT) build $(swift_flags) -c release --product $$product || exit; done
 
 build-tests: packages ## build everything for tests (debug)
@@ -77,7 +77,7 @@ tls-scan: ## let testssl.sh grade the TLS of a private aloftd
 
 bench: packages ## measure beside nginx, pgbench and libvirt; ONLY="http place" runs some sections
 	@scripts/install-packages bench
-	@for product in aloftd aloft-inspect aloft-agent aloft-bench placement-bench; do \
+	@for product in aloftd aloft-inspect aloft-agent aloft-rbd aloft-bench placement-bench; do \
 	  $(SWIFT) build $(swift_flags) -c release --product $$product || exit; done
 	@ONLY="$(ONLY)" scripts/bench
 

@@ -22,6 +22,7 @@ let foundations: [Target] = [
   .systemLibrary(name: "CPostgres"),
   .systemLibrary(name: "CLibvirt"),
   .systemLibrary(name: "CCurl"),
+  .systemLibrary(name: "CCeph"),
   .target(name: "Execution", dependencies: ["CLinux"], swiftSettings: strict),
   .target(name: "JSON", exclude: ["README.md"], swiftSettings: strict),
   .target(name: "XMLBuilder", swiftSettings: strict),
@@ -50,6 +51,8 @@ let foundations: [Target] = [
     name: "ObjectStorage", dependencies: ["CSHA256", "Execution", "HTTPClient", "JSON", logging, httpTypes],
     exclude: ["README.md"], swiftSettings: strict),
   .executableTarget(name: "aloft-inspect", dependencies: ["DiskImages", "JSON"], swiftSettings: strict),
+  .target(name: "CephImages", dependencies: ["CCeph", "JSON"], swiftSettings: strict),
+  .executableTarget(name: "aloft-rbd", dependencies: ["CephImages"], swiftSettings: strict),
 ]
 
 let cloud: [Target] = [
@@ -68,8 +71,8 @@ let cloud: [Target] = [
   .target(
     name: "NodeAgent",
     dependencies: [
-      "AloftModel", "CLinux", "Execution", "HTTP", "HTTPClient", "IPAddressing", "JSON", "Libvirt", "OVSDB",
-      "XMLBuilder", crypto, x509, asn1, logging, httpTypes,
+      "AloftModel", "CLinux", "CephImages", "Execution", "HTTP", "HTTPClient", "IPAddressing", "JSON", "Libvirt",
+      "OVSDB", "XMLBuilder", crypto, x509, asn1, logging, httpTypes,
     ], swiftSettings: strict),
   .target(
     name: "SimulatedHypervisor", dependencies: ["AloftModel", "Execution", "NodeAgent", logging], swiftSettings: strict),
@@ -174,7 +177,7 @@ let tests: [Target] = [
     dependencies: [
       "AloftModel", "CephTestSupport", "Execution", "HTTPClient", "IPAddressing", "JSON", "Libvirt",
       "LibvirtTestSupport", "NodeAgent", "OVSDB", "OVSDBTestSupport", "SimulatedHypervisor", "TestSupport", crypto,
-      x509, asn1, logging, httpTypes,
+      "aloft-rbd", x509, asn1, logging, httpTypes,
     ], exclude: ["control_plane.py"], swiftSettings: strict),
   .testTarget(
     name: "SimulationTests",
@@ -202,7 +205,7 @@ let tests: [Target] = [
     dependencies: [
       "AloftModel", "CephTestSupport", "ControlPlane", "Execution", "HTTP", "HTTPClient", "JSON", "LibvirtTestSupport",
       "NodeAgent", "Postgres", "PostgresTestSupport", "TestSupport",
-      "aloft", "aloft-agent", "aloft-inspect", "aloftd", logging, httpTypes,
+      "aloft", "aloft-agent", "aloft-inspect", "aloft-rbd", "aloftd", logging, httpTypes,
     ], path: "Tests/EndToEnd", swiftSettings: strict),
   .testTarget(
     name: "LabTests",

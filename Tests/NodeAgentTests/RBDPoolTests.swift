@@ -269,6 +269,35 @@ struct RBDPoolTests {
     #expect(depths == [2, 3, 1])
   }
 
+  @Test("a helper that dies is replaced: what changes nothing is asked again, and what was not begun is done")
+  func helperDies() async throws {
+    let images = RBDImages(access: access)
+    try await images.create("first", sizeBytes: 1 << 20)
+    for _ in 1...2 {
+      let helper = try #require(images.idle.withLock { $0.first })
+      kill(helper.process, SIGKILL)
+      #expect(try await images.names().contains("first"))
+    }
+    let helper = try #require(images.idle.withLock { $0.first })
+    kill(helper.process, SIGKILL)
+    try await eventually("it has ended") { hasEnded(helper.process) }
+    try await images.create("second", sizeBytes: 1 << 20)
+    #expect(try await images.names().contains("second"))
+    #expect(try await images.usage(of: "third") == nil)
+    // What it holds may be larger than what is read at a time.
+    let text = String(repeating: "x", count: 20_000)
+    try await images.setMetadata("note", to: text, of: "first")
+    #expect(try await images.metadata("note", of: "first") == text)
+    #expect(try await images.metadata("other", of: "first") == nil)
+  }
+
+  /// A process that nobody has waited for, with all of its threads.
+  private func hasEnded(_ process: pid_t) -> Bool {
+    let stat = (try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8)) ?? ""
+    let threads = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/task")) ?? []
+    return stat.split(separator: " ").dropFirst(2).first == "Z" && threads.count == 1
+  }
+
   @Test("a cluster that does not answer is a problem of the pool, and the client's key is in no message")
   func unreachable() async throws {
     let wrong = CephAccess(

@@ -98,7 +98,7 @@ build_programs() {
   else
     mkdir -p "$state" && touch "$state/.build-began"
     note "from nothing this takes about ten minutes on two cores; log $log/build.log"
-    for product in aloftd aloft-inspect aloft-agent aloft; do
+    for product in aloftd aloft-inspect aloft-agent aloft-rbd aloft; do
       note "building $product"
       with_progress "$log/build.log" "${swift[@]}" build --scratch-path "${BUILD_DIR:-.build}" -c release --product "$product"
     done

@@ -1,17 +1,13 @@
 import Execution
+import Glibc
 import JSON
 
-/// Runs Ceph's programs for one pool. They tell what went wrong by their exit status, which is the `errno`.
+/// Runs `rbd` for one pool, for what takes long or is seldom done; the rest is with ``RBDImages``.
+///
+/// It tells what went wrong by its exit status, which is the `errno`.
 struct RBDCommand: Sendable {
   let access: CephAccess
 
-  private static let missing: Int32 = 2
-  private static let busy: Int32 = 16
-  private static let exists: Int32 = 17
-  private static let full: Int32 = 28
-  private static let timedOut: Int32 = 110
-  /// The client is on the cluster's list of those that are kept out.
-  private static let keptOut: Int32 = 108
   /// Ceph 16's programs now and then crash when they end (SIGABRT, SIGSEGV).
   private static let crashed: Set<Int32> = [134, 139]
   private static let tries = 3
@@ -19,18 +15,15 @@ struct RBDCommand: Sendable {
   private var connection: [String] {
     // A cluster that does not answer fails a step, which is tried again, rather than hold it for ever.
     [
-      "--conf", access.configuration, "--id", access.client, "--keyring", access.keyring, "--client-mount-timeout",
-      "30",
-      "--rados-mon-op-timeout", "30", "--rados-osd-op-timeout", "60",
+      "--conf", access.configuration, "--id", access.client, "--keyring", access.keyring, "--pool", access.pool,
+      "--client-mount-timeout", "30", "--rados-mon-op-timeout", "30", "--rados-osd-op-timeout", "60",
     ]
   }
 
-  /// `rbd` on the pool. Clones need no protected snapshots, and images tell how much they take without being read.
   private func call(
     _ arguments: [String], limit: Int = Tool.outputLimit
   ) async throws(AgentFailure) -> Tool.Result {
-    let ways = ["--pool", access.pool, "--rbd-default-clone-format", "2", "--rbd-default-features", "61"]
-    return try await Tool.result("rbd", connection + ways + arguments, limit: limit)
+    try await Tool.result("rbd", connection + arguments, limit: limit)
   }
 
   /// The same of what changes nothing: it is asked again when the program crashes. What changes something is a step's to repeat.
@@ -46,7 +39,7 @@ struct RBDCommand: Sendable {
 
   /// What a command that changes nothing says.
   func read(_ arguments: String...) async throws(AgentFailure) -> [UInt8] {
-    try succeeded(try await ask(arguments), "rbd", arguments)
+    try succeeded(try await ask(arguments), arguments)
   }
 
   /// As much as is said of all the images that a pool may have.
@@ -55,7 +48,7 @@ struct RBDCommand: Sendable {
   /// All images of the pool, with their snapshots, in JSON.
   func list() async throws(AgentFailure) -> [UInt8] {
     let arguments = ["ls", "--long", "--format", "json"]
-    return try succeeded(try await ask(arguments, limit: Self.listLimit), "rbd", arguments)
+    return try succeeded(try await ask(arguments, limit: Self.listLimit), arguments)
   }
 
   private struct Extent: Decodable {
@@ -73,7 +66,7 @@ struct RBDCommand: Sendable {
     // Too many small ones to be told of each.
     if result.isCut { result = try await ask(arguments + ["--whole-object"], limit: Self.extentsLimit) }
     if isMissing(result) { return nil }
-    let said = try succeeded(result, "rbd", arguments)
+    let said = try succeeded(result, arguments)
     // There may be many.
     return try await DedicatedThread(name: "rbd").run { () throws(AgentFailure) in
       try Self.decode(said, as: [Extent].self).filter { $0.offset >= 0 && $0.length > 0 }
@@ -83,78 +76,46 @@ struct RBDCommand: Sendable {
 
   @discardableResult
   func run(_ arguments: String...) async throws(AgentFailure) -> [UInt8] {
-    try succeeded(try await call(arguments), "rbd", arguments)
+    try succeeded(try await call(arguments), arguments)
   }
 
   /// What a command that changes nothing says; nil: what it is about is not there.
   func find(_ arguments: String...) async throws(AgentFailure) -> [UInt8]? {
     let result = try await ask(arguments)
-    return isMissing(result) ? nil : try succeeded(result, "rbd", arguments)
+    return isMissing(result) ? nil : try succeeded(result, arguments)
   }
 
   /// Takes something away that need not be there.
   func remove(_ arguments: String...) async throws(AgentFailure) {
     let result = try await call(arguments)
-    if !isMissing(result) { _ = try succeeded(result, "rbd", arguments) }
+    if !isMissing(result) { _ = try succeeded(result, arguments) }
   }
 
   /// A pool that is not there says nothing about what should be in it.
   private func isMissing(_ result: Tool.Result) -> Bool {
-    result.status == Self.missing && !result.complaint.contains("error opening pool")
-  }
-
-  /// Makes something; false if it is there already.
-  func make(_ arguments: String...) async throws(AgentFailure) -> Bool {
-    let result = try await call(arguments)
-    if result.status == Self.exists { return false }
-    _ = try succeeded(result, "rbd", arguments)
-    return true
+    result.status == ENOENT && !result.complaint.contains("error opening pool")
   }
 
   /// Whether it worked. Throws `volumeInUse` where somebody has the image open, and when the cluster does not answer.
   func works(_ arguments: String...) async throws(AgentFailure) -> Bool {
     let result = try await call(arguments)
-    if [Self.busy, Self.timedOut, Self.keptOut].contains(result.status) {
-      _ = try succeeded(result, "rbd", arguments)
+    if [EBUSY, ETIMEDOUT, ESHUTDOWN].contains(result.status) {
+      _ = try succeeded(result, arguments)
     }
     return result.status == 0
   }
 
-  /// Has the cluster keep out one instance of a client, by its address, for a year: a program that was forgotten on a host that was given
-  /// up must not write again. Instances that are started later are others. The profile `rbd` allows that.
-  func keepOut(_ address: String) async throws(AgentFailure) {
-    let arguments = ["osd", "blocklist", "add", address, "31536000"]
-    _ = try succeeded(
-      try await Tool.result("ceph", connection + ["--connect-timeout", "20"] + arguments), "ceph", arguments)
-  }
-
-  /// The cluster's own account of its pools.
-  func usage() async throws(AgentFailure) -> [UInt8] {
-    let arguments = ["df", "--format", "json"]
-    return try succeeded(
-      try await Tool.result("ceph", connection + ["--connect-timeout", "20"] + arguments), "ceph", arguments)
-  }
-
   private func succeeded(
-    _ result: Tool.Result, _ program: String, _ arguments: [String]
+    _ result: Tool.Result, _ arguments: [String]
   ) throws(AgentFailure) -> [UInt8] {
     guard result.status != 0 else {
       if !result.isCut { return result.output }
-      throw AgentFailure(.storage, "\(program) \(arguments.first ?? "") says more than can be read")
+      throw AgentFailure(.storage, "rbd \(arguments.first ?? "") says more than can be read")
     }
-    // Values of metadata are long and tell nothing.
-    let what = ([program] + arguments.prefix(3)).joined(separator: " ")
+    let what = (["rbd"] + arguments.prefix(3)).joined(separator: " ")
     // Of a crash it dumps all that it was doing.
     let why = Self.crashed.contains(result.status) ? "it crashed" : result.complaint
-    let detail = "\(what) failed (\(result.status)) in pool \(access.pool): \(why)"
-    switch result.status {
-    case Self.full: throw AgentFailure(.diskFull, detail)
-    case Self.busy: throw AgentFailure(.volumeInUse, detail)
-    case Self.timedOut: throw AgentFailure(.storage, "\(detail); the cluster does not answer")
-    case Self.keptOut:
-      throw AgentFailure(.storage, "\(detail); the cluster keeps this node out: `ceph osd blocklist ls`")
-    default: throw AgentFailure(.storage, detail)
-    }
+    throw .ceph(result.status, what, in: access.pool, why: why)
   }
 
   /// A program's JSON.

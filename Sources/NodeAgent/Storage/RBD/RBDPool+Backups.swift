@@ -28,7 +28,7 @@ extension RBDPool {
     let way = reading
     try await withTemporary { clone async throws(AgentFailure) in
       try checkpoint("cloning a snapshot to read it")
-      try await rbd.run("clone", image, "\(rbd.access.pool)/\(clone)")
+      try await images.clone(snapshot.image, at: snapshot.id.description, as: clone)
       let disk = try await NBDDisk.open(clone, of: rbd.access, in: folder, isWritable: false)
       let result = await attempt { () async throws(AgentFailure) in
         try await body(DiskReading(disk: disk, reading: way, ranges: ranges, chunkBytes: backup.chunkBytes))
@@ -80,7 +80,7 @@ extension RBDPool {
     _ image: String, sizeBytes: Int, _ fill: @Sendable (any BackupTarget) async throws(AgentFailure) -> Void
   ) async throws(AgentFailure) {
     try checkpoint("making a restored image")
-    try await rbd.run("create", "--size", "\(sizeBytes)B", image)
+    try await images.create(image, sizeBytes: sizeBytes)
     let disk = try await NBDDisk.open(image, of: rbd.access, in: cache.exportsFolder, isWritable: true)
     let result = await attempt { () async throws(AgentFailure) in try await fill(disk) }
     try await disk.close(flushing: (try? result.get()) != nil)

@@ -7,7 +7,7 @@ extension RBDPool {
 
   /// Throws where the cluster does not say.
   private func holds(_ sha256: String) async throws(AgentFailure) -> Bool {
-    try await rbd.find("info", "--format", "json", "\(RBDName.image(sha256))@\(Self.base)") != nil
+    try await images.has(Self.base, of: RBDName.image(sha256))
   }
 
   /// Nodes that need the same image at the same time may each bring it in; the first one's stays.
@@ -24,16 +24,18 @@ extension RBDPool {
       try await Tool.run(
         "qemu-img",
         ["convert", "-q", "-f", image.format.rawValue, "-O", "raw", file, rbd.access.qemuName(temporary)])
-      try await rbd.run("snap", "create", "--no-progress", "\(temporary)@\(Self.base)")
+      try await images.createSnapshot(Self.base, of: temporary)
       try checkpoint("naming an image")
-      if try await rbd.make("rename", temporary, "\(rbd.access.pool)/\(target)") {
+      if try await images.rename(temporary, to: target) {
         logger.info("image brought into a pool", metadata: ["pool": "\(name)", "image": "\(image.id)"])
         return
       }
       if try await holds(image.sha256) { return }
       // Another node was about to remove it.
       try await discard(target)
-      try await rbd.run("rename", temporary, "\(rbd.access.pool)/\(target)")
+      guard try await images.rename(temporary, to: target) else {
+        throw AgentFailure(.changedMeanwhile, "another node brings \(target) in")
+      }
     }
   }
 
@@ -58,7 +60,7 @@ extension RBDPool {
   }
 
   private func tidy(_ wanted: Set<String>, _ uptime: Int) async throws(AgentFailure) {
-    let names = try RBDCommand.decode(try await rbd.read("ls", "--format", "json"), as: [String].self)
+    let names = try await images.names()
     try await removeTemporaries(among: names, uptime)
     let kept = Set(wanted.map(RBDName.image))
     let candidates = names.filter { $0.hasPrefix(RBDName.imagePrefix) && !kept.contains($0) }

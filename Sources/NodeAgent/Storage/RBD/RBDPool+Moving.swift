@@ -40,7 +40,7 @@ extension RBDPool {
     manifest.copy = RBDManifest.Copy(image: image)
     try await write(manifest, first: true)
     try checkpoint("making a copy's image")
-    try await rbd.run("create", "--size", "\(origin.sizeBytes)B", image)
+    try await images.create(image, sizeBytes: origin.sizeBytes)
     return source(image)
   }
 

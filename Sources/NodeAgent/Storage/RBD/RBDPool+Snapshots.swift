@@ -24,7 +24,7 @@ extension RBDPool {
       throw AgentFailure(.changedMeanwhile, "the snapshot \(snapshot) of \(volume) is not begun")
     }
     try checkpoint("taking a snapshot")
-    try await rbd.run("snap", "create", "--no-progress", "\(begun.image)@\(begun.id)")
+    try await images.createSnapshot(begun.id.description, of: begun.image)
   }
 
   func finishSnapshot(
@@ -53,6 +53,6 @@ extension RBDPool {
 
   private func remove(_ snapshot: RBDManifest.Snapshot) async throws(AgentFailure) {
     try checkpoint("deleting a snapshot")
-    try await rbd.remove("snap", "rm", "--no-progress", "\(snapshot.image)@\(snapshot.id)")
+    try await images.removeSnapshot(snapshot.id.description, of: snapshot.image)
   }
 }

@@ -15,7 +15,7 @@ extension RBDPool {
     var used = 0
     var sizeBytes = 0
     for image in manifest.images.sorted() {
-      guard let usage = try await usage(of: image) else {
+      guard let usage = try await images.usage(of: image) else {
         return .damaged("its image \(rbd.access.pool)/\(image) is missing")
       }
       used += usage.usedBytes
@@ -31,36 +31,6 @@ extension RBDPool {
         epoch: manifest.epoch, sizeBytes: sizeBytes, usedBytes: used,
         snapshots: manifest.snapshots.map { .init(id: $0.id, takenAt: $0.takenAt, quiesced: $0.quiesced) },
         source: source(head), depth: manifest.depth))
-  }
-
-  private struct ImageUsage {
-    var sizeBytes = 0
-    var usedBytes = 0
-    var snapshots: Set<String> = []
-  }
-
-  private struct UsageLines: Decodable {
-    struct Line: Decodable {
-      var snapshot: String?
-      var provisioned: Int
-      var used: Int
-
-      enum CodingKeys: String, CodingKey {
-        case snapshot
-        case provisioned = "provisioned_size"
-        case used = "used_size"
-      }
-    }
-    var images: [Line]
-  }
-
-  /// Nil: there is no such image.
-  private func usage(of image: String) async throws(AgentFailure) -> ImageUsage? {
-    guard let bytes = try await rbd.find("du", "--format", "json", image) else { return nil }
-    return try RBDCommand.decode(bytes, as: UsageLines.self).images.reduce(into: ImageUsage()) { usage, line in
-      usage.usedBytes += line.used
-      if let snapshot = line.snapshot { usage.snapshots.insert(snapshot) } else { usage.sizeBytes = line.provisioned }
-    }
   }
 
   /// Clears away a volume that was not made to the end.
@@ -90,31 +60,30 @@ extension RBDPool {
   }
 
   /// What a new image is cloned from, and how many images lie under each other there.
-  private typealias Origin = (snapshot: String, depth: Int)
+  private typealias Origin = (image: String, snapshot: String, depth: Int)
 
   private func origin(
     of volume: VolumeID, _ source: VolumeAssignment.Source?
   ) async throws(AgentFailure) -> Origin? {
-    if let image = source?.image { return ("\(RBDName.image(image.sha256))@\(RBDName.baseSnapshot)", 1) }
+    if let image = source?.image { return (RBDName.image(image.sha256), RBDName.baseSnapshot, 1) }
     guard let snapshot = source?.snapshot, let original = source?.volume else { return nil }
     guard let base = try await manifest(of: original).snapshot(snapshot), base.takenAt != nil else {
       throw AgentFailure(
         .volumeDamaged,
         "pool \(name) has no snapshot \(snapshot) of \(original), which \(volume) is to be cloned from")
     }
-    return ("\(base.image)@\(base.id)", base.depth)
+    return (base.image, base.id.description, base.depth)
   }
 
   /// Makes an image that is not there, and returns how deep it lies.
   private func make(_ image: String, sizeBytes: Int, over origin: Origin?) async throws(AgentFailure) -> Int {
     try checkpoint("making an image")
     guard let origin else {
-      try await rbd.run("create", "--size", "\(sizeBytes)B", image)
+      try await images.create(image, sizeBytes: sizeBytes)
       return 1
     }
-    // `--pool` is that of the first name only.
-    try await rbd.run("clone", origin.snapshot, "\(rbd.access.pool)/\(image)")
-    guard let usage = try await usage(of: image) else {
+    try await images.clone(origin.image, at: origin.snapshot, as: image)
+    guard let usage = try await images.usage(of: image) else {
       throw AgentFailure(.changedMeanwhile, "\(rbd.access.pool)/\(image) has vanished")
     }
     guard sizeBytes >= usage.sizeBytes else {
@@ -131,11 +100,11 @@ extension RBDPool {
 
   private func resize(_ image: String, to sizeBytes: Int) async throws(AgentFailure) {
     try checkpoint("growing an image")
-    try await rbd.run("resize", "--no-progress", "--size", "\(sizeBytes)B", image)
+    try await images.resize(image, to: sizeBytes)
   }
 
   func grow(_ volume: VolumeID, to sizeBytes: Int) async throws(AgentFailure) {
-    guard let head = try await manifest(of: volume).head, let usage = try await usage(of: head) else {
+    guard let head = try await manifest(of: volume).head, let usage = try await images.usage(of: head) else {
       throw AgentFailure(.volumeDamaged, "\(volume) has no image in pool \(name)")
     }
     if usage.sizeBytes < sizeBytes { try await resize(head, to: sizeBytes) }
@@ -149,7 +118,7 @@ extension RBDPool {
     guard let base = manifest.snapshot(snapshot), base.takenAt != nil, let old = manifest.head else {
       throw AgentFailure(.volumeDamaged, "\(volume) has no snapshot \(snapshot) to go back to")
     }
-    guard let usage = try await usage(of: old) else {
+    guard let usage = try await images.usage(of: old) else {
       throw AgentFailure(.volumeDamaged, "\(rbd.access.pool)/\(old) is missing")
     }
     let image = RBDName.data(volume, epoch)
@@ -157,7 +126,7 @@ extension RBDPool {
     try await write(manifest)
     try await discard(image)
     manifest.depth = try await make(
-      image, sizeBytes: max(sizeBytes, usage.sizeBytes), over: ("\(base.image)@\(base.id)", base.depth))
+      image, sizeBytes: max(sizeBytes, usage.sizeBytes), over: (base.image, base.id.description, base.depth))
     manifest.garbage.removeAll { $0 == image }
     manifest.head = image
     manifest.epoch = epoch
@@ -172,8 +141,7 @@ extension RBDPool {
     case .absent: return try await discard(RBDName.record(volume))
     case .known(let manifest): doomed = manifest.images.union(manifest.garbage)
     case .damaged:
-      let names = try RBDCommand.decode(try await rbd.read("ls", "--format", "json"), as: [String].self)
-      doomed = Set(names.filter { $0.hasPrefix(RBDName.record(volume) + ".") })
+      doomed = Set(try await images.names().filter { $0.hasPrefix(RBDName.record(volume) + ".") })
     }
     for image in doomed.sorted() { try await discard(image) }
     try await discard(RBDName.record(volume))

@@ -26,6 +26,8 @@ actor RBDPool: VolumeBackend {
   nonisolated let access: CephAccess?
   /// Where images are downloaded to and checked before they come into the pool.
   let cache: DirectoryPool
+  let images: RBDImages
+  /// For what takes long, or is seldom done.
   let rbd: RBDCommand
   let logger: Logger
   /// Is called before each change with what it is; for tests, which let the agent die there.
@@ -33,8 +35,6 @@ actor RBDPool: VolumeBackend {
   /// What the cluster told last.
   private(set) var latest: NodeStoragePool
   private var isLooking = false
-  /// When it was looked for the last time, and told something.
-  private var lookedAt: ContinuousClock.Instant?
   /// Since when nothing has needed an image, by the clock of ``removeImages(but:uptime:)``.
   var unusedImages: [String: Int] = [:]
   /// Images that this process needs for a while.
@@ -63,6 +63,7 @@ actor RBDPool: VolumeBackend {
     self.access = access
     self.cache = cache
     rbd = RBDCommand(access: access)
+    images = RBDImages(access: access)
     self.logger = logger
     self.checkpoint = checkpoint
     self.maximumDepth = maximumDepth
@@ -72,23 +73,17 @@ actor RBDPool: VolumeBackend {
 
   /// As it was when the cluster answered last: one that does not answer must not keep the node from telling that it lives.
   func status() async -> NodeStoragePool {
-    let isRecent = lookedAt.map { $0.duration(to: .now) < Self.lookPause } ?? false
-    if !isLooking, !isRecent {
+    if !isLooking {
       isLooking = true
       Task { await self.lookAtCluster() }
     }
     return latest
   }
 
-  /// Asking takes more than a second of a core (`ceph df`). One that did not answer is asked again at once.
-  private static let lookPause = Duration.seconds(20)
-
   func lookAtCluster() async {
     do throws(AgentFailure) {
-      latest = try ClusterUsage.pool(rbd.access.pool, in: try await rbd.usage(), as: name)
-      lookedAt = .now
+      latest = try ClusterUsage.pool(rbd.access.pool, in: Array(try await images.clusterUsage().utf8), as: name)
     } catch {
-      lookedAt = nil
       if latest.problem != error.detail {
         logger.error("a storage pool cannot be used", metadata: ["pool": "\(name)", "failure": "\(error)"])
       }
@@ -109,11 +104,11 @@ actor RBDPool: VolumeBackend {
 
   func record(of volume: VolumeID) async throws(AgentFailure) -> Record {
     let record = RBDName.record(volume)
-    guard let bytes = try await rbd.find("image-meta", "get", record, Self.manifestKey) else {
+    guard let text = try await images.metadata(Self.manifestKey, of: record) else {
       // Made, and nothing written to it: nothing else of the volume can be there.
       return .absent
     }
-    guard let manifest = RBDManifest(bytes), manifest.volume == volume else {
+    guard let manifest = RBDManifest(Array(text.utf8)), manifest.volume == volume else {
       return .damaged("the metadata of \(rbd.access.pool)/\(record) are damaged")
     }
     return .known(manifest)
@@ -132,10 +127,10 @@ actor RBDPool: VolumeBackend {
     let record = RBDName.record(manifest.volume)
     if first {
       try checkpoint("making a record")
-      _ = try await rbd.make("create", "--size", "1M", record)
+      try await images.createIfMissing(record, sizeBytes: 1 << 20)
     }
     try checkpoint("writing a manifest")
-    try await rbd.run("image-meta", "set", record, Self.manifestKey, try manifest.text())
+    try await images.setMetadata(Self.manifestKey, to: try manifest.text(), of: record)
   }
 
   /// Deletes what a manifest says is not needed, and then says no more that it is there.
@@ -147,34 +142,26 @@ actor RBDPool: VolumeBackend {
     try await write(rest)
   }
 
-  private struct SnapshotLine: Decodable { var name: String }
-
   /// Deletes an image with its snapshots; what clones need of it Ceph keeps. Throws `volumeInUse` while somebody has it open.
   func discard(_ image: String) async throws(AgentFailure) {
-    guard let list = try await rbd.find("snap", "ls", "--format", "json", image) else { return }
+    guard let snapshots = try await images.snapshots(of: image) else { return }
     if try await isWatched(image) {
       throw AgentFailure(.volumeInUse, "somebody has \(rbd.access.pool)/\(image) open")
     }
-    for snapshot in try RBDCommand.decode(list, as: [SnapshotLine].self) {
+    for snapshot in snapshots {
       try checkpoint("deleting a snapshot")
-      try await rbd.remove("snap", "rm", "--no-progress", "\(image)@\(snapshot.name)")
+      try await images.removeSnapshot(snapshot, of: image)
     }
     try checkpoint("deleting an image")
     if try await rbd.works("rm", "--no-progress", image) { return }
     try await rbd.remove("trash", "mv", image)
   }
 
-  private struct Watchers: Decodable {
-    struct Watcher: Decodable { var address: String }
-    var watchers: [Watcher]?
-  }
-
   /// Whether a guest of any node, or a program that writes, has an image open.
   func isWatched(_ image: String) async throws(AgentFailure) -> Bool { try await !watchers(of: image).isEmpty }
 
   private func watchers(of image: String) async throws(AgentFailure) -> [String] {
-    guard let bytes = try await rbd.find("status", "--format", "json", image) else { return [] }
-    return try RBDCommand.decode(bytes, as: Watchers.self).watchers?.map(\.address) ?? []
+    try await images.watchers(of: image)
   }
 
   /// How often a fence looks whether those that it cut off are gone, which Ceph sees to within a second or two.
@@ -196,7 +183,7 @@ actor RBDPool: VolumeBackend {
         // Those that come while this one looks are cut off too.
         for address in open where !cut.contains(address) {
           try checkpoint("cutting a client off")
-          try await rbd.keepOut(address)
+          try await images.keepOut(address)
           cut.append(address)
         }
       }
