@@ -12,7 +12,7 @@ final class RBDImages: Sendable {
   let idle = Lock<[RBDHelper]>([])
 
   /// How many are kept for later.
-  private static let idleLimit = 4
+  private static let idleLimit = 2
   private static let tries = 3
 
   init(access: CephAccess) { self.access = access }
