@@ -1,3 +1,4 @@
+import CLinux
 import CephImages
 import Execution
 import Foundation
