@@ -84,6 +84,21 @@ struct PoolTests {
     #expect(FileSystem.names(in: storm.root + "/layers") == [] && FileSystem.names(in: storm.root + "/volumes") == [])
   }
 
+  @Test("an empty layer takes the place of a volume's newest one if something was written to that, and only then")
+  func emptyLeaf() async throws {
+    try await pool.create(volume, sizeBytes: 64 << 20, from: nil)
+    try await write(7, to: volume)
+    try await take(1, of: volume)
+    let made = try await stored(volume).source
+    try await pool.emptyLeaf(of: volume)
+    #expect(try await stored(volume).source == made, "somebody may be about to go over to it")
+    try await write(9, to: volume)
+    try await pool.emptyLeaf(of: volume)
+    let leaf = try await stored(volume).source
+    #expect(leaf != made && !FileSystem.exists(made.path))
+    #expect(await reads(7, leaf.path))
+  }
+
   @Test("an export is one file with the snapshot's data, made once, kept over a restart, and gone when nobody wants it")
   func export() async throws {
     let began = Lock(0)

@@ -59,6 +59,27 @@ struct RealAheadTests {
     try await node.libvirt.stop()
   }
 
+  @Test("a guest that libvirt has just taken to another layer counts neither as below nor as ahead")
+  func justGone() async throws {
+    let node = try await RealNode()
+    let agent = try await node.start()
+    var data = try await guest(node)
+    let hypervisor = LibvirtHypervisor(uri: node.libvirt.uri, logger: quietLogger)
+    let before = try #require(try await hypervisor.disks(of: vm).first { $0.volume == volume })
+    data.generation = 2
+    data.snapshots = [VolumeAssignment.Snapshot(id: snapshot, isTaken: false, volumes: [volume], quiesce: false)]
+    node.plane.assign(data)
+    try await node.wait("the snapshot") { node.seen(volume)?.snapshots.map(\.id) == [snapshot] }
+    let leaf = try await node.stored(volume).source
+    let failure = await #expect(throws: AgentFailure.self) {
+      try await hypervisor.isAhead(before, of: vm, on: leaf)
+    }
+    #expect(failure?.kind == .changedMeanwhile)
+    agent.cancel()
+    await agent.value
+    try await node.libvirt.stop()
+  }
+
   @Test("a volume whose guest is on such a layer is given back with all that was written")
   func detached() async throws {
     let node = try await RealNode()

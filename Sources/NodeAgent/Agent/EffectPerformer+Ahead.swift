@@ -26,6 +26,10 @@ extension EffectPerformer {
 
   /// Before a guest that stands still goes on: what it has not gone over to has to be empty.
   func emptyLeaves(of documents: [VolumeAssignment], for vm: VMID) async throws(AgentFailure) {
+    // libvirt goes on with what an earlier agent asked for, and lets the guest go on itself.
+    guard try await !hypervisor.isWritingMemory(of: vm) else {
+      throw AgentFailure(.changedMeanwhile, "the guest stands still while its memory is written")
+    }
     for document in documents where try !pool(document.pool).takesSnapshotsInPlace {
       guard case .whole(let stored) = try await pool(document.pool).look(document.volume), stored.below != nil,
         let disk = try await liveDisk(document.volume, of: vm), disk.source == stored.below

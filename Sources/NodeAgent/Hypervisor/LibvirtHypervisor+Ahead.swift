@@ -19,28 +19,30 @@ extension LibvirtHypervisor {
   ) async throws(AgentFailure) -> Bool {
     guard case .file(let path) = layer else { return false }
     let top = try await top(of: disk, of: vm)
-    if top.path == path { return true }
-    if top.path == disk.source.path { return false }
+    // Asked after QEMU, which answers when libvirt has ended what it did for an earlier agent: it may just have gone over.
+    let known = try await known(of: disk, of: vm)
+    guard known.source == disk.source else {
+      throw AgentFailure(.changedMeanwhile, "the guest has just gone over to another layer of \(disk.volume)")
+    }
+    if top.node == known.node || top.path == disk.source.path { return false }
     // Whoever believes that the guest is below puts an empty layer in the place of the one above: never by a guess.
-    guard try await top.node == node(of: disk, of: vm) else {
+    guard top.path == path else {
       throw AgentFailure(.hypervisorRefused, "QEMU and libvirt do not agree about \(disk.volume)")
     }
-    return false
+    return true
   }
 
   /// Whether QEMU has another file for a disk than libvirt knows of: libvirt will not close that when the guest has given the disk back.
   func isElsewhere(_ disk: DomainDisk, of vm: VMID) async throws(AgentFailure) -> Bool {
-    try await top(of: disk, of: vm).node != node(of: disk, of: vm)
+    try await top(of: disk, of: vm).node != known(of: disk, of: vm).node
   }
 
   public func bringDown(_ disk: DomainDisk, of vm: VMID) async throws(AgentFailure) {
     let job = Self.job(of: disk)
     if try await self.job(job, of: vm) == nil {
-      let top = try await top(of: disk, of: vm)
+      let (top, below) = (try await top(of: disk, of: vm).node, try await known(of: disk, of: vm).node)
       // QEMU refuses unless the one lies below the other.
-      let arguments: JSONValue = [
-        "job-id": .string(job), "device": .string(top.node), "base-node": .string(try await node(of: disk, of: vm)),
-      ]
+      let arguments: JSONValue = ["job-id": .string(job), "device": .string(top), "base-node": .string(below)]
       guard try await ask(vm, "block-commit", arguments) != nil else {
         throw AgentFailure(.hypervisorRefused, "QEMU and libvirt do not agree about \(disk.volume)")
       }
@@ -57,7 +59,7 @@ extension LibvirtHypervisor {
 
   public func goBack(_ disk: DomainDisk, of vm: VMID) async throws(AgentFailure) {
     let job = Self.job(of: disk)
-    let node = try await node(of: disk, of: vm)
+    let node = try await known(of: disk, of: vm).node
     _ = try await ask(vm, "block-job-complete", ["device": .string(job)])
     for _ in 0..<Self.looks {
       if try await self.job(job, of: vm) == nil {
@@ -100,14 +102,19 @@ extension LibvirtHypervisor {
     return (try? JSONValue.parse(String(name.dropFirst(5))))?["file"]?["filename"]?.stringValue
   }
 
-  /// libvirt's name for what it believes QEMU to have for a disk.
-  private func node(of disk: DomainDisk, of vm: VMID) async throws(AgentFailure) -> String {
+  /// What libvirt believes QEMU to have for a disk, and its name for that.
+  private func known(
+    of disk: DomainDisk, of vm: VMID
+  ) async throws(AgentFailure) -> (node: String, source: DiskSource) {
     let path = "/domain/devices/disk[target/@dev='\(disk.target)']/source"
-    let index = try await call(vm) { domain throws(LibvirtError) in
-      try ParsedXML(try await domain.xml()).first(path)?.attribute("index")
+    let found = try await call(vm) { domain throws(LibvirtError) -> (index: String, source: DiskSource)? in
+      guard let element = try ParsedXML(try await domain.xml()).first(path), let index = element.attribute("index"),
+        let source = DiskSource(element)
+      else { return nil }
+      return (index, source)
     }
-    guard let index else { throw AgentFailure(.changedMeanwhile, "\(disk.volume) is not plugged in") }
-    return "libvirt-\(index)-format"
+    guard let found else { throw AgentFailure(.changedMeanwhile, "\(disk.volume) is not plugged in") }
+    return ("libvirt-\(found.index)-format", found.source)
   }
 
   private static func silent(_ vm: VMID) -> AgentFailure {

@@ -105,8 +105,22 @@ extension DirectoryPool {
     return .file(path(of: manifest.leaf))
   }
 
+  /// Whether nothing was written to a layer since it was made.
+  private func isEmpty(_ layer: LayerID) throws(AgentFailure) -> Bool {
+    let path = path(of: layer)
+    return try FileSystem.withFile(path, O_RDONLY) { file throws(AgentFailure) in
+      guard let header = QCOW2Header(try FileSystem.read(file, path, from: 0, count: QCOW2Header.length)) else {
+        throw AgentFailure(.volumeDamaged, "\(path) is not a layer of a volume")
+      }
+      let table = try FileSystem.read(file, path, from: header.clusterTable.offset, count: header.clusterTable.length)
+      return table.count == header.clusterTable.length && table.allSatisfy { $0 == 0 }
+    }
+  }
+
   func emptyLeaf(of volume: VolumeID) async throws(AgentFailure) {
     var manifest = try manifest(of: volume)
+    // One that is empty stays: somebody may be about to go over to it.
+    if try isEmpty(manifest.leaf) { return }
     let leaf = try await makeLayer(
       over: graph.backing(of: manifest.leaf), sizeBytes: try header(of: manifest.leaf).sizeBytes,
       key: try key(of: manifest.leaf, readBy: volume))

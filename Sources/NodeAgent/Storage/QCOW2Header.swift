@@ -13,6 +13,8 @@ struct QCOW2Header {
   var isEncrypted: Bool
   /// The size that a guest sees.
   var sizeBytes: Int
+  /// The first table by which the guest's clusters are found (L1); all of it is zero as long as there are none.
+  var clusterTable: (offset: Int, length: Int)
 
   private static let backingFormatExtension = 0xe279_2aca
 
@@ -25,10 +27,11 @@ struct QCOW2Header {
     let version = number(at: 4, bytes: 4)
     guard version == 2 || (version == 3 && bytes.count >= 104) else { return nil }
     // The sign bit cannot be set in a file that exists.
-    guard bytes[8] < 0x80, bytes[24] < 0x80 else { return nil }
+    guard bytes[8] < 0x80, bytes[24] < 0x80, bytes[40] < 0x80 else { return nil }
     let offset = number(at: 8, bytes: 8)
     backingFile = offset == 0 ? nil : (offset, number(at: 16, bytes: 4))
     sizeBytes = number(at: 24, bytes: 8)
+    clusterTable = (number(at: 40, bytes: 8), number(at: 36, bytes: 4) * 8)
     isEncrypted = number(at: 32, bytes: 4) != 0
     hasDataFile = version == 3 && bytes[79] & 4 != 0
     var position = version == 3 ? number(at: 100, bytes: 4) : 72
