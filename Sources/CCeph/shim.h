@@ -44,7 +44,6 @@ typedef int (*ceph_extent_found)(uint64_t offset, size_t length, int exists, voi
   F(int, rbd_snap_get_namespace_type, (ceph_image, uint64_t snapshot, int *)) \
   F(int, rbd_snap_create, (ceph_image, const char *)) \
   F(int, rbd_snap_remove, (ceph_image, const char *)) \
-  F(int, rbd_snap_set, (ceph_image, const char *)) \
   F(int, rbd_diff_iterate2, (ceph_image, const char *since, uint64_t offset, uint64_t length, uint8_t parents, uint8_t objects, ceph_extent_found, void *)) \
   F(int, rbd_watchers_list, (ceph_image, struct ceph_watcher *, size_t *)) \
   F(void, rbd_watchers_list_cleanup, (struct ceph_watcher *, size_t))
