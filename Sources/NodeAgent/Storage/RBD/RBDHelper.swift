@@ -56,7 +56,8 @@ actor RBDHelper {
     self.socket = LineSocket(socket)
   }
 
-  deinit {
+  /// On its own thread: a process takes a moment to end.
+  isolated deinit {
     close(socket.descriptor)
     kill(process, SIGKILL)
     ChildProgram.wait(for: process)
