@@ -73,6 +73,40 @@ struct RealGuestTests {
   }
 
   @Test(
+    "a guest that libvirtd has forgotten is ended and started again; another host's of the same UUID is not touched")
+  func forgotten() async throws {
+    let (node, other) = (try await RealNode(), try await RealNode())
+    let agents = [try await node.start(), try await other.start()]
+    for node in [node, other] {
+      node.plane.assign(node.bootVolume(of: vm))
+      node.plane.assign(node.document(vm, generation: 1))
+    }
+    try await node.wait("the guests") {
+      node.seen(vm)?.power == .running && other.seen(vm)?.power == .running
+    }
+    let first = try #require(try node.libvirt.guestPid(vm.description))
+    let elsewhere = try other.libvirt.guestPid(vm.description)
+
+    // What libvirtd has written down of the guest cannot be read when it is back.
+    try await node.libvirt.kill9()
+    let status = node.libvirt.directory.appending(path: "run/libvirt/qemu/\(vm).xml")
+    try "no status".write(to: status, atomically: false, encoding: .utf8)
+    try await node.libvirt.restart()
+    _ = try await found("its next start", within: .seconds(120)) {
+      let second = try node.libvirt.guestPid(vm.description)
+      return second.map { $0 != first && processRuns($0) } == true ? true : nil
+    }
+    #expect(!processRuns(first), "what it would have written is lost")
+    try await other.libvirt.kill9()
+    try await other.libvirt.restart()
+    try await node.wait("the other agent's look") { other.seen(vm)?.power == .running }
+    #expect(try other.libvirt.guestPid(vm.description) == elsewhere)
+    for agent in agents { agent.cancel() }
+    for agent in agents { await agent.value }
+    for node in [node, other] { try await node.libvirt.stop() }
+  }
+
+  @Test(
     "a guest that powers itself off stays off; one whose QEMU is killed is started again; one that is asked goes"
   )
   func powerOff() async throws {

@@ -44,7 +44,9 @@ public actor LibvirtHypervisor: Hypervisor {
       opening
       ?? Task { [uri, options, logger] in
         do throws(LibvirtError) {
-          return .success(try await Connection.open(uri, options: options, logger: logger))
+          let opened = try await Connection.open(uri, options: options, logger: logger)
+          await opened.endForgottenGuests(logger: logger)
+          return .success(opened)
         } catch { return .failure(error) }
       }
     opening = attempt
