@@ -37,6 +37,7 @@ struct StorageStory {
   private struct Snapshot {
     var id: String
     var volume: String
+    var gib: Int
     var content: Content
   }
 
@@ -97,7 +98,7 @@ struct StorageStory {
       let body: JSONValue = ["name": .string(name), "volume": .string(volume)]
       let result = try await killing { try await $0.done("POST", "/v1/snapshots", body) }
       if result.isDone {
-        snapshots[name] = Snapshot(id: result.id, volume: volume, content: known.content)
+        snapshots[name] = Snapshot(id: result.id, volume: volume, gib: known.gib, content: known.content)
       } else {
         try await done("DELETE", "/v1/snapshots/\(name)", expecting: true)
       }
@@ -113,7 +114,7 @@ struct StorageStory {
     case .clone:
       guard let snapshot, let taken = snapshots[snapshot], volumes.count < 4 else { return }
       try await make(
-        name, ["snapshot": .string(snapshot)], taken.content,
+        name, ["snapshot": .string(snapshot)], taken.content, gib: taken.gib,
         in: volumes[taken.volume]?.pool ?? Volume.pools[0])
     case .delete:
       guard volumes.count > 1, !snapshots.values.contains(where: { $0.volume == volume }) else { return }
@@ -141,8 +142,7 @@ struct StorageStory {
       guard let backup = backups.keys.sorted().randomElement(using: &random), let kept = backups[backup],
         volumes.count < 4
       else { return }
-      try await make(name, ["backup": .string(backup)], kept.content)
-      volumes[name]?.gib = kept.gib
+      try await make(name, ["backup": .string(backup)], kept.content, gib: kept.gib)
       try await discard(backup)
     case .move, .far:
       // Of volumes with snapshots it is refused.
@@ -160,13 +160,13 @@ struct StorageStory {
   }
 
   private mutating func make(
-    _ name: String, _ source: JSONObject, _ content: Content, in pool: String = Volume.pools[0]
+    _ name: String, _ source: JSONObject, _ content: Content, gib: Int = 1, in pool: String = Volume.pools[0]
   ) async throws {
     var body = source
     body["name"] = .string(name)
     let asked = JSONValue.object(body)
     let result = try await killing { try await $0.done("POST", "/v1/volumes", asked, expecting: true) }
-    volumes[name] = Volume(id: result.id, gib: 1, isAttached: false, content: content, pool: pool)
+    volumes[name] = Volume(id: result.id, gib: gib, isAttached: false, content: content, pool: pool)
   }
 
   /// SCSI: a guest that runs nothing lets go of it.
