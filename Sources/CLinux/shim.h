@@ -24,6 +24,8 @@ extern int pidfd_send_signal(int, int, void *, unsigned int);
 extern int close_range(unsigned int, unsigned int, int);
 extern int execvpe(const char *, char *const[], char *const[]);
 
+enum { child_descriptor_limit = 8 };
+
 // What a child program is started with.
 struct child_program {
   const char *program;
@@ -31,7 +33,7 @@ struct child_program {
   char *const *environment;
   // Where in the environment the program's own number is to be written, as ten digits; NULL: nowhere.
   char *own_number;
-  // What becomes its descriptors from 0 on, at most eight; -1: /dev/null.
+  // What becomes its descriptors from 0 on, at most child_descriptor_limit; -1: /dev/null.
   const int *descriptors;
   int descriptor_count;
 };
@@ -41,6 +43,7 @@ struct child_program {
 // Nothing of this process is copied: until the program runs, the child has its memory while the calling thread stands still, so
 // it only calls what a signal handler might (vfork(2)).
 static __attribute__((noinline, unused)) pid_t start_child_program(const struct child_program *child) {
+  if (child->descriptor_count > child_descriptor_limit) return -EINVAL;
   const pid_t parent = getpid();
   volatile int failure = 0;
   sigset_t all, before;
@@ -56,7 +59,7 @@ static __attribute__((noinline, unused)) pid_t start_child_program(const struct 
     // Who has lost its parent before that has another one now.
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent) _exit(127);
     // Above all numbers first: what is handed on may have one of those that are given out here.
-    int kept[8];
+    int kept[child_descriptor_limit];
     for (int number = 0; number < child->descriptor_count; number++) {
       const int given = child->descriptors[number];
       kept[number] = given >= 0 ? fcntl(given, F_DUPFD, child->descriptor_count)

@@ -23,6 +23,17 @@ stop_section_agent() {
   libvirt_directory=
 }
 
+# time_of_call NAME PATH [JSON]: posts it, and adds to NAME.aloft the milliseconds from the request, on a connection that is there,
+# to its answer, which comes when it is done: starting curl is no more Aloft's than starting virsh is libvirt's
+time_of_call() {
+  local status connected answered
+  read -r status connected answered < <(post "$2" "${3:-}" -H 'Prefer: wait=60' -o "$work/answer.log" \
+    -w '%{http_code} %{time_appconnect} %{time_starttransfer}\n')
+  [[ $status == 20[01] ]]
+  calculate "($answered - $connected) * 1000" >>"$work/$1.aloft"
+  echo >>"$work/$1.aloft"
+}
+
 virsh() { command virsh --quiet --connect "$libvirt_uri" "$@"; }
 
 # define_by_hand VM NAME: what libvirt has as VM, as raw.xml with another name and files of its own in raw/; sets disk, what the

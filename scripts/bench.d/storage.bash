@@ -19,17 +19,6 @@ rounds='1 2 3 4 5 6 7 8'
 # done_by PATH [JSON]: posts it; the answer comes when it is done, and is kept as $work/answer.log.log
 done_by() { [[ $(post "$1" "${2:-}" -H 'Prefer: wait=60' -o "$work/answer.log" -w '%{http_code}') == 20[01] ]]; }
 
-# time_of_call NAME PATH [JSON]: posts it, and adds to NAME.aloft the milliseconds from the request, on a connection that is there,
-# to its answer, which comes when it is done: starting curl is no more Aloft's than starting virsh is libvirt's
-time_of_call() {
-  local status connected answered
-  read -r status connected answered < <(post "$2" "${3:-}" -H 'Prefer: wait=60' -o "$work/answer.log" \
-    -w '%{http_code} %{time_appconnect} %{time_starttransfer}\n')
-  [[ $status == 20[01] ]]
-  calculate "($answered - $connected) * 1000" >>"$work/$1.aloft"
-  echo >>"$work/$1.aloft"
-}
-
 # time_of FILE COMMAND…: its milliseconds, as one more line of FILE
 time_of() {
   local begin

@@ -9,10 +9,10 @@ section_vm() {
   start_agent
   upload_image
   for round in 0 1 2 3 4 5 6 7 8; do
-    begin=$(date +%s%N)
-    post /v1/vms "{\"name\":\"bench-$round\",\"image\":\"bench\",\"memory_mib\":128}" -H 'Prefer: wait=60' >"$work/created"
-    [ "$round" = 0 ] || elapsed_ms "$begin" >>"$work/through-aloft"
-    grep -q '"state":"running"' "$work/created"
+    # What came first was slow.
+    [ "$round" != 1 ] || rm "$work/vm.aloft"
+    time_of_call vm /v1/vms "{\"name\":\"bench-$round\",\"image\":\"bench\",\"memory_mib\":128}"
+    grep -q '"state":"running"' "$work/answer.log"
     vm=$(virsh list --name | head -n 1)
     define_by_hand "$vm" raw
     base=$(base_of "$disk")
@@ -29,7 +29,7 @@ section_vm() {
     [ "$round" = 0 ] || echo "$times" >>"$work/by-hand"
     virsh "destroy raw; undefine raw" >"$work/virsh.log" 2>&1
   done
-  record "VM create until it runs, through Aloft" "$(median <"$work/through-aloft")" ms "$(median <"$work/by-hand")" \
+  record "VM create until it runs, through Aloft" "$(median <"$work/vm.aloft")" ms "$(median <"$work/by-hand")" \
     "qemu-img create, define, start" "added<=100" \
     "median of 8; to the answer of Prefer: wait; includes making the cloud-init disk"
   stop_section_agent
