@@ -142,7 +142,12 @@ public actor LibvirtHypervisor: Hypervisor {
 
   public func start(_ vm: VMID, held: Bool) async throws(AgentFailure) {
     await provideKeys()
-    try await call(vm) { domain throws(LibvirtError) in try await domain.start(held ? .paused : []) }
+    let used = try await call { connection throws(LibvirtError) in
+      try await connection.domain(vm.uuid).start(held ? .paused : [])
+      return connection
+    }
+    // Of what this libvirtd itself has started it has forgotten nothing.
+    if used === connection { noteCleared(vm) }
   }
 
   public func resume(_ vm: VMID) async throws(AgentFailure) {

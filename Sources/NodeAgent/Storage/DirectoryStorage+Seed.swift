@@ -11,8 +11,13 @@ extension DirectoryStorage {
       try FileSystem.withFile(serialLog, O_WRONLY | O_CREAT) { _ in }
       try FileSystem.delete(stage)
       try FileSystem.makeFolder(stage, mode: 0o700)
-      try FileSystem.replace(stage + "/meta-data", with: Array(seed.metaData.utf8))
-      try FileSystem.replace(stage + "/user-data", with: Array(seed.userData.utf8))
+      // Whoever finds these after a crash makes them anew.
+      for (name, text) in [("meta-data", seed.metaData), ("user-data", seed.userData)] {
+        let path = stage + "/" + name
+        try FileSystem.withFile(path, O_WRONLY | O_CREAT | O_EXCL) { file throws(AgentFailure) in
+          try FileSystem.writeAll(Array(text.utf8), to: file, path)
+        }
+      }
     }
     try await Tool.run(
       "genisoimage",
